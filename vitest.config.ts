@@ -1,0 +1,36 @@
+import { cloudflareTest } from '@cloudflare/vitest-plugin';
+import { defineConfig } from 'vitest/config';
+
+/** Unit tests stand beside their file; `*.workers.test.ts` run inside real workerd, everything else in Node. */
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'node',
+          include: ['protocol/**/*.test.ts', 'sidecar/**/*.test.ts', 'local/**/*.test.ts', 'contracts/**/*.test.ts', 'test/unit/**/*.test.ts'],
+          exclude: ['**/*.workers.test.ts', '**/node_modules/**'],
+          testTimeout: 30_000,
+        },
+      },
+      {
+        plugins: [cloudflareTest({ wrangler: { configPath: './wrangler.toml' } })],
+        test: {
+          name: 'workers',
+          include: ['durable/**/*.workers.test.ts', 'workers/**/*.workers.test.ts'],
+          testTimeout: 30_000,
+          teardownTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: 'e2e',
+          include: ['test/{e2e,faults,browser}/**/*.test.ts'],
+          testTimeout: 240_000,
+          hookTimeout: 240_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
