@@ -1,0 +1,214 @@
+/** Bytes, hex, and the two cursors every codec is written with (docs/protocol.md §1). */
+import { malformed } from './errors.ts';
+
+/** Largest amount, and the largest number any varint can hold: every one is exact in a double. */
+export const MAX_AMOUNT: number = Number.MAX_SAFE_INTEGER;
+
+export type Hex = `0x${string}`;
+
+export const ZERO_BYTES32: Uint8Array = new Uint8Array(32);
+
+const HEX = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'));
+
+/** Lower-case `0x` hex. */
+export function hex(bytes: Uint8Array): Hex {
+  let out = '0x';
+  for (let i = 0; i < bytes.length; i++) out += HEX[bytes[i]];
+  return out as Hex;
+}
+
+/** Inverse of {@link hex}; accepts either case. Throws `malformed` for anything else. */
+export function unhex(text: string, length?: number): Uint8Array {
+  if (!/^0x(?:[0-9a-fA-F]{2})*$/.test(text)) throw malformed('expected 0x and an even number of hex digits');
+  const out = new Uint8Array((text.length - 2) / 2);
+  if (length !== undefined && out.length !== length) throw malformed(`expected ${length} bytes of hex, got ${out.length}`);
+  for (let i = 0; i < out.length; i++) out[i] = parseInt(text.slice(2 + 2 * i, 4 + 2 * i), 16);
+  return out;
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+export const utf8 = (text: string): Uint8Array => encoder.encode(text);
+
+export function fromUtf8(bytes: Uint8Array): string {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    throw malformed('expected UTF-8');
+  }
+}
+
+export function concat(...parts: readonly Uint8Array[]): Uint8Array {
+  let length = 0;
+  for (const part of parts) length += part.length;
+  const out = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
+
+export function equal(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+/** Compares equal-length byte strings as big-endian numbers: negative, zero or positive. */
+export function compare(a: Uint8Array, b: Uint8Array): number {
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return a[i] - b[i];
+  return 0;
+}
+
+export const isZero = (bytes: Uint8Array): boolean => bytes.every((b) => b === 0);
+
+/** Reads a big-endian unsigned integer of 1 … 7 bytes. */
+export function readUint(bytes: Uint8Array, at: number, width: number): number {
+  let value = 0;
+  for (let i = 0; i < width; i++) value = value * 256 + bytes[at + i];
+  return value;
+}
+
+/** Writes a big-endian unsigned integer of any width; the value must be a safe integer that fits. */
+export function writeUint(bytes: Uint8Array, at: number, width: number, value: number): void {
+  let rest = value;
+  for (let i = width - 1; i >= 0; i--) {
+    bytes[at + i] = rest % 256;
+    rest = Math.floor(rest / 256);
+  }
+}
+
+/** An append-only cursor. Integers are big-endian; `varint` is canonical LEB128. */
+export class Writer {
+  #buffer = new Uint8Array(256);
+  #length = 0;
+
+  get length(): number {
+    return this.#length;
+  }
+
+  #room(n: number): number {
+    const at = this.#length;
+    this.#length += n;
+    if (this.#length > this.#buffer.length) {
+      const grown = new Uint8Array(Math.max(this.#length, this.#buffer.length * 2));
+      grown.set(this.#buffer);
+      this.#buffer = grown;
+    }
+    return at;
+  }
+
+  uint(width: number, value: number): this {
+    const at = this.#room(width);
+    writeUint(this.#buffer, at, width, value);
+    return this;
+  }
+  u8(value: number): this {
+    return this.uint(1, value);
+  }
+  u16(value: number): this {
+    return this.uint(2, value);
+  }
+  u32(value: number): this {
+    return this.uint(4, value);
+  }
+  u64(value: number): this {
+    return this.uint(8, value);
+  }
+
+  varint(value: number): this {
+    if (!Number.isSafeInteger(value) || value < 0) throw malformed(`not a varint: ${value}`);
+    let rest = value;
+    while (rest > 127) {
+      this.#buffer[this.#room(1)] = (rest % 128) | 128;
+      rest = Math.floor(rest / 128);
+    }
+    this.#buffer[this.#room(1)] = rest;
+    return this;
+  }
+
+  bytes(value: Uint8Array): this {
+    const at = this.#room(value.length);
+    this.#buffer.set(value, at);
+    return this;
+  }
+
+  /** Everything written, as a copy of its own. */
+  finish(): Uint8Array {
+    return this.#buffer.slice(0, this.#length);
+  }
+}
+
+/** A reading cursor over `bytes[start, end)`. Every method throws `malformed` past the end, never reads beyond it. */
+export class Reader {
+  readonly #bytes: Uint8Array;
+  readonly #end: number;
+  at: number;
+
+  constructor(bytes: Uint8Array, start = 0, end = bytes.length) {
+    this.#bytes = bytes;
+    this.at = start;
+    this.#end = end;
+  }
+
+  get left(): number {
+    return this.#end - this.at;
+  }
+
+  #take(n: number): number {
+    if (n > this.#end - this.at) throw malformed(`ends ${n - (this.#end - this.at)} bytes too early`);
+    const at = this.at;
+    this.at += n;
+    return at;
+  }
+
+  /** Big-endian unsigned; throws `malformed` above 2^53−1. */
+  uint(width: number): number {
+    const at = this.#take(width);
+    const value = readUint(this.#bytes, at, width);
+    if (value > MAX_AMOUNT) throw malformed('number above 2^53-1');
+    return value;
+  }
+  u8(): number {
+    return this.#bytes[this.#take(1)];
+  }
+  u16(): number {
+    return this.uint(2);
+  }
+  u32(): number {
+    return this.uint(4);
+  }
+  u64(): number {
+    return this.uint(8);
+  }
+
+  varint(): number {
+    let value = 0;
+    let scale = 1;
+    for (let i = 0; i < 8; i++) {
+      const byte = this.u8();
+      value += (byte & 127) * scale;
+      if (byte < 128) {
+        if (byte === 0 && i > 0) throw malformed('overlong varint');
+        if (value > MAX_AMOUNT) throw malformed('varint above 2^53-1');
+        return value;
+      }
+      scale *= 128;
+    }
+    throw malformed('varint longer than 8 bytes');
+  }
+
+  /** A copy of the next `n` bytes. */
+  bytes(n: number): Uint8Array {
+    const at = this.#take(n);
+    return this.#bytes.slice(at, at + n);
+  }
+
+  /** Throws `malformed` unless everything was read. */
+  end(): void {
+    if (this.left !== 0) throw malformed(`${this.left} bytes too many`);
+  }
+}

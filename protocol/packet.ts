@@ -1,0 +1,154 @@
+/**
+ * Packets: the binary messages of sessions and agents' sockets (docs/protocol.md §8). A relay looks at the first byte
+ * and, for halves and receipts, at the record; it never parses calls.
+ */
+import { Reader, Writer, fromUtf8, utf8 } from './bytes.ts';
+import { CALL_RECORD_BYTES } from './call.ts';
+import { malformed } from './errors.ts';
+import { type Direction, type Half, SIGNATURE_BYTES, type SignedHalf, decodeHalf, encodeHalf } from './half.ts';
+
+export const PacketType = { calls: 0x01, half: 0x02, receipt: 0x03, hello: 0x04, records: 0x05, error: 0x7f } as const;
+
+export const PartKind = {
+  requestHead: 1,
+  requestData: 2,
+  requestEnd: 3,
+  responseHead: 4,
+  responseData: 5,
+  responseEnd: 6,
+  window: 7,
+  cancel: 8,
+} as const;
+
+/** Bytes a stream may send before the other side grants more. */
+export const STREAM_WINDOW = 256 * 1024;
+/** Largest packet anyone sends; relays refuse larger ones. */
+export const MAX_PACKET_BYTES = 1024 * 1024;
+/** Largest data part, so that one body never starves the other calls of a packet. */
+export const MAX_DATA_BYTES = 64 * 1024;
+
+/** One part of one call. `body` is a view into the packet when decoded. */
+export interface Part {
+  readonly kind: number;
+  readonly call: number;
+  readonly body: Uint8Array;
+}
+
+export interface RequestHead {
+  readonly method: string;
+  /** Origin-form: path and query. */
+  readonly target: string;
+  readonly headers: [string, string][];
+  /** On an agent's socket: what the caller says of its escrow. */
+  readonly meta?: Record<string, string>;
+}
+
+export interface ResponseHead {
+  readonly status: number;
+  readonly headers: [string, string][];
+}
+
+/** What both sides know of a session when they meet again. */
+export interface Hello {
+  readonly halves: SignedHalf[];
+  /** Base units the sender lets its peer owe unsigned. */
+  readonly credit: number;
+}
+
+export const encodeCalls = (parts: readonly Part[]): Uint8Array => {
+  const writer = new Writer().u8(PacketType.calls);
+  for (const part of parts) writer.u8(part.kind).varint(part.call).varint(part.body.length).bytes(part.body);
+  return writer.finish();
+};
+
+/** Throws `malformed`. `packet` includes its type byte. */
+export function decodeCalls(packet: Uint8Array): Part[] {
+  const reader = new Reader(packet, 1);
+  const parts: Part[] = [];
+  while (reader.left > 0) {
+    const kind = reader.u8();
+    const call = reader.varint();
+    const length = reader.varint();
+    if (length > reader.left) throw malformed('call part longer than its packet');
+    parts.push({ kind, call, body: packet.subarray(reader.at, reader.at + length) });
+    reader.at += length;
+  }
+  return parts;
+}
+
+const encodeSigned = (type: number, half: Half, signature: Uint8Array): Uint8Array =>
+  new Writer().u8(type).bytes(encodeHalf(half)).bytes(signature).finish();
+
+export const encodeHalfPacket = (half: Half, payer: Uint8Array): Uint8Array => encodeSigned(PacketType.half, half, payer);
+export const encodeReceiptPacket = (half: Half, payee: Uint8Array): Uint8Array => encodeSigned(PacketType.receipt, half, payee);
+
+/** A half or a receipt packet, type byte included. Throws `malformed`. */
+export function decodeSigned(packet: Uint8Array): { half: Half; signature: Uint8Array } {
+  const reader = new Reader(packet, 1);
+  const half = decodeHalf(reader);
+  const signature = reader.bytes(SIGNATURE_BYTES);
+  reader.end();
+  return { half, signature };
+}
+
+const NO_SIGNATURE = new Uint8Array(SIGNATURE_BYTES);
+
+export function encodeHello(hello: Hello): Uint8Array {
+  const writer = new Writer().u8(PacketType.hello).u8(hello.halves.length);
+  for (const { half, payer, payee } of hello.halves) writer.bytes(encodeHalf(half)).bytes(payer).bytes(payee ?? NO_SIGNATURE);
+  return writer.varint(hello.credit).finish();
+}
+
+/** Throws `malformed`. */
+export function decodeHello(packet: Uint8Array): Hello {
+  const reader = new Reader(packet, 1);
+  const n = reader.u8();
+  if (n > 2) throw malformed('more than two halves in a hello');
+  const halves: SignedHalf[] = [];
+  for (let i = 0; i < n; i++) {
+    const half = decodeHalf(reader);
+    const payer = reader.bytes(SIGNATURE_BYTES);
+    const payee = reader.bytes(SIGNATURE_BYTES);
+    halves.push(payee.some((b) => b !== 0) ? { half, payer, payee } : { half, payer });
+  }
+  const credit = reader.varint();
+  reader.end();
+  return { halves, credit };
+}
+
+export function encodeRecords(dir: Direction, records: readonly Uint8Array[]): Uint8Array {
+  const writer = new Writer().u8(PacketType.records).u8(dir);
+  for (const record of records) writer.bytes(record);
+  return writer.finish();
+}
+
+/** Throws `malformed`. */
+export function decodeRecords(packet: Uint8Array): { dir: Direction; records: Uint8Array[] } {
+  const reader = new Reader(packet, 1);
+  const dir = reader.u8();
+  if (dir > 1 || reader.left % CALL_RECORD_BYTES !== 0) throw malformed('not a records packet');
+  const records: Uint8Array[] = [];
+  while (reader.left > 0) records.push(reader.bytes(CALL_RECORD_BYTES));
+  return { dir: dir as Direction, records };
+}
+
+export const encodeError = (code: string, detail: string): Uint8Array =>
+  new Writer().u8(PacketType.error).bytes(utf8(JSON.stringify({ code, detail }))).finish();
+
+/** JSON of a head part. Throws `malformed`. */
+export function decodeHead<T extends RequestHead | ResponseHead>(body: Uint8Array): T {
+  try {
+    const head = JSON.parse(fromUtf8(body)) as T;
+    if (!Array.isArray(head.headers) || !head.headers.every((h) => Array.isArray(h) && h.length === 2 && h.every((x) => typeof x === 'string')))
+      throw new Error('headers');
+    return head;
+  } catch {
+    throw malformed('a call head is JSON with headers as pairs');
+  }
+}
+
+export const encodeHead = (head: RequestHead | ResponseHead): Uint8Array => utf8(JSON.stringify(head));
+
+/** One session over a relay is one object: its name, for Durable Object ids and URLs alike. */
+export const sessionRoom = (session: string): string => `/sessions/${session}/socket`;
+export const agentRoom = (agent: string): string => `/agents/${agent}/socket`;
