@@ -1,0 +1,49 @@
+import { ACTIVE, Service, get } from '../cells.ts';
+import { malformed } from '../errors.ts';
+import { fail, ok } from '../machine.ts';
+import { defineOp } from '../op.ts';
+
+/** Debits the payer and opens an escrow for one call of a service. Value: the escrow's id. */
+export interface Invoke {
+  readonly service: number;
+  /** Most the payer will pay, base units. */
+  readonly amount: number;
+  /** An escrow that must be fulfilled first. */
+  readonly after?: number;
+  readonly workflow?: number;
+  readonly capability?: number;
+}
+
+const OPTIONS = ['after', 'workflow', 'capability'] as const;
+
+export const invoke = defineOp<'invoke', Invoke>({
+  code: 0x06,
+  name: 'invoke',
+  encode: (w, f) => {
+    w.varint(f.service).varint(f.amount);
+    w.u8(OPTIONS.reduce((bits, name, i) => (f[name] === undefined ? bits : bits | (1 << i)), 0));
+    for (const name of OPTIONS) if (f[name] !== undefined) w.varint(f[name]);
+  },
+  decode: (r) => {
+    const fields: { -readonly [K in keyof Invoke]: Invoke[K] } = { service: r.varint(), amount: r.varint() };
+    const bits = r.u8();
+    if (bits >= 1 << OPTIONS.length) throw malformed('unknown invoke option');
+    for (const [i, name] of OPTIONS.entries()) if (bits & (1 << i)) fields[name] = r.varint();
+    return fields;
+  },
+  run(machine, actor, f) {
+    if (OPTIONS.some((name) => f[name] !== undefined)) return fail('unsupported');
+    if (!machine.isLocal(f.service)) return fail('wrong_shard');
+    if (!machine.serviceExists(f.service)) return fail('unknown_service');
+    const service = machine.readService(f.service);
+    const payee = get(service, Service.provider);
+    if ((get(service, Service.flags) & ACTIVE) === 0) return fail('service_inactive');
+    if (f.amount > get(service, Service.ceiling)) return fail('over_ceiling');
+    if (payee === actor) return fail('self_dealing');
+    if (machine.balance(actor) < f.amount) return fail('insufficient_balance');
+    if (!machine.hasEscrowRoom()) return fail('region_full');
+    const deadline = machine.time + get(service, Service.deadlineSeconds);
+    machine.debit(actor, f.amount);
+    return ok(machine.openEscrow({ payer: actor, payee, service: f.service, amount: f.amount, deadline }));
+  },
+});
