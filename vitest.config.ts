@@ -4,6 +4,7 @@ import { defineConfig } from 'vitest/config';
 /** Unit tests stand beside their file; `*.workers.test.ts` run inside real workerd, everything else in Node. */
 export default defineConfig({
   test: {
+    teardownTimeout: 60_000,
     projects: [
       {
         test: {
@@ -19,7 +20,6 @@ export default defineConfig({
           name: 'workers',
           include: ['durable/**/*.workers.test.ts', 'workers/**/*.workers.test.ts'],
           testTimeout: 30_000,
-          teardownTimeout: 60_000,
         },
       },
       {

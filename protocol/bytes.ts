@@ -123,11 +123,10 @@ export class Writer {
     if (!Number.isSafeInteger(value) || value < 0) throw malformed(`not a varint: ${value}`);
     let rest = value;
     while (rest > 127) {
-      this.#buffer[this.#room(1)] = (rest % 128) | 128;
+      this.u8((rest % 128) | 128);
       rest = Math.floor(rest / 128);
     }
-    this.#buffer[this.#room(1)] = rest;
-    return this;
+    return this.u8(rest);
   }
 
   bytes(value: Uint8Array): this {
