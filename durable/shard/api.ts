@@ -1,0 +1,236 @@
+/**
+ * What a Shard answers to: the types of its RPC, for whoever holds a stub (gateway, settlement, Session, Agent).
+ *
+ * Expected failures come back as `{error: {code, detail}}`, because a class does not survive RPC and a code does; what throws is a bug or an
+ * object that can't be reached. Bytes are `Uint8Array`s over a buffer of their own, amounts and ids `number`s, unless a type ends in `Json`.
+ */
+import type { BatchHeader } from '../../protocol/trace.ts';
+import type { Hex } from '../../protocol/bytes.ts';
+import type { SignedReceipt } from '../../protocol/receipt.ts';
+import type { BatchJson, CellJson, ChunkJson, EventJson, FrameJson, RecordJson } from './json.ts';
+
+export interface Failure {
+  readonly error: { readonly code: string; readonly detail: string; readonly [more: string]: unknown };
+}
+export const isFailure = (answer: object | null): answer is Failure => answer !== null && 'error' in answer;
+export const failure = (code: string, detail: string, more: Record<string, unknown> = {}): Failure => ({ error: { code, detail, ...more } });
+
+// --- submitting ---
+
+/** A bundle whose signature the gateway found valid under `key` (x ‖ y). */
+export interface Submission {
+  readonly frame: Uint8Array;
+  readonly key: Uint8Array;
+}
+
+/**
+ * A receipt, or why the bundle was not taken (it changed nothing and is not in the log): a status of docs/protocol.md §9, or
+ * `stale_key` (with `key`: the agent's key now, or null) · `replayed` (with `place`, `shard:seq`) · `overloaded`.
+ */
+export type SubmitResult = { readonly receipt: SignedReceipt } | Failure;
+
+// --- what the settlement worker uses ---
+
+export interface ShardHead {
+  readonly shard: number;
+  /** Frames executed. */
+  readonly seq: number;
+  /** Shard time, Unix seconds. */
+  readonly time: number;
+  /** Running hash after the last frame. */
+  readonly running: Uint8Array;
+  /** Shard root now. */
+  readonly root: Uint8Array;
+  /** L1 inbox items consumed (shard 0; else 0). */
+  readonly inboxCursor: number;
+  readonly inboxAccumulator: Uint8Array;
+  /** The newest cut: `{0, 0}` when there is none. `toSeq` is where the next must start. */
+  readonly cut: { readonly number: number; readonly toSeq: number };
+}
+
+/** Frames `fromSeq … toSeq − 1` of one shard, as one batch holds them, and the state after them. */
+export interface Cut {
+  readonly number: number;
+  readonly shard: number;
+  readonly fromSeq: number;
+  /** Exclusive. */
+  readonly toSeq: number;
+  readonly shardRoot: Uint8Array;
+  /** Bounds of the ticks in the cut; both are the shard's time when there is none. */
+  readonly timeFrom: number;
+  readonly timeTo: number;
+  readonly inboxCursor: number;
+  readonly inboxAccumulator: Uint8Array;
+  /** Steps of its frames, and bytes of its chunk records. */
+  readonly steps: number;
+  readonly bytes: number;
+}
+
+export interface FramesPage {
+  /** Whole chunk records, concatenated: `decodeChunkRecords` reads them, `cutParts` cuts them. */
+  readonly records: Uint8Array;
+  /** Where the next page starts; equal to the asked `toSeq` when this was the last. */
+  readonly nextSeq: number;
+}
+
+/** Base units, by where they are. Their sum is what L1 took in and has not promised to pay out. */
+export interface Supply {
+  readonly balances: number;
+  readonly stakes: number;
+  /** In open and held escrows. */
+  readonly escrows: number;
+  /** In open and exiting sessions. */
+  readonly sessions: number;
+  /** All withdrawals ever put into the outbox, paid at L1 or not. */
+  readonly withdrawals: number;
+}
+
+export type BatchState = 'pending' | 'posted' | 'final' | 'invalid';
+
+/** A batch as the settlement worker knows it; kept by shard 0 and shown by the API. */
+export interface BatchRecord {
+  readonly number: number;
+  readonly header: BatchHeader;
+  readonly hash: Hex;
+  readonly stateRoot: Hex;
+  readonly state: BatchState;
+  /** The L1 transaction and block that posted it. */
+  readonly tx?: Hex;
+  readonly block?: number;
+  /** Unix seconds; `finalAt` is when its window ends. */
+  readonly postedAt?: number;
+  readonly finalAt?: number;
+  /** Its frames, in the order of its data. */
+  readonly ranges: readonly { readonly shard: number; readonly firstSeq: number; readonly frames: number }[];
+}
+
+/** How L1 stood when last looked at. */
+export interface L1View {
+  readonly head: number;
+  readonly finalized: number;
+  /** Items in L1's inbox. */
+  readonly inbox: number;
+  /** Base unit in token wei, decimal. */
+  readonly unit?: string;
+}
+
+/** A withdrawal as of the cut that first held it: its outbox cell and the 12 × 3 siblings up to that cut's shard root. */
+export interface CutWithdrawal {
+  readonly number: number;
+  readonly id: number;
+  readonly cell: Uint8Array;
+  readonly siblings: Uint8Array[];
+  readonly shardRoot: Uint8Array;
+}
+
+export interface SettlementRpc {
+  head(): Promise<ShardHead>;
+  /**
+   * Seals batch `number`'s part of this shard, from `fromSeq` (which must be the newest cut's `toSeq`: else `bad_cut`) to the newest frame.
+   * Idempotent: a number already cut answers the same again, after any restart. null: no frames since.
+   */
+  cut(number: number, fromSeq: number): Promise<Cut | null | Failure>;
+  /** Forgets cuts `number` and later, so that they can be made anew. Only when no batch of those numbers is or can still get on L1. */
+  recut(number: number): Promise<void>;
+  /** Chunk records of frames `fromSeq … toSeq − 1`, at least one frame, at most about `maxBytes` (default 1 MiB). `not_found` beyond the head. */
+  frames(fromSeq: number, toSeq: number, maxBytes?: number): Promise<FramesPage | Failure>;
+  /** Consumes L1 inbox items, ascending. Items below the cursor are ignored; `inbox_gap` when one is missing; `wrong_shard` except on shard 0. */
+  inbox(items: readonly { readonly index: number; readonly bytes: Uint8Array }[]): Promise<{ readonly cursor: number } | Failure>;
+  /** Executes a tick when frames came since the last one or, with `maxAgeSeconds`, when the shard's time is older than that. */
+  tickIfDue(maxAgeSeconds?: number): Promise<{ readonly ticked: boolean; readonly seq: number; readonly time: number }>;
+  /** Creates or changes a batch's record (shard 0). */
+  recordBatch(batch: BatchRecord): Promise<void>;
+  /** Forgets the records of batches `number` and later (an L1 reorg or a lost dispute took them away). */
+  dropBatches(number: number): Promise<void>;
+  recordL1(view: L1View): Promise<void>;
+  /** Records with numbers above `after`, ascending; with `newest`, the last `limit`. */
+  batches(query?: { after?: number; limit?: number; newest?: boolean }): Promise<BatchRecord[]>;
+  supply(): Promise<Supply>;
+}
+
+// --- what the gateway reads ---
+
+export interface ShardStatus {
+  readonly shard: number;
+  readonly seq: number;
+  readonly time: number;
+  readonly chunks: number;
+  readonly agents: number;
+  readonly services: number;
+  readonly sessions: number;
+  readonly escrows: number;
+  readonly outbox: number;
+  readonly interactions: number;
+  readonly balances: number;
+  readonly root: Uint8Array;
+}
+
+export interface PageQuery {
+  /** Serial (or chunk number) after which to start. */
+  readonly after?: number;
+  readonly limit?: number;
+}
+export interface Page<T> {
+  readonly items: T[];
+  /** Give it back as `after`; absent on the last page. */
+  readonly next?: number;
+}
+
+/** A session's cell and pinned keys: what the Session object is configured with. */
+export interface SessionFacts {
+  readonly id: number;
+  readonly a: number;
+  readonly b: number;
+  readonly keyA: Uint8Array;
+  readonly keyB: Uint8Array;
+  readonly depositA: number;
+  readonly depositB: number;
+  readonly paidAB: number;
+  readonly paidBA: number;
+  readonly callsAB: number;
+  readonly callsBA: number;
+  readonly rootAB: Uint8Array;
+  readonly rootBA: Uint8Array;
+  readonly exitAt: number;
+  readonly exitDelay: number;
+  /** SessionStatus. */
+  readonly status: number;
+}
+
+export interface ReadRpc {
+  status(): Promise<ShardStatus>;
+  /** x ‖ y and epoch; null for an unknown agent. */
+  key(agent: number): Promise<{ readonly key: Uint8Array; readonly epoch: number } | null>;
+  agent(id: number): Promise<RecordJson | null>;
+  agents(query: PageQuery & { readonly owner?: Hex; readonly key?: Hex }): Promise<Page<RecordJson>>;
+  service(id: number): Promise<RecordJson | null>;
+  services(query: PageQuery & { readonly provider?: number }): Promise<Page<RecordJson>>;
+  session(id: number): Promise<RecordJson | null>;
+  sessions(query: PageQuery & { readonly agent?: number }): Promise<Page<RecordJson>>;
+  sessionFacts(id: number): Promise<SessionFacts | null>;
+  escrow(id: number): Promise<RecordJson | null>;
+  /** A cell of this shard with its 12 × 3 siblings (from the leaf up) under the shard root of `seq`. */
+  cell(address: number): Promise<CellJson>;
+  chunks(query: PageQuery): Promise<Page<ChunkJson>>;
+  chunk(number: number): Promise<ChunkJson | null>;
+  frame(seq: number): Promise<FrameJson | null>;
+  receipt(seq: number): Promise<SignedReceipt | null>;
+  feed(after?: number): Promise<EventJson[]>;
+  /** Adds an event that is not in the log (a socket came, a half was signed) to the feed; kept in memory only. */
+  note(event: Record<string, string | number | boolean>): Promise<void>;
+  batch(number: number): Promise<BatchRecord | null>;
+  l1(): Promise<L1View | null>;
+  withdrawal(number: number, id: number): Promise<CutWithdrawal | null>;
+  /** Shard root under the newest cut with a number ≤ `number`: that shard's leaf of the batch's state root. */
+  rootAt(number: number): Promise<Uint8Array>;
+}
+
+export interface ShardRpc extends SettlementRpc, ReadRpc {
+  submit(items: readonly Submission[]): Promise<SubmitResult[]>;
+}
+
+/** The stub of a shard, by its number. */
+export const shardStub = (namespace: DurableObjectNamespace, shard: number): ShardRpc =>
+  namespace.getByName(`shard-${shard}`) as unknown as ShardRpc;
+
+export type { BatchJson };
