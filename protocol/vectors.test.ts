@@ -1,0 +1,73 @@
+/** The shared vectors, read back: what forge checks in Solidity is checked here in TypeScript. */
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { generate } from '../test/vectors/generate.ts';
+import { concat, hex, unhex } from './bytes.ts';
+import { LAYOUTS, cellToJson } from './cells.ts';
+import { keccak, sha } from './hash.ts';
+import { accumulate } from './inbox.ts';
+import { verifyOwner, verifyP256, verifyP256Sync } from './keys.ts';
+import { leafHash, rootOf, verifyInclusion } from './log.ts';
+import { decodeChunkRecords, frameLeaf, placeFrames, sealData } from './trace.ts';
+import { ZERO_HASHES, verifyCell } from './trie.ts';
+
+const read = (name: string) => JSON.parse(readFileSync(new URL(`../test/vectors/${name}`, import.meta.url), 'utf8'));
+
+test('the files are what the generator writes', () => {
+  for (const [name, value] of Object.entries(generate())) expect(read(name), name).toEqual(JSON.parse(JSON.stringify(value)));
+});
+
+test('trie', () => {
+  const { zero, cases } = read('trie.json');
+  expect(zero).toEqual(ZERO_HASHES.map(hex));
+  for (const { root, proofs } of cases) {
+    for (const { address, cell, siblings } of proofs) expect(verifyCell(unhex(root), address, unhex(cell), siblings.map((s: string) => unhex(s)))).toBe(true);
+  }
+});
+
+test('digests on both curves', async () => {
+  const { domain, cases } = read('digests.json');
+  for (const { type, structHash, preimage, p256, secp256k1, ...digest } of cases) {
+    const bytes = unhex(preimage);
+    expect(preimage, type).toBe(hex(concat(unhex('0x1901'), unhex(domain.separator), unhex(structHash))));
+    expect([hex(sha(bytes)), hex(keccak(bytes))]).toEqual([digest.sha, digest.keccak]);
+    const key = concat(unhex(p256.x), unhex(p256.y));
+    for (const verify of [verifyP256, verifyP256Sync]) {
+      expect(await verify(key, bytes, unhex(p256.signature))).toBe(true);
+      expect(await verify(key, bytes, unhex(p256.highS))).toBe(false);
+    }
+    expect(verifyOwner(unhex(secp256k1.address), bytes, unhex(secp256k1.signature))).toBe(true);
+  }
+});
+
+test('call logs', () => {
+  const { records, roots, proofs } = read('log.json');
+  const leaves = records.map((record: string) => leafHash(sha, unhex(record)));
+  const heads = new Map<number, Uint8Array>(roots.map(({ size, root }: { size: number; root: string }) => [size, unhex(root)]));
+  for (const [size, root] of heads) expect(hex(rootOf(sha, leaves.slice(0, size)))).toBe(hex(root));
+  for (const { size, index, path } of proofs) {
+    expect(verifyInclusion(sha, heads.get(size)!, size, index, leaves[index], path.map((p: string) => unhex(p)))).toBe(true);
+  }
+});
+
+describe('posted data', () => {
+  test.each(read('dataroot.json').cases.map((c: { name: string }) => [c.name, c]))('%s', (_, c) => {
+    const { parts, frames, steps, dataRoot, proofs } = c as { parts: string[]; frames: { firstStep: number }[]; steps: number; dataRoot: string; proofs: { index: number; path: string[] }[] };
+    const placed = placeFrames(parts.flatMap((part) => decodeChunkRecords(unhex(part))));
+    expect(placed.map((p) => ({ ...p, seq: String(p.seq), frame: hex(p.frame) }))).toEqual(frames);
+    const sealed = sealData(placed);
+    expect([sealed.steps, hex(sealed.dataRoot)]).toEqual([steps, dataRoot]);
+    for (const { index, path } of proofs) {
+      expect(verifyInclusion(keccak, unhex(dataRoot), placed.length, index, frameLeaf(placed[index]), path.map((p) => unhex(p)))).toBe(true);
+    }
+  });
+});
+
+test('cells', () => {
+  for (const { kind, value, cell } of read('cells.json').cases) expect(cellToJson(LAYOUTS[kind], unhex(cell)), kind).toEqual(value);
+});
+
+test('inbox', () => {
+  const { items, accumulators } = read('inbox.json');
+  items.forEach((item: string, i: number) => expect(hex(accumulate(unhex(accumulators[i]), unhex(item)))).toBe(accumulators[i + 1]));
+});
