@@ -32,7 +32,8 @@ const HAS_PAYLOADS = 1;
 
 /** The bytes to sign. Throws `malformed` when there are none or too many interactions, or the frame would be too long. */
 export function encodeBundleBody(header: BundleHeader, interactions: readonly Interaction[]): Uint8Array {
-  if (interactions.length === 0 || interactions.length > MAX_INTERACTIONS) throw malformed('a bundle has 1 to 256 interactions');
+  if (interactions.length === 0 || interactions.length > MAX_INTERACTIONS)
+    throw malformed('a bundle has 1 to 256 interactions');
   const writer = new Writer()
     .u8(BUNDLE)
     .u8(interactions.length - 1)
@@ -42,7 +43,8 @@ export function encodeBundleBody(header: BundleHeader, interactions: readonly In
     .varint(header.expiry);
   if (header.payloadRoot) writer.bytes(header.payloadRoot);
   for (const interaction of interactions) encodeInteraction(writer, interaction);
-  if (writer.length + SIGNATURE_BYTES > MAX_FRAME_BYTES) throw malformed(`a bundle is at most ${MAX_FRAME_BYTES} bytes`);
+  if (writer.length + SIGNATURE_BYTES > MAX_FRAME_BYTES)
+    throw malformed(`a bundle is at most ${MAX_FRAME_BYTES} bytes`);
   return writer.finish();
 }
 
@@ -75,7 +77,9 @@ export async function signBundle(
   interactions: readonly Interaction[],
   payloads: readonly (Uint8Array | undefined)[] = [],
 ): Promise<Uint8Array> {
-  const root = payloads.some((p) => p) ? { payloadRoot: payloadRoot(interactions.map((_, i) => payloads[i] ?? NO_PAYLOAD)) } : {};
+  const root = payloads.some((p) => p)
+    ? { payloadRoot: payloadRoot(interactions.map((_, i) => payloads[i] ?? NO_PAYLOAD)) }
+    : {};
   const body = encodeBundleBody({ ...header, ...root }, interactions);
   const signature = await key.sign(signing.bundle(body));
   return new Writer().bytes(body).bytes(signature).finish();

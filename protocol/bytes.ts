@@ -21,7 +21,8 @@ export function hex(bytes: Uint8Array): Hex {
 export function unhex(text: string, length?: number): Uint8Array {
   if (!/^0x(?:[0-9a-fA-F]{2})*$/.test(text)) throw malformed('expected 0x and an even number of hex digits');
   const out = new Uint8Array((text.length - 2) / 2);
-  if (length !== undefined && out.length !== length) throw malformed(`expected ${length} bytes of hex, got ${out.length}`);
+  if (length !== undefined && out.length !== length)
+    throw malformed(`expected ${length} bytes of hex, got ${out.length}`);
   for (let i = 0; i < out.length; i++) out[i] = parseInt(text.slice(2 + 2 * i, 4 + 2 * i), 16);
   return out;
 }

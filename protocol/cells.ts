@@ -8,7 +8,17 @@ import { formatId, parseId } from './ids.ts';
 
 export const CELL_BYTES = 64;
 
-export const REGIONS = ['meta', 'agent', 'key', 'service', 'capability', 'session', 'escrow', 'outbox', 'workflow'] as const;
+export const REGIONS = [
+  'meta',
+  'agent',
+  'key',
+  'service',
+  'capability',
+  'session',
+  'escrow',
+  'outbox',
+  'workflow',
+] as const;
 export type RegionName = (typeof REGIONS)[number];
 export const Region = Object.fromEntries(REGIONS.map((name, i) => [name, i])) as { readonly [K in RegionName]: number };
 
@@ -19,7 +29,8 @@ export const OUTBOX_RETENTION = 2 ** 20;
 /** Longest deadline, contest window or exit delay, in seconds. */
 export const MAX_DURATION = 2 ** 25;
 
-export const addressOf = (shard: number, region: number, slot: number): number => shard * 2 ** 24 + region * REGION_SLOTS + slot;
+export const addressOf = (shard: number, region: number, slot: number): number =>
+  shard * 2 ** 24 + region * REGION_SLOTS + slot;
 export const placeOf = (address: number): { shard: number; region: number; slot: number } => ({
   shard: Math.floor(address / 2 ** 24),
   region: Math.floor(address / REGION_SLOTS) % 16,
@@ -94,7 +105,15 @@ export const Service = layout({
   metadataHash: bytes(32),
   version: uint(4),
 });
-export const Capability = layout({ grantor: id4, grantee: id4, service: id4, limit: amount, used: amount, expiry: uint(4), flags: uint(1) });
+export const Capability = layout({
+  grantor: id4,
+  grantee: id4,
+  service: id4,
+  limit: amount,
+  used: amount,
+  expiry: uint(4),
+  flags: uint(1),
+});
 export const Session = layout({
   a: id4,
   b: id4,
@@ -123,7 +142,15 @@ export const Escrow = layout({
   after: id7,
   capability: id4,
 });
-export const Outbox = layout({ kind: uint(1), to: uint(1), serial: uint(6), time: uint(4), agent: id4, recipient: bytes(20), amount: amount });
+export const Outbox = layout({
+  kind: uint(1),
+  to: uint(1),
+  serial: uint(6),
+  time: uint(4),
+  agent: id4,
+  recipient: bytes(20),
+  amount: amount,
+});
 
 export const EXISTS = 1;
 export const ACTIVE = 2;
@@ -138,13 +165,20 @@ export const SessionStatus = { empty: 0, open: 1, exiting: 2, closed: 3 } as con
 export const EscrowStatus = { empty: 0, open: 1, held: 2, fulfilled: 3, refunded: 4, expired: 5 } as const;
 
 export const get = (cell: Uint8Array, field: Field): number => readUint(cell, field.at, field.width);
-export const set = (cell: Uint8Array, field: Field, value: number): void => writeUint(cell, field.at, field.width, value);
+export const set = (cell: Uint8Array, field: Field, value: number): void =>
+  writeUint(cell, field.at, field.width, value);
 /** A view of a bytes field. */
 export const getBytes = (cell: Uint8Array, field: Field): Uint8Array => cell.subarray(field.at, field.at + field.width);
 export const setBytes = (cell: Uint8Array, field: Field, value: Uint8Array): void => cell.set(value, field.at);
 
 const metaLayout = (slot: number): [string, Layout<Spec>] | null =>
-  slot === META_HEAD ? ['head', Head] : slot === META_INBOX ? ['inbox', Inbox] : slot >= META_PEERS && slot < META_PEERS + 256 ? ['peer', Peer] : null;
+  slot === META_HEAD
+    ? ['head', Head]
+    : slot === META_INBOX
+      ? ['inbox', Inbox]
+      : slot >= META_PEERS && slot < META_PEERS + 256
+        ? ['peer', Peer]
+        : null;
 const SESSION_QUAD: readonly [string, Layout<Spec>][] = [
   ['session', Session],
   ['sessionKeyA', Key],

@@ -9,7 +9,15 @@ import { codeOf } from './errors.ts';
 import { decodeHalf, encodeHalf, join, payOut } from './half.ts';
 import { formatId, parseId } from './ids.ts';
 import { decodeInboxItem, encodeInboxItem } from './inbox.ts';
-import { decodeCalls, decodeHead, decodeHello, decodeRecords, decodeSigned, encodeCalls, encodeHello } from './packet.ts';
+import {
+  decodeCalls,
+  decodeHead,
+  decodeHello,
+  decodeRecords,
+  decodeSigned,
+  encodeCalls,
+  encodeHello,
+} from './packet.ts';
 import { type ChunkRecord, cutParts, decodeChunkRecords, encodeChunkRecord, placeFrames, sealData } from './trace.ts';
 
 const bytes32 = fc.uint8Array({ minLength: 32, maxLength: 32 });
@@ -17,11 +25,13 @@ const amount = fc.oneof(fc.nat(), fc.maxSafeNat(), fc.constantFrom(0, 127, 128, 
 
 /** A value or the code `malformed`; nothing else, ever. */
 function total(parse: (bytes: Uint8Array) => unknown, seeds: readonly Uint8Array[]): void {
-  const mutated = fc.tuple(fc.constantFrom(...seeds), fc.nat(), fc.integer({ min: 1, max: 255 })).map(([seed, at, flip]) => {
-    const copy = seed.slice();
-    if (copy.length > 0) copy[at % copy.length] ^= flip;
-    return copy;
-  });
+  const mutated = fc
+    .tuple(fc.constantFrom(...seeds), fc.nat(), fc.integer({ min: 1, max: 255 }))
+    .map(([seed, at, flip]) => {
+      const copy = seed.slice();
+      if (copy.length > 0) copy[at % copy.length] ^= flip;
+      return copy;
+    });
   const cut = fc.tuple(fc.constantFrom(...seeds), fc.nat()).map(([seed, n]) => seed.slice(0, n % (seed.length + 1)));
   fc.assert(
     fc.property(fc.oneof(fc.uint8Array({ maxLength: 400 }), mutated, cut), (bytes) => {
@@ -58,12 +68,26 @@ test('varints survive the buffer growing under them', () => {
 });
 
 test('ids print and parse', () => {
-  fc.assert(fc.property(fc.nat(255), fc.nat(2 ** 31 - 1), (shard, serial) => void expect(parseId(formatId(serial * 256 + shard))).toBe(serial * 256 + shard)));
-  for (const bad of ['', '0', '256:1', '0:01', '0:-1', '0:1 ', 'a:b', '0:17592186044416']) expect(() => parseId(bad), bad).toThrow(/malformed/);
+  fc.assert(
+    fc.property(
+      fc.nat(255),
+      fc.nat(2 ** 31 - 1),
+      (shard, serial) => void expect(parseId(formatId(serial * 256 + shard))).toBe(serial * 256 + shard),
+    ),
+  );
+  for (const bad of ['', '0', '256:1', '0:01', '0:-1', '0:1 ', 'a:b', '0:17592186044416'])
+    expect(() => parseId(bad), bad).toThrow(/malformed/);
 });
 
 test('addresses come apart again', () => {
-  fc.assert(fc.property(fc.nat(255), fc.nat(15), fc.nat(2 ** 20 - 1), (shard, region, slot) => void expect(placeOf(addressOf(shard, region, slot))).toEqual({ shard, region, slot })));
+  fc.assert(
+    fc.property(
+      fc.nat(255),
+      fc.nat(15),
+      fc.nat(2 ** 20 - 1),
+      (shard, region, slot) => void expect(placeOf(addressOf(shard, region, slot))).toEqual({ shard, region, slot }),
+    ),
+  );
 });
 
 test('cells are 64 bytes and their JSON is the cell', () => {
@@ -78,7 +102,8 @@ test('cells are 64 bytes and their JSON is the cell', () => {
         for (const f of Object.values(fields)) {
           if (f.kind === 'bytes') continue;
           if (f.width === 7) cell[f.at] &= 0x0f;
-          if (f.kind === 'id' && cell.subarray(f.at, f.at + f.width - 1).every((b) => b === 0)) cell[f.at + f.width - 1] = 0;
+          if (f.kind === 'id' && cell.subarray(f.at, f.at + f.width - 1).every((b) => b === 0))
+            cell[f.at + f.width - 1] = 0;
         }
         expect(hex(cellFromJson(fields, cellToJson(fields, cell)))).toBe(hex(cell));
       }),
@@ -90,11 +115,21 @@ test('cells are 64 bytes and their JSON is the cell', () => {
 });
 
 describe('halves', () => {
-  const half = fc.record({ session: amount, dir: fc.constantFrom(0 as const, 1 as const), seq: amount, calls: fc.nat(2 ** 40), paid: amount, root: bytes32 });
+  const half = fc.record({
+    session: amount,
+    dir: fc.constantFrom(0 as const, 1 as const),
+    seq: amount,
+    calls: fc.nat(2 ** 40),
+    paid: amount,
+    root: bytes32,
+  });
 
   test('round-trip', () => {
     fc.assert(fc.property(half, (h) => void expect(decodeHalf(new Reader(encodeHalf(h)))).toEqual(h)));
-    total((bytes) => decodeHalf(new Reader(bytes)), [encodeHalf({ session: 256, dir: 0, seq: 1, calls: 1, paid: 1, root: new Uint8Array(32) })]);
+    total(
+      (bytes) => decodeHalf(new Reader(bytes)),
+      [encodeHalf({ session: 256, dir: 0, seq: 1, calls: 1, paid: 1, root: new Uint8Array(32) })],
+    );
   });
 
   test('join is idempotent and independent of order', () => {
@@ -124,7 +159,14 @@ describe('halves', () => {
 });
 
 test('call records, inbox items and packets round-trip, and their parsers are total', () => {
-  const record = encodeCallRecord({ index: 5, requestHash: new Uint8Array(32).fill(1), responseHash: new Uint8Array(32).fill(2), price: 7, status: 200, timeMs: 1.9e12 });
+  const record = encodeCallRecord({
+    index: 5,
+    requestHash: new Uint8Array(32).fill(1),
+    responseHash: new Uint8Array(32).fill(2),
+    price: 7,
+    status: 200,
+    timeMs: 1.9e12,
+  });
   expect(decodeCallRecord(record)).toMatchObject({ index: 5, price: 7, status: 200, timeMs: 1.9e12 });
   const item = encodeInboxItem({ kind: 'deposit', from: new Uint8Array(20).fill(1), agent: 256, amount: 9 });
   expect(decodeInboxItem(item)).toMatchObject({ kind: 'deposit', agent: 256, amount: 9 });
@@ -137,7 +179,8 @@ test('call records, inbox items and packets round-trip, and their parsers are to
   expect(decodeHello(hello)).toEqual({ halves: [], credit: 5 });
   total(decodeCallRecord, [record]);
   total(decodeInboxItem, [item]);
-  for (const parse of [decodeCalls, decodeSigned, decodeHello, decodeRecords]) total(parse, [encodeCalls(parts), hello]);
+  for (const parse of [decodeCalls, decodeSigned, decodeHello, decodeRecords])
+    total(parse, [encodeCalls(parts), hello]);
   total(decodeHead, [new TextEncoder().encode('{"method":"GET","target":"/","headers":[["a","b"]]}')]);
   total(decodeBundle, [new Uint8Array(100).fill(16)]);
 });
@@ -147,24 +190,36 @@ describe('posted data', () => {
     { weight: 5, arbitrary: fc.uint8Array({ minLength: 1, maxLength: 60 }) },
     { weight: 1, arbitrary: fc.constant(new Uint8Array(MAX_FRAME_BYTES).fill(0x10)) },
   );
-  const record: fc.Arbitrary<ChunkRecord> = fc.record({ shard: fc.nat(255), firstSeq: fc.nat(2 ** 40), frames: fc.array(frame, { minLength: 1, maxLength: 30 }) });
+  const record: fc.Arbitrary<ChunkRecord> = fc.record({
+    shard: fc.nat(255),
+    firstSeq: fc.nat(2 ** 40),
+    frames: fc.array(frame, { minLength: 1, maxLength: 30 }),
+  });
 
   test('however it is cut, the frames, the steps and dataRoot are the same', () => {
     fc.assert(
-      fc.property(fc.array(record, { minLength: 1, maxLength: 5 }), fc.integer({ min: 4200, max: 20_000 }), (records, maxBytes) => {
-        const parts = cutParts(records, maxBytes);
-        for (const part of parts) expect(part.length).toBeLessThanOrEqual(maxBytes);
-        const placed = placeFrames(parts.flatMap(decodeChunkRecords));
-        expect(placed).toEqual(placeFrames(records));
-        expect(sealData(placed).steps).toBe(placed.reduce((n, p) => n + stepsOf(p.frame), 0));
-      }),
+      fc.property(
+        fc.array(record, { minLength: 1, maxLength: 5 }),
+        fc.integer({ min: 4200, max: 20_000 }),
+        (records, maxBytes) => {
+          const parts = cutParts(records, maxBytes);
+          for (const part of parts) expect(part.length).toBeLessThanOrEqual(maxBytes);
+          const placed = placeFrames(parts.flatMap(decodeChunkRecords));
+          expect(placed).toEqual(placeFrames(records));
+          expect(sealData(placed).steps).toBe(placed.reduce((n, p) => n + stepsOf(p.frame), 0));
+        },
+      ),
       { numRuns: 60 },
     );
-    total(decodeChunkRecords, [encodeChunkRecord({ shard: 1, firstSeq: 2, frames: [Uint8Array.of(1, 2), Uint8Array.of(3)] })]);
+    total(decodeChunkRecords, [
+      encodeChunkRecord({ shard: 1, firstSeq: 2, frames: [Uint8Array.of(1, 2), Uint8Array.of(3)] }),
+    ]);
   });
 
   test('a part starts where the last ended', () => {
-    const records = [{ shard: 0, firstSeq: 10, frames: Array.from({ length: 9 }, (_, i) => new Uint8Array(1000).fill(i + 1)) }];
+    const records = [
+      { shard: 0, firstSeq: 10, frames: Array.from({ length: 9 }, (_, i) => new Uint8Array(1000).fill(i + 1)) },
+    ];
     const parts = cutParts(records, 4200).map(decodeChunkRecords);
     expect(parts.map((p) => p.map((r) => [r.firstSeq, r.frames.length]))).toEqual([[[10, 4]], [[14, 4]], [[18, 1]]]);
     expect(concat(...parts.flat().flatMap((r) => r.frames))).toHaveLength(9000);

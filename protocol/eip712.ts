@@ -29,13 +29,18 @@ export const domainSeparator = ({ chainId, root }: Domain): Uint8Array =>
   keccak(concat(DOMAIN_TYPE, NAME, VERSION, word(chainId), new Uint8Array(12), unhex(root, 20)));
 
 /** The 66 bytes `0x1901 ‖ separator ‖ structHash`. */
-const preimage = (separator: Uint8Array, structHash: Uint8Array): Uint8Array => concat(Uint8Array.of(0x19, 0x01), separator, structHash);
+const preimage = (separator: Uint8Array, structHash: Uint8Array): Uint8Array =>
+  concat(Uint8Array.of(0x19, 0x01), separator, structHash);
 
 const BUNDLE = typeHash('Bundle(bytes body)');
 const HALF = typeHash('Half(uint64 session,uint8 dir,uint64 seq,uint64 calls,uint64 paid,bytes32 root,bytes32 locks)');
-const CLOSE = typeHash('Close(uint64 session,uint64 paidAB,uint64 paidBA,uint64 callsAB,uint64 callsBA,bytes32 rootAB,bytes32 rootBA)');
+const CLOSE = typeHash(
+  'Close(uint64 session,uint64 paidAB,uint64 paidBA,uint64 callsAB,uint64 callsBA,bytes32 rootAB,bytes32 rootBA)',
+);
 const ROTATE = typeHash('Rotate(uint64 agent,uint32 epoch,bytes32 keyX,bytes32 keyY)');
-const RECEIPT = typeHash('Receipt(uint8 shard,uint64 seq,bytes32 frameHash,bytes32 runningHash,bytes32 outcomesHash,uint64 promisedBy)');
+const RECEIPT = typeHash(
+  'Receipt(uint8 shard,uint64 seq,bytes32 frameHash,bytes32 runningHash,bytes32 outcomesHash,uint64 promisedBy)',
+);
 const CONNECT = typeHash('Connect(uint64 agent,string room,uint64 timeMs,bytes32 nonce)');
 const ANNOUNCE = typeHash('Announce(uint64 agent,bytes32 contentHash,uint64 timeMs)');
 
@@ -85,9 +90,21 @@ export interface Announce {
 
 export const structHashes = {
   bundle: (body: Uint8Array) => keccak(concat(BUNDLE, keccak(body))),
-  half: (h: Half) => keccak(concat(HALF, word(h.session), word(h.dir), word(h.seq), word(h.calls), word(h.paid), h.root, ZERO_BYTES32)),
+  half: (h: Half) =>
+    keccak(concat(HALF, word(h.session), word(h.dir), word(h.seq), word(h.calls), word(h.paid), h.root, ZERO_BYTES32)),
   close: (c: Close) =>
-    keccak(concat(CLOSE, word(c.session), word(c.paidAB), word(c.paidBA), word(c.callsAB), word(c.callsBA), c.rootAB, c.rootBA)),
+    keccak(
+      concat(
+        CLOSE,
+        word(c.session),
+        word(c.paidAB),
+        word(c.paidBA),
+        word(c.callsAB),
+        word(c.callsBA),
+        c.rootAB,
+        c.rootBA,
+      ),
+    ),
   rotate: (r: Rotate) => keccak(concat(ROTATE, word(r.agent), word(r.epoch), r.key)),
   receipt: (r: Receipt) =>
     keccak(concat(RECEIPT, word(r.shard), word(r.seq), r.frameHash, r.runningHash, r.outcomesHash, word(r.promisedBy))),

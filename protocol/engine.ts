@@ -22,7 +22,8 @@ export const FrameKind = { tick: 0x01, inbox: 0x02, receive: 0x03, bundle: BUNDL
 const TIME_END = 0xf0000000;
 
 /** Steps of a frame, from its first two bytes alone. */
-export const stepsOf = (frame: Uint8Array): number => (frame[0] === FrameKind.bundle && frame.length > 1 ? 2 + frame[1] : 1);
+export const stepsOf = (frame: Uint8Array): number =>
+  frame[0] === FrameKind.bundle && frame.length > 1 ? 2 + frame[1] : 1;
 
 export function tickFrame(time: number): Uint8Array {
   const frame = new Uint8Array(5);
@@ -93,7 +94,10 @@ export class Engine {
     const bundle = frame.length <= MAX_FRAME_BYTES ? parsed(() => decodeBundle(frame)) : null;
     const refused = bundle ? this.admit(bundle) : 'malformed';
     if (!bundle || refused) {
-      return [fail(refused ?? 'malformed'), ...Array.from({ length: stepsOf(frame) - 1 }, () => fail('bundle_refused'))];
+      return [
+        fail(refused ?? 'malformed'),
+        ...Array.from({ length: stepsOf(frame) - 1 }, () => fail('bundle_refused')),
+      ];
     }
     const agent = this.machine.editAgent(bundle.actor);
     set(agent, Agent.nonce, get(agent, Agent.nonce) + 1);

@@ -46,7 +46,14 @@ export const encodeHalf = (half: Half): Uint8Array =>
 export function decodeHalf(reader: Reader): Half {
   const dir = reader.u8();
   if (dir > 1) throw malformed(`direction ${dir}`);
-  const half = { dir: dir as Direction, session: reader.u64(), seq: reader.u64(), calls: reader.u64(), paid: reader.u64(), root: reader.bytes(32) };
+  const half = {
+    dir: dir as Direction,
+    session: reader.u64(),
+    seq: reader.u64(),
+    calls: reader.u64(),
+    paid: reader.u64(),
+    root: reader.bytes(32),
+  };
   if (!isZero(reader.bytes(32))) throw malformed('locks are not supported yet');
   if (half.calls >= 2 ** 48) throw malformed('more than 2^48-1 calls');
   return half;
@@ -79,7 +86,12 @@ export function join(state: DirectionState, half: Pick<Half, 'paid' | 'calls' | 
 }
 
 /** What each party gets: `outB = clamp(depositB + paidAB − paidBA, 0, total)`. */
-export function payOut(depositA: number, depositB: number, paidAB: number, paidBA: number): { outA: number; outB: number } {
+export function payOut(
+  depositA: number,
+  depositB: number,
+  paidAB: number,
+  paidBA: number,
+): { outA: number; outB: number } {
   const total = depositA + depositB;
   // In bigint: paid − paid is exact in a double only when both are near each other, and the clamp must be exact.
   const outB = Number(clamp(BigInt(depositB) + BigInt(paidAB) - BigInt(paidBA), 0n, BigInt(total)));

@@ -19,6 +19,7 @@ export function parseId(text: string): number {
   const match = /^(0|[1-9]\d{0,2}):(0|[1-9]\d{0,13})$/.exec(text);
   const shard = Number(match?.[1]);
   const serial = Number(match?.[2]);
-  if (!match || shard >= SHARDS || serial >= LARGE_SERIALS) throw malformed(`expected an id like 0:7, got ${JSON.stringify(text.slice(0, 40))}`);
+  if (!match || shard >= SHARDS || serial >= LARGE_SERIALS)
+    throw malformed(`expected an id like 0:7, got ${JSON.stringify(text.slice(0, 40))}`);
   return makeId(shard, serial);
 }

@@ -4,7 +4,13 @@ import { malformed } from './errors.ts';
 import { keccak } from './hash.ts';
 
 export type InboxItem =
-  | { readonly kind: 'register'; readonly shard: number; readonly owner: Uint8Array; readonly key: Uint8Array; readonly amount: number }
+  | {
+      readonly kind: 'register';
+      readonly shard: number;
+      readonly owner: Uint8Array;
+      readonly key: Uint8Array;
+      readonly amount: number;
+    }
   | { readonly kind: 'deposit'; readonly from: Uint8Array; readonly agent: number; readonly amount: number }
   | { readonly kind: 'withdraw'; readonly owner: Uint8Array; readonly agent: number; readonly amount: number }
   | { readonly kind: 'rotate'; readonly owner: Uint8Array; readonly agent: number; readonly key: Uint8Array };
@@ -28,9 +34,17 @@ export function decodeInboxItem(bytes: Uint8Array): InboxItem {
   const reader = new Reader(bytes);
   const kind = reader.u8();
   let item: InboxItem;
-  if (kind === 1) item = { kind: 'register', shard: reader.u8(), owner: reader.bytes(20), key: reader.bytes(64), amount: reader.uint(7) };
+  if (kind === 1)
+    item = {
+      kind: 'register',
+      shard: reader.u8(),
+      owner: reader.bytes(20),
+      key: reader.bytes(64),
+      amount: reader.uint(7),
+    };
   else if (kind === 2) item = { kind: 'deposit', from: reader.bytes(20), agent: reader.u32(), amount: reader.uint(7) };
-  else if (kind === 3) item = { kind: 'withdraw', owner: reader.bytes(20), agent: reader.u32(), amount: reader.uint(7) };
+  else if (kind === 3)
+    item = { kind: 'withdraw', owner: reader.bytes(20), agent: reader.u32(), amount: reader.uint(7) };
   else if (kind === 4) item = { kind: 'rotate', owner: reader.bytes(20), agent: reader.u32(), key: reader.bytes(64) };
   else throw malformed(`no inbox item of kind ${kind}`);
   reader.end();
@@ -38,4 +52,5 @@ export function decodeInboxItem(bytes: Uint8Array): InboxItem {
 }
 
 /** acc[n+1] of acc[n] and item n: L1 and the inbox cell keep the same. */
-export const accumulate = (accumulator: Uint8Array, item: Uint8Array): Uint8Array => keccak(concat(accumulator, keccak(item)));
+export const accumulate = (accumulator: Uint8Array, item: Uint8Array): Uint8Array =>
+  keccak(concat(accumulator, keccak(item)));

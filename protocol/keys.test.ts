@@ -22,7 +22,10 @@ describe('machine keys', () => {
       const signature = await key.sign(preimage);
       expect(BigInt(hex(signature.subarray(32))) <= half).toBe(true);
       const high = signature.slice();
-      high.set(unhex(`0x${(p256.Point.CURVE().n - BigInt(hex(signature.subarray(32)))).toString(16).padStart(64, '0')}`), 32);
+      high.set(
+        unhex(`0x${(p256.Point.CURVE().n - BigInt(hex(signature.subarray(32)))).toString(16).padStart(64, '0')}`),
+        32,
+      );
       const cases: [Uint8Array, Uint8Array, Uint8Array, boolean][] = [
         [key.publicKey, preimage, signature, true],
         [other.publicKey, preimage, signature, false],
@@ -57,7 +60,14 @@ describe('owners', () => {
     const half = hex(key.subarray(32));
     const typed = {
       domain: { name: 'AGNT2', version: '1', chainId: 31337, verifyingContract: root },
-      types: { Rotate: [{ name: 'agent', type: 'uint64' }, { name: 'epoch', type: 'uint32' }, { name: 'keyX', type: 'bytes32' }, { name: 'keyY', type: 'bytes32' }] },
+      types: {
+        Rotate: [
+          { name: 'agent', type: 'uint64' },
+          { name: 'epoch', type: 'uint32' },
+          { name: 'keyX', type: 'bytes32' },
+          { name: 'keyY', type: 'bytes32' },
+        ],
+      },
       primaryType: 'Rotate',
       message: { agent: 512n, epoch: 4, keyX: half, keyY: half },
     } as const;
@@ -70,10 +80,21 @@ describe('owners', () => {
   test('verification is total, and only the owner’s signature passes', () => {
     const good = signOwner(secret, message);
     fc.assert(
-      fc.property(fc.uint8Array({ minLength: 60, maxLength: 70 }), fc.nat(64), fc.integer({ min: 1, max: 255 }), (junk, at, flip) => {
-        expect(verifyOwner(owner, message, junk)).toBe(false);
-        expect(verifyOwner(owner, message, good.map((b, i) => (i === at ? b ^ flip : b)))).toBe(false);
-      }),
+      fc.property(
+        fc.uint8Array({ minLength: 60, maxLength: 70 }),
+        fc.nat(64),
+        fc.integer({ min: 1, max: 255 }),
+        (junk, at, flip) => {
+          expect(verifyOwner(owner, message, junk)).toBe(false);
+          expect(
+            verifyOwner(
+              owner,
+              message,
+              good.map((b, i) => (i === at ? b ^ flip : b)),
+            ),
+          ).toBe(false);
+        },
+      ),
       { numRuns: 50 },
     );
   });
@@ -85,14 +106,29 @@ test('every struct digest is the one that EIP-712 tools compute', () => {
   const domain = { name: 'AGNT2', version: '1', chainId: 31337, verifyingContract: root };
   const u = (name: string, bits = 64) => ({ name, type: `uint${bits}` });
   const h = (name: string) => ({ name, type: 'bytes32' });
-  const check = (primaryType: string, fields: { name: string; type: string }[], value: Record<string, unknown>, preimage: Uint8Array) =>
-    expect(hex(keccak(preimage)), primaryType).toBe(hashTypedData({ domain, types: { [primaryType]: fields }, primaryType, message: value }));
+  const check = (
+    primaryType: string,
+    fields: { name: string; type: string }[],
+    value: Record<string, unknown>,
+    preimage: Uint8Array,
+  ) =>
+    expect(hex(keccak(preimage)), primaryType).toBe(
+      hashTypedData({ domain, types: { [primaryType]: fields }, primaryType, message: value }),
+    );
 
   check('Bundle', [{ name: 'body', type: 'bytes' }], { body: '0x010203' }, signing.bundle(Uint8Array.of(1, 2, 3)));
   check(
     'Half',
     [u('session'), u('dir', 8), u('seq'), u('calls'), u('paid'), h('root'), h('locks')],
-    { session: 256n, dir: 1, seq: 2n, calls: 3n, paid: 9007199254740991n, root: bytes32, locks: `0x${'00'.repeat(32)}` },
+    {
+      session: 256n,
+      dir: 1,
+      seq: 2n,
+      calls: 3n,
+      paid: 9007199254740991n,
+      root: bytes32,
+      locks: `0x${'00'.repeat(32)}`,
+    },
     signing.half({ session: 256, dir: 1, seq: 2, calls: 3, paid: Number.MAX_SAFE_INTEGER, root: eight }),
   );
   check(

@@ -18,7 +18,10 @@ const HALF_ORDER = ORDER >> 1n;
 const UNCOMPRESSED = Uint8Array.of(4);
 
 const base64url = (bytes: Uint8Array): string =>
-  btoa(String.fromCharCode(...bytes)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+  btoa(String.fromCharCode(...bytes))
+    .replaceAll('+', '-')
+    .replaceAll('/', '_')
+    .replaceAll('=', '');
 
 /** Whether `s` of a 64-byte signature is in the lower half of the order, as every verifier of ours demands. */
 const isLowS = (signature: Uint8Array): boolean => bytesToNumberBE(signature.subarray(32)) <= HALF_ORDER;
@@ -50,7 +53,13 @@ export class MachineKey {
   static async import(secret: Uint8Array): Promise<MachineKey> {
     if (!p256.utils.isValidSecretKey(secret)) throw malformed('not a P-256 secret key');
     const point = p256.getPublicKey(secret, false).slice(1);
-    const jwk = { kty: 'EC', crv: 'P-256', d: base64url(secret), x: base64url(point.slice(0, 32)), y: base64url(point.slice(32)) };
+    const jwk = {
+      kty: 'EC',
+      crv: 'P-256',
+      d: base64url(secret),
+      x: base64url(point.slice(0, 32)),
+      y: base64url(point.slice(32)),
+    };
     return new MachineKey(await crypto.subtle.importKey('jwk', jwk, ECDSA, false, ['sign']), point);
   }
 
@@ -73,7 +82,9 @@ async function importPublic(publicKey: Uint8Array): Promise<CryptoKey | null> {
   const id = hex(publicKey);
   let key = imported.get(id);
   if (key === undefined) {
-    key = await crypto.subtle.importKey('raw', concat(UNCOMPRESSED, publicKey) as BufferSource, ECDSA, false, ['verify']).catch(() => null);
+    key = await crypto.subtle
+      .importKey('raw', concat(UNCOMPRESSED, publicKey) as BufferSource, ECDSA, false, ['verify'])
+      .catch(() => null);
     if (imported.size >= IMPORTED_MAX) imported.delete(imported.keys().next().value!);
     imported.set(id, key);
   }
@@ -113,11 +124,13 @@ export function signOwner(secret: Uint8Array, preimage: Uint8Array): Uint8Array 
 export function verifyOwner(owner: Uint8Array, preimage: Uint8Array, signature: Uint8Array): boolean {
   if (signature.length !== 65 || (signature[64] !== 27 && signature[64] !== 28)) return false;
   try {
-    const parsed = secp256k1.Signature.fromBytes(concat(Uint8Array.of(signature[64] - 27), signature.subarray(0, 64)), 'recovered');
+    const parsed = secp256k1.Signature.fromBytes(
+      concat(Uint8Array.of(signature[64] - 27), signature.subarray(0, 64)),
+      'recovered',
+    );
     if (parsed.hasHighS()) return false;
     return equal(addressOf(parsed.recoverPublicKey(keccak(preimage)).toBytes(false)), owner);
   } catch {
     return false;
   }
 }
-

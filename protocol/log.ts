@@ -12,7 +12,8 @@ const LEAF = Uint8Array.of(0);
 const NODE = Uint8Array.of(1);
 
 export const leafHash = (hash: HashFn, record: Uint8Array): Uint8Array => hash(concat(LEAF, record));
-export const nodeHash = (hash: HashFn, left: Uint8Array, right: Uint8Array): Uint8Array => hash(concat(NODE, left, right));
+export const nodeHash = (hash: HashFn, left: Uint8Array, right: Uint8Array): Uint8Array =>
+  hash(concat(NODE, left, right));
 
 /** Grow-only tree head in O(log n): the roots of the full subtrees, largest first. */
 export class Frontier {

@@ -79,8 +79,10 @@ export function decodeCalls(packet: Uint8Array): Part[] {
 const encodeSigned = (type: number, half: Half, signature: Uint8Array): Uint8Array =>
   new Writer().u8(type).bytes(encodeHalf(half)).bytes(signature).finish();
 
-export const encodeHalfPacket = (half: Half, payer: Uint8Array): Uint8Array => encodeSigned(PacketType.half, half, payer);
-export const encodeReceiptPacket = (half: Half, payee: Uint8Array): Uint8Array => encodeSigned(PacketType.receipt, half, payee);
+export const encodeHalfPacket = (half: Half, payer: Uint8Array): Uint8Array =>
+  encodeSigned(PacketType.half, half, payer);
+export const encodeReceiptPacket = (half: Half, payee: Uint8Array): Uint8Array =>
+  encodeSigned(PacketType.receipt, half, payee);
 
 /** A half or a receipt packet, type byte included. Throws `malformed`. */
 export function decodeSigned(packet: Uint8Array): { half: Half; signature: Uint8Array } {
@@ -95,7 +97,11 @@ const NO_SIGNATURE = new Uint8Array(SIGNATURE_BYTES);
 
 export function encodeHello(hello: Hello): Uint8Array {
   const writer = new Writer().u8(PacketType.hello).u8(hello.halves.length);
-  for (const { half, payer, payee } of hello.halves) writer.bytes(encodeHalf(half)).bytes(payer).bytes(payee ?? NO_SIGNATURE);
+  for (const { half, payer, payee } of hello.halves)
+    writer
+      .bytes(encodeHalf(half))
+      .bytes(payer)
+      .bytes(payee ?? NO_SIGNATURE);
   return writer.varint(hello.credit).finish();
 }
 
@@ -133,13 +139,19 @@ export function decodeRecords(packet: Uint8Array): { dir: Direction; records: Ui
 }
 
 export const encodeError = (code: string, detail: string): Uint8Array =>
-  new Writer().u8(PacketType.error).bytes(utf8(JSON.stringify({ code, detail }))).finish();
+  new Writer()
+    .u8(PacketType.error)
+    .bytes(utf8(JSON.stringify({ code, detail })))
+    .finish();
 
 /** JSON of a head part. Throws `malformed`. */
 export function decodeHead<T extends RequestHead | ResponseHead>(body: Uint8Array): T {
   try {
     const head = JSON.parse(fromUtf8(body)) as T;
-    if (!Array.isArray(head.headers) || !head.headers.every((h) => Array.isArray(h) && h.length === 2 && h.every((x) => typeof x === 'string')))
+    if (
+      !Array.isArray(head.headers) ||
+      !head.headers.every((h) => Array.isArray(h) && h.length === 2 && h.every((x) => typeof x === 'string'))
+    )
       throw new Error('headers');
     return head;
   } catch {

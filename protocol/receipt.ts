@@ -14,7 +14,8 @@ export function outcomesHash(outcomes: readonly Outcome[]): Uint8Array {
 }
 
 /** running' = keccak(running ‖ keccak(frame)). */
-export const extendRunning = (running: Uint8Array, frameHash: Uint8Array): Uint8Array => keccak(concat(running, frameHash));
+export const extendRunning = (running: Uint8Array, frameHash: Uint8Array): Uint8Array =>
+  keccak(concat(running, frameHash));
 
 export interface SignedReceipt {
   readonly receipt: Receipt;
@@ -22,12 +23,22 @@ export interface SignedReceipt {
   readonly signature: Uint8Array;
 }
 
-export async function signReceipt(key: MachineKey, signing: Signing, receipt: Receipt, outcomes: readonly Outcome[]): Promise<SignedReceipt> {
+export async function signReceipt(
+  key: MachineKey,
+  signing: Signing,
+  receipt: Receipt,
+  outcomes: readonly Outcome[],
+): Promise<SignedReceipt> {
   return { receipt, outcomes, signature: await key.sign(signing.receipt(receipt)) };
 }
 
 /** Whether the sequencer promised exactly this frame, with exactly these outcomes. */
-export async function verifyReceipt(sequencerKey: Uint8Array, signing: Signing, signed: SignedReceipt, frame: Uint8Array): Promise<boolean> {
+export async function verifyReceipt(
+  sequencerKey: Uint8Array,
+  signing: Signing,
+  signed: SignedReceipt,
+  frame: Uint8Array,
+): Promise<boolean> {
   const { receipt, outcomes, signature } = signed;
   return (
     hex(receipt.frameHash) === hex(keccak(frame)) &&
@@ -59,8 +70,12 @@ export const receiptToJson = ({ receipt, outcomes, signature }: SignedReceipt): 
 
 /** Throws `malformed`. */
 export function receiptFromJson(json: ReceiptJson): SignedReceipt {
-  const outcomes = json.outcomes.map(({ status, value }) => ({ status: (STATUSES as readonly string[]).indexOf(status), value: Number(value) }));
-  if (outcomes.some(({ status, value }) => status < 0 || !Number.isSafeInteger(value))) throw new Agnt2Error('malformed', 'unknown outcome in a receipt');
+  const outcomes = json.outcomes.map(({ status, value }) => ({
+    status: (STATUSES as readonly string[]).indexOf(status),
+    value: Number(value),
+  }));
+  if (outcomes.some(({ status, value }) => status < 0 || !Number.isSafeInteger(value)))
+    throw new Agnt2Error('malformed', 'unknown outcome in a receipt');
   const receipt = {
     shard: json.shard,
     seq: Number(json.seq),

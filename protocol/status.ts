@@ -39,7 +39,9 @@ export const STATUSES = [
 export type StatusName = (typeof STATUSES)[number];
 
 /** Code of each status: `Status.ok === 0`. */
-export const Status = Object.fromEntries(STATUSES.map((name, code) => [name, code])) as { readonly [K in StatusName]: number };
+export const Status = Object.fromEntries(STATUSES.map((name, code) => [name, code])) as {
+  readonly [K in StatusName]: number;
+};
 
 /** What one step came to: a status code and the id or number it made (0 if none). */
 export interface Outcome {

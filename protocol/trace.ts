@@ -100,7 +100,11 @@ export function cutParts(records: readonly ChunkRecord[], maxBytes: number): Uin
     while (from < record.frames.length) {
       let bytes = 9;
       let to = from;
-      while (to < record.frames.length && to - from < MAX_RECORD_FRAMES && (to === from || bytes + 2 + record.frames[to].length <= maxBytes - size)) {
+      while (
+        to < record.frames.length &&
+        to - from < MAX_RECORD_FRAMES &&
+        (to === from || bytes + 2 + record.frames[to].length <= maxBytes - size)
+      ) {
         bytes += 2 + record.frames[to].length;
         to += 1;
       }
@@ -108,7 +112,13 @@ export function cutParts(records: readonly ChunkRecord[], maxBytes: number): Uin
         flush();
         continue;
       }
-      part.push(encodeChunkRecord({ shard: record.shard, firstSeq: record.firstSeq + from, frames: record.frames.slice(from, to) }));
+      part.push(
+        encodeChunkRecord({
+          shard: record.shard,
+          firstSeq: record.firstSeq + from,
+          frames: record.frames.slice(from, to),
+        }),
+      );
       size += bytes;
       from = to;
     }
@@ -140,5 +150,7 @@ export function batchHash(header: BatchHeader): Hex {
     return out;
   };
   const { number, prev, pre, post, steps, timeFrom, timeTo, inboxCursor, dataRoot, da } = header;
-  return hex(keccak(concat(...[number, prev, pre, post, steps, timeFrom, timeTo, inboxCursor, dataRoot, da].map(word))));
+  return hex(
+    keccak(concat(...[number, prev, pre, post, steps, timeFrom, timeTo, inboxCursor, dataRoot, da].map(word))),
+  );
 }

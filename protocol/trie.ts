@@ -98,7 +98,8 @@ class Page {
 
   root(): Uint8Array {
     for (let i = 0; i < PAGE_CELLS; i++) {
-      if (this.tree.isMarked(i)) this.tree.setLeaf(i, keccak(this.cells.subarray(i * CELL_BYTES, (i + 1) * CELL_BYTES)));
+      if (this.tree.isMarked(i))
+        this.tree.setLeaf(i, keccak(this.cells.subarray(i * CELL_BYTES, (i + 1) * CELL_BYTES)));
     }
     return this.tree.root();
   }
@@ -227,14 +228,20 @@ export function proofRoot(address: number, cell: Uint8Array, siblings: readonly 
   const children = new Uint8Array(4 * HASH);
   for (let level = 0; level < siblings.length / SIBLINGS; level++) {
     const own = Math.floor(address / 4 ** level) % 4;
-    for (let child = 0, next = level * SIBLINGS; child < 4; child++) children.set(child === own ? node : siblings[next++], child * HASH);
+    for (let child = 0, next = level * SIBLINGS; child < 4; child++)
+      children.set(child === own ? node : siblings[next++], child * HASH);
     node = keccak(children);
   }
   return node;
 }
 
 /** Whether `cell` stands at `address` under a state root. Total. */
-export function verifyCell(root: Uint8Array, address: number, cell: Uint8Array, siblings: readonly Uint8Array[]): boolean {
+export function verifyCell(
+  root: Uint8Array,
+  address: number,
+  cell: Uint8Array,
+  siblings: readonly Uint8Array[],
+): boolean {
   return (
     cell.length === CELL_BYTES &&
     siblings.length === DEPTH * SIBLINGS &&

@@ -14,14 +14,23 @@ import { ZERO_HASHES, verifyCell } from './trie.ts';
 const read = (name: string) => JSON.parse(readFileSync(new URL(`../test/vectors/${name}`, import.meta.url), 'utf8'));
 
 test('the files are what the generator writes', () => {
-  for (const [name, value] of Object.entries(generate())) expect(read(name), name).toEqual(JSON.parse(JSON.stringify(value)));
+  for (const [name, value] of Object.entries(generate()))
+    expect(read(name), name).toEqual(JSON.parse(JSON.stringify(value)));
 });
 
 test('trie', () => {
   const { zero, cases } = read('trie.json');
   expect(zero).toEqual(ZERO_HASHES.map(hex));
   for (const { root, proofs } of cases) {
-    for (const { address, cell, siblings } of proofs) expect(verifyCell(unhex(root), address, unhex(cell), siblings.map((s: string) => unhex(s)))).toBe(true);
+    for (const { address, cell, siblings } of proofs)
+      expect(
+        verifyCell(
+          unhex(root),
+          address,
+          unhex(cell),
+          siblings.map((s: string) => unhex(s)),
+        ),
+      ).toBe(true);
   }
 });
 
@@ -43,31 +52,60 @@ test('digests on both curves', async () => {
 test('call logs', () => {
   const { records, roots, proofs } = read('log.json');
   const leaves = records.map((record: string) => leafHash(sha, unhex(record)));
-  const heads = new Map<number, Uint8Array>(roots.map(({ size, root }: { size: number; root: string }) => [size, unhex(root)]));
+  const heads = new Map<number, Uint8Array>(
+    roots.map(({ size, root }: { size: number; root: string }) => [size, unhex(root)]),
+  );
   for (const [size, root] of heads) expect(hex(rootOf(sha, leaves.slice(0, size)))).toBe(hex(root));
   for (const { size, index, path } of proofs) {
-    expect(verifyInclusion(sha, heads.get(size)!, size, index, leaves[index], path.map((p: string) => unhex(p)))).toBe(true);
+    expect(
+      verifyInclusion(
+        sha,
+        heads.get(size)!,
+        size,
+        index,
+        leaves[index],
+        path.map((p: string) => unhex(p)),
+      ),
+    ).toBe(true);
   }
 });
 
 describe('posted data', () => {
   test.each(read('dataroot.json').cases.map((c: { name: string }) => [c.name, c]))('%s', (_, c) => {
-    const { parts, frames, steps, dataRoot, proofs } = c as { parts: string[]; frames: { firstStep: number }[]; steps: number; dataRoot: string; proofs: { index: number; path: string[] }[] };
+    const { parts, frames, steps, dataRoot, proofs } = c as {
+      parts: string[];
+      frames: { firstStep: number }[];
+      steps: number;
+      dataRoot: string;
+      proofs: { index: number; path: string[] }[];
+    };
     const placed = placeFrames(parts.flatMap((part) => decodeChunkRecords(unhex(part))));
     expect(placed.map((p) => ({ ...p, seq: String(p.seq), frame: hex(p.frame) }))).toEqual(frames);
     const sealed = sealData(placed);
     expect([sealed.steps, hex(sealed.dataRoot)]).toEqual([steps, dataRoot]);
     for (const { index, path } of proofs) {
-      expect(verifyInclusion(keccak, unhex(dataRoot), placed.length, index, frameLeaf(placed[index]), path.map((p) => unhex(p)))).toBe(true);
+      expect(
+        verifyInclusion(
+          keccak,
+          unhex(dataRoot),
+          placed.length,
+          index,
+          frameLeaf(placed[index]),
+          path.map((p) => unhex(p)),
+        ),
+      ).toBe(true);
     }
   });
 });
 
 test('cells', () => {
-  for (const { kind, value, cell } of read('cells.json').cases) expect(cellToJson(LAYOUTS[kind], unhex(cell)), kind).toEqual(value);
+  for (const { kind, value, cell } of read('cells.json').cases)
+    expect(cellToJson(LAYOUTS[kind], unhex(cell)), kind).toEqual(value);
 });
 
 test('inbox', () => {
   const { items, accumulators } = read('inbox.json');
-  items.forEach((item: string, i: number) => expect(hex(accumulate(unhex(accumulators[i]), unhex(item)))).toBe(accumulators[i + 1]));
+  items.forEach((item: string, i: number) =>
+    expect(hex(accumulate(unhex(accumulators[i]), unhex(item)))).toBe(accumulators[i + 1]),
+  );
 });

@@ -19,7 +19,22 @@ import { settle } from './settle.ts';
 import { transfer } from './transfer.ts';
 import { withdraw } from './withdraw.ts';
 
-const ALL = [register, rotate, transfer, withdraw, publish, invoke, respond, expire, open, fund, settle, exit, finalize, close] as const;
+const ALL = [
+  register,
+  rotate,
+  transfer,
+  withdraw,
+  publish,
+  invoke,
+  respond,
+  expire,
+  open,
+  fund,
+  settle,
+  exit,
+  finalize,
+  close,
+] as const;
 
 type AnyOp = (typeof ALL)[number];
 type FieldsOf<O> = O extends Op<string, infer F> ? F : never;

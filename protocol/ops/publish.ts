@@ -36,10 +36,19 @@ export const publish = defineOp<'publish', Publish>({
     if (active > 1) throw malformed('active is 0 or 1');
     const [ceiling, deadlineSeconds, arbiter, contestSeconds] = [r.varint(), r.varint(), r.varint(), r.varint()];
     if (arbiter >= 2 ** 28) throw malformed('arbiter is not an agent id');
-    return { service, active: active === 1, ceiling, deadlineSeconds, arbiter, contestSeconds, metadataHash: r.bytes(32) };
+    return {
+      service,
+      active: active === 1,
+      ceiling,
+      deadlineSeconds,
+      arbiter,
+      contestSeconds,
+      metadataHash: r.bytes(32),
+    };
   },
   run(machine, actor, f) {
-    if (f.deadlineSeconds === 0 || f.deadlineSeconds > MAX_DURATION || f.contestSeconds > MAX_DURATION) return fail('bad_duration');
+    if (f.deadlineSeconds === 0 || f.deadlineSeconds > MAX_DURATION || f.contestSeconds > MAX_DURATION)
+      return fail('bad_duration');
     if (f.service !== 0) {
       if (!machine.isLocal(f.service)) return fail('wrong_shard');
       if (!machine.serviceExists(f.service)) return fail('unknown_service');

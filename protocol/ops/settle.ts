@@ -15,12 +15,26 @@ export const settle = defineOp<'settle', Settle>({
   code: 0x0f,
   name: 'settle',
   encode: (w, { half, signature }) =>
-    w.varint(half.session).u8(half.dir).varint(half.seq).varint(half.calls).varint(half.paid).bytes(half.root).bytes(signature),
+    w
+      .varint(half.session)
+      .u8(half.dir)
+      .varint(half.seq)
+      .varint(half.calls)
+      .varint(half.paid)
+      .bytes(half.root)
+      .bytes(signature),
   decode: (r) => {
     const session = r.varint();
     const dir = r.u8();
     if (dir > 1) throw malformed('dir is 0 or 1');
-    const half = { session, dir: dir as Direction, seq: r.varint(), calls: r.varint(), paid: r.varint(), root: r.bytes(32) };
+    const half = {
+      session,
+      dir: dir as Direction,
+      seq: r.varint(),
+      calls: r.varint(),
+      paid: r.varint(),
+      root: r.bytes(32),
+    };
     if (half.calls >= 2 ** 48) throw malformed('more than 2^48-1 calls');
     return { half, signature: r.bytes(SIGNATURE_BYTES) };
   },

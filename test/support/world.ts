@@ -43,13 +43,24 @@ export class World {
   async agent(amount: number, ownerByte = this.engine.seq + 1): Promise<Actor> {
     const key = await MachineKey.import(MachineKey.randomSecret());
     const ownerSecret = new Uint8Array(32).fill((ownerByte % 200) + 1);
-    const item = encodeInboxItem({ kind: 'register', shard: 0, owner: ownerAddress(ownerSecret), key: key.publicKey, amount });
+    const item = encodeInboxItem({
+      kind: 'register',
+      shard: 0,
+      owner: ownerAddress(ownerSecret),
+      key: key.publicKey,
+      amount,
+    });
     this.deposited += amount;
     return { id: this.execute(inboxFrame(item))[0].value, key, ownerSecret, nonce: 0 };
   }
 
   async sign(actor: Actor, interactions: readonly Interaction[], expiry = 0xf0000000): Promise<Uint8Array> {
-    const frame = await signBundle(actor.key, this.signing, { actor: actor.id, nonce: actor.nonce, expiry }, interactions);
+    const frame = await signBundle(
+      actor.key,
+      this.signing,
+      { actor: actor.id, nonce: actor.nonce, expiry },
+      interactions,
+    );
     await this.verdicts.prefetch(this.engine.machine, decodeBundle(frame));
     return frame;
   }
@@ -75,7 +86,8 @@ export class World {
     const head = machine.head();
     const count = (at: number, width: number): number => get(head, { at, width, kind: 'uint' });
     let sum = 0;
-    for (let s = 1; s <= count(4, 4); s++) sum += get(trie.read(Region.agent, s), Agent.balance) + get(trie.read(Region.agent, s), Agent.stake);
+    for (let s = 1; s <= count(4, 4); s++)
+      sum += get(trie.read(Region.agent, s), Agent.balance) + get(trie.read(Region.agent, s), Agent.stake);
     for (let s = 1; s <= count(22, 6); s++) {
       const cell = trie.read(Region.escrow, s);
       const status = get(cell, Escrow.status);
@@ -84,7 +96,8 @@ export class World {
     for (let s = 1; s <= count(16, 6); s++) {
       const cell = trie.read(Region.session, 4 * s);
       const status = get(cell, Session.status);
-      if (status === SessionStatus.open || status === SessionStatus.exiting) sum += get(cell, Session.depositA) + get(cell, Session.depositB);
+      if (status === SessionStatus.open || status === SessionStatus.exiting)
+        sum += get(cell, Session.depositA) + get(cell, Session.depositB);
     }
     for (let s = 1; s <= count(28, 6); s++) sum += get(trie.read(Region.outbox, s), Outbox.amount);
     return sum;
