@@ -1,0 +1,821 @@
+/**
+ * One party of one session (docs/protocol.md §§5, 8): calls both ways over one socket, halves signed by window. Nothing
+ * on a call's path signs or hashes a tree: it hashes its two bodies and appends a record.
+ *
+ * What each side risks is one number, its own `credit`. As payee it serves while what it recorded or is serving exceeds
+ * what is signed by no more than that; as payer it signs only for records it checked, and accepts records it can't
+ * remember asking for (after losing its store) for no more than that in the life of a session.
+ *
+ * Presence comes from the relay: an error packet `peer_online` to both when both are there anew. It starts a pairing:
+ * old calls are lost, each side says hello, then sends the records the other's hello doesn't count. Because a socket
+ * keeps order, nothing of an older pairing can follow a hello.
+ */
+import {
+  type CallRecord,
+  CALL_RECORD_BYTES,
+  decodeCallRecord,
+  requestHash,
+  responseHash,
+} from '../../protocol/call.ts';
+import { fromUtf8 } from '../../protocol/bytes.ts';
+import { Agnt2Error, codeOf, malformed } from '../../protocol/errors.ts';
+import type { Direction, Half, SignedHalf } from '../../protocol/half.ts';
+import { verifyP256 } from '../../protocol/keys.ts';
+import { inclusionPath, leafHash, sha } from '../../protocol/log.ts';
+import {
+  MAX_PACKET_BYTES,
+  PacketType,
+  decodeHello,
+  decodeRecords,
+  decodeSigned,
+  encodeError,
+  encodeHalfPacket,
+  encodeHello,
+  encodeReceiptPacket,
+  encodeRecords,
+} from '../../protocol/packet.ts';
+import type { ExchangeRequest } from '../exchange.ts';
+import { CallMux, type Digests, type Served } from '../mux.ts';
+import { MAX_UNSIGNED_CALLS, PayeeLedger, PayerLedger } from './ledger.ts';
+import type {
+  CallProof,
+  Counters,
+  EndpointOptions,
+  EndpointState,
+  PacketSocket,
+  SessionCall,
+  SessionCallOptions,
+} from './types.ts';
+import { signDelay } from './window.ts';
+
+const RECORDS_PER_PACKET = Math.floor((MAX_PACKET_BYTES - 2) / CALL_RECORD_BYTES);
+/** Packets waiting behind a signature check; a peer that sends more before it is done has lost all measure. */
+const MAX_WAITING_BYTES = 64 * 1024 * 1024;
+const MAX_UNRECEIPTED = 256;
+const DRAIN_MS = 10_000;
+
+const amount = (text: string | undefined): number | null => {
+  const value = Number(text);
+  return text !== undefined && /^\d{1,16}$/.test(text) && Number.isSafeInteger(value) ? value : null;
+};
+
+export class SessionEndpoint {
+  readonly #options: EndpointOptions;
+  readonly #payDir: Direction;
+  readonly #payer: PayerLedger;
+  readonly #payee: PayeeLedger;
+  readonly #ownKey: Uint8Array;
+  readonly #peerKey: Uint8Array;
+  readonly #rule: { ms: number; calls: number };
+  #deposits: { own: number; peer: number };
+  #state: EndpointState = 'offline';
+  #stopped: Agnt2Error | null = null;
+  #draining = false;
+
+  #socket: PacketSocket | null = null;
+  #detached: (reason: string) => void = () => {};
+  #mux: CallMux | null = null;
+  /** Counts pairings; what began in an older one must not speak in this one. */
+  #pairing = 0;
+  #greeted = false;
+  #waiting: Uint8Array[] = [];
+  #waitingBytes = 0;
+  #busy = false;
+
+  /** What the peer lets us owe unsigned; its hello says. */
+  #peerCredit = 0;
+  /** Agreed maximum of our calls in flight. */
+  #promised = 0;
+  #gate: { max: number; pass: () => void; fail: (error: Agnt2Error) => void }[] = [];
+  #signing: Promise<void> | null = null;
+  #signTimer: ReturnType<typeof setTimeout> | null = null;
+  #lastSignedMs = -Infinity;
+  #receipts: Promise<void> = Promise.resolve();
+  /** Our signatures of halves without a receipt yet, by seq. */
+  #unreceipted = new Map<number, Uint8Array>();
+  #watchers = new Set<() => void>();
+
+  readonly counters: Counters = {
+    callsOut: 0,
+    callsIn: 0,
+    refused: 0,
+    windowsOut: 0,
+    windowsIn: 0,
+    resumes: 0,
+    packetsIn: 0,
+    packetsOut: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+  };
+
+  constructor(options: EndpointOptions) {
+    const { facts, role, store } = options;
+    this.#options = options;
+    this.#payDir = role === 'a' ? 0 : 1;
+    this.#payer = new PayerLedger(facts.session, this.#payDir, store);
+    this.#payee = new PayeeLedger(facts.session, (1 - this.#payDir) as Direction, store);
+    this.#ownKey = role === 'a' ? facts.keyA : facts.keyB;
+    this.#peerKey = role === 'a' ? facts.keyB : facts.keyA;
+    this.#deposits =
+      role === 'a' ? { own: facts.depositA, peer: facts.depositB } : { own: facts.depositB, peer: facts.depositA };
+    this.#rule = { ms: options.windowMs ?? 20, calls: options.windowCalls ?? 256 };
+  }
+
+  get state(): EndpointState {
+    return this.#state;
+  }
+  /** What stopped the session, if anything did. */
+  get error(): Agnt2Error | null {
+    return this.#stopped;
+  }
+  /** Base units recorded, signed or not: what we owe and what the peer owes. */
+  get accrued(): { pays: number; earns: number } {
+    return { pays: this.#payer.accrued, earns: this.#payee.accrued };
+  }
+  /** Base units no half covers yet, both ways. */
+  get unsigned(): { pays: number; earns: number } {
+    return { pays: this.#payer.unsigned.value, earns: this.#payee.unsigned.value };
+  }
+  get inFlight(): { outgoing: number; incoming: number } {
+    return this.#mux?.inFlight ?? { outgoing: 0, incoming: 0 };
+  }
+
+  /** Newest halves: `pays` by us, `earns` by the peer (what a settle needs), `receipts` those with both signatures. */
+  halves(): {
+    pays: SignedHalf | null;
+    earns: SignedHalf | null;
+    receipts: { pays: SignedHalf | null; earns: SignedHalf | null };
+  } {
+    return {
+      pays: this.#payer.half,
+      earns: this.#payee.half,
+      receipts: { pays: this.#payer.receipt, earns: this.#payee.receipt },
+    };
+  }
+
+  /** After a `fund` landed. */
+  setDeposits(depositA: number, depositB: number): void {
+    this.#deposits = this.#options.role === 'a' ? { own: depositA, peer: depositB } : { own: depositB, peer: depositA };
+  }
+
+  // ---- calls ----
+
+  /**
+   * Calls the peer. Waits while the peer is not there, and while calls in flight would pass the credit it gives. Rejects
+   * with `peer_offline`, `session_stopped`, `session_closed`, `insufficient_deposit`, `session_lost`,
+   * `deadline_exceeded`, `cancelled`, or the code the peer refused with (`over_price`, `over_credit`, …).
+   */
+  async call(request: ExchangeRequest, { maxPrice, deadlineMs }: SessionCallOptions): Promise<SessionCall> {
+    if (!Number.isSafeInteger(maxPrice) || maxPrice < 0) throw malformed('maxPrice is an amount');
+    this.#assertOpen();
+    let mux = this.#mux;
+    if (mux !== null && this.#state === 'ready' && this.#gate.length === 0 && this.#fits(maxPrice))
+      this.#promised += maxPrice;
+    else mux = await this.#enter(maxPrice, request.signal, deadlineMs);
+    const payer = this.#payer;
+    let over = false;
+    const done = (): void => {
+      if (over) return;
+      over = true;
+      this.#promised -= maxPrice;
+      this.#openGate();
+      this.#changed();
+    };
+    if (payer.accrued + this.#promised - this.#payee.paid > this.#deposits.own && maxPrice > 0) {
+      done();
+      throw new Agnt2Error('insufficient_deposit', 'the deposit does not cover this call; fund the session');
+    }
+    this.counters.callsOut += 1;
+    const { promise: record, resolve, reject } = Promise.withResolvers<CallRecord>();
+    record.catch(() => {});
+    try {
+      const open = await mux.call(request, {
+        meta: { max: String(maxPrice) },
+        deadlineMs,
+        onEnd: (end, digests, status) => {
+          try {
+            const accepted = payer.accept(end, {
+              requestHash: requestHash(request.method, request.target, digests.requestBody),
+              responseHash: responseHash(status, digests.responseBody),
+              status,
+              max: maxPrice,
+            });
+            resolve(accepted);
+          } catch (error) {
+            this.#stop(error as Agnt2Error);
+            throw error;
+          } finally {
+            done();
+            this.#schedule();
+          }
+        },
+        onLost: (digests, complete) => {
+          if (complete) payer.orphan(requestHash(request.method, request.target, digests.requestBody), maxPrice);
+        },
+        onFailed: done,
+      });
+      open.end.catch(reject);
+      return { response: open.response, record };
+    } catch (error) {
+      reject(error);
+      throw error;
+    }
+  }
+
+  #fits(max: number): boolean {
+    const owed = this.#promised + this.#payer.unsigned.value;
+    return owed === 0 || owed + max <= this.#peerCredit;
+  }
+
+  #shut(): Agnt2Error | null {
+    if (this.#state === 'closed') return new Agnt2Error('session_closed', 'this endpoint was closed');
+    if (this.#stopped !== null) return new Agnt2Error('session_stopped', this.#stopped.message);
+    if (this.#draining) return new Agnt2Error('session_draining', 'this session is being closed');
+    return null;
+  }
+
+  #assertOpen(): void {
+    const shut = this.#shut();
+    if (shut !== null) throw shut;
+  }
+
+  /** Waits for the peer and for room in its credit, which `max` then takes. */
+  #enter(max: number, signal: AbortSignal, deadlineMs = Infinity): Promise<CallMux> {
+    const waitMs = Math.min(deadlineMs, this.#options.peerWaitMs ?? 10_000);
+    return new Promise((resolve, reject) => {
+      const settle = (): void => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', aborted);
+        const at = this.#gate.indexOf(entry);
+        if (at >= 0) this.#gate.splice(at, 1);
+      };
+      const fail = (error: Agnt2Error): void => {
+        settle();
+        reject(error);
+      };
+      const aborted = (): void => fail(new Agnt2Error('cancelled', 'the caller went away'));
+      const timer = setTimeout(
+        () =>
+          fail(
+            this.#state === 'ready'
+              ? new Agnt2Error('over_credit', 'what is owed left no room within the time to wait')
+              : new Agnt2Error('peer_offline', 'the other party is not connected'),
+          ),
+        waitMs,
+      );
+      const entry = {
+        max,
+        pass: () => {
+          settle();
+          resolve(this.#mux!);
+        },
+        fail,
+      };
+      if (signal.aborted) return aborted();
+      signal.addEventListener('abort', aborted);
+      this.#gate.push(entry);
+      this.#openGate();
+    });
+  }
+
+  /** Lets waiting calls in, in order. */
+  #openGate(): void {
+    while (this.#gate.length > 0) {
+      const first = this.#gate[0];
+      const shut = this.#shut();
+      if (shut !== null) first.fail(shut);
+      else if (this.#state !== 'ready') return;
+      else if (this.#fits(first.max)) {
+        this.#promised += first.max;
+        first.pass();
+      } else {
+        this.#schedule();
+        return;
+      }
+    }
+  }
+
+  // ---- serving ----
+
+  /** Answers a call of the peer's, or refuses it before the app sees it. */
+  async #answer(request: ExchangeRequest, meta: Readonly<Record<string, string>>): Promise<Served> {
+    const { handler, quote } = this.#options;
+    let price: number;
+    try {
+      if (handler === undefined) throw new Agnt2Error('unsupported', 'this agent answers no calls in this session');
+      this.#assertOpen();
+      const max = amount(meta.max);
+      if (max === null) throw malformed('a session call says the most it may cost');
+      price = quote?.(request) ?? 0;
+      if (!Number.isSafeInteger(price) || price < 0) throw new Agnt2Error('internal', `quoted ${price}`);
+      if (price > max) throw new Agnt2Error('over_price', `the call costs ${price}, at most ${max} was agreed`);
+      this.#weigh(price);
+    } catch (error) {
+      this.counters.refused += 1;
+      throw error;
+    }
+    const payee = this.#payee;
+    payee.reserved += price;
+    this.counters.callsIn += 1;
+    try {
+      const response = await handler(request, { price });
+      const record = (digests: Digests): Uint8Array => {
+        payee.reserved -= price;
+        const bytes = payee.append(
+          requestHash(request.method, request.target, digests.requestBody),
+          responseHash(response.status, digests.responseBody),
+          response.status >= 500 ? 0 : price,
+          response.status,
+          Date.now(),
+        );
+        this.#changed();
+        return bytes;
+      };
+      return {
+        response,
+        end: record,
+        dropped: (why, digests, complete) => {
+          if (why === 'lost' && complete) {
+            // Served, and the socket went before the end: the payer, who asked for it, gets the record on resume.
+            record(digests);
+            payee.commit();
+            return;
+          }
+          payee.reserved -= price;
+          if (why === 'lost') {
+            payee.allowance += price;
+            payee.save();
+          }
+          this.#changed();
+        },
+      };
+    } catch (error) {
+      payee.reserved -= price;
+      this.#changed();
+      throw error;
+    }
+  }
+
+  /** Throws unless one more call at this price keeps what is at risk within credit and within the payer's deposit. */
+  #weigh(price: number): void {
+    const payee = this.#payee;
+    // A call served and never recorded (its socket went with the request half sent) is a loss; those, too, stay within credit.
+    if (price > 0 && payee.exposure(price) + payee.allowance > this.#options.credit) {
+      throw new Agnt2Error('over_credit', `unsigned calls would pass the credit of ${this.#options.credit}`);
+    }
+    if (payee.unsigned.calls >= MAX_UNSIGNED_CALLS)
+      throw new Agnt2Error('over_credit', `${MAX_UNSIGNED_CALLS} calls are unsigned`);
+    if (price > 0 && payee.accrued + payee.reserved + price - this.#payer.paid > this.#deposits.peer) {
+      throw new Agnt2Error('insufficient_deposit', "the payer's deposit does not cover this call");
+    }
+  }
+
+  // ---- signing ----
+
+  /** Signs now, later, or not at all, as the window rule says. */
+  #schedule(): void {
+    if (this.#signing !== null || this.#stopped !== null || this.#state === 'closed') return;
+    const pressed = this.#gate.length > 0 && this.#state === 'ready' && this.#payer.unsigned.calls > 0;
+    const delay = pressed
+      ? 0
+      : signDelay(this.#rule, this.#payer.unsigned, this.#peerCredit, performance.now() - this.#lastSignedMs);
+    if (delay === Infinity) return;
+    if (delay === 0) {
+      void this.#startSigning();
+    } else
+      this.#signTimer ??= setTimeout(() => {
+        this.#signTimer = null;
+        this.#schedule();
+      }, delay);
+  }
+
+  #startSigning(): Promise<void> {
+    this.#cancelTimer();
+    this.#signing = this.#sign()
+      .catch((error: unknown) => this.#stop(asError(error)))
+      .finally(() => {
+        this.#signing = null;
+        this.#openGate();
+        this.#schedule();
+        this.#changed();
+      });
+    return this.#signing;
+  }
+
+  /** One half over what was accepted: signed, persisted, then sent. */
+  async #sign(): Promise<void> {
+    const half = this.#payer.next(this.#rule.calls === 1 ? (this.#payer.half?.half.calls ?? 0) + 1 : undefined);
+    this.#lastSignedMs = performance.now();
+    const signature = await this.#options.key.sign(this.#options.signing.half(half));
+    if (this.#state === 'closed') return;
+    this.#payer.signed(half, signature);
+    this.#payer.save();
+    this.#unreceipted.set(half.seq, signature);
+    if (this.#unreceipted.size > MAX_UNRECEIPTED) this.#unreceipted.delete(this.#unreceipted.keys().next().value!);
+    this.counters.windowsOut += 1;
+    if (this.#state === 'ready') this.#send(encodeHalfPacket(half, signature));
+  }
+
+  #cancelTimer(): void {
+    if (this.#signTimer !== null) clearTimeout(this.#signTimer);
+    this.#signTimer = null;
+  }
+
+  /** Countersigns off the packets' path, in order; money does not wait for it. */
+  #countersign(signed: SignedHalf): void {
+    this.#receipts = this.#receipts
+      .then(async () => {
+        const payee = await this.#options.key.sign(this.#options.signing.half(signed.half));
+        if (this.#state === 'closed') return;
+        this.#payee.keepReceipt({ ...signed, payee });
+        this.#payee.save();
+        if (this.#state === 'ready') this.#send(encodeReceiptPacket(signed.half, payee));
+      })
+      .catch((error: unknown) => this.#stop(asError(error)));
+  }
+
+  // ---- the socket ----
+
+  /**
+   * Takes a new socket, in place of the one before. The relay says when the peer is there. Resolves with the reason when
+   * this socket is of no more use: closed, replaced, or dropped for what came over it.
+   */
+  attach(socket: PacketSocket): Promise<string> {
+    if (this.#state === 'closed') {
+      socket.close('session_closed');
+      return Promise.resolve('session_closed');
+    }
+    this.#detach('replaced', 'waiting');
+    this.#socket = socket;
+    return new Promise((resolve) => {
+      this.#detached = resolve;
+      socket.listen(
+        (packet) => {
+          if (this.#socket === socket) this.#receive(packet);
+        },
+        (reason) => {
+          if (this.#socket === socket) this.#detach(reason, 'offline');
+        },
+      );
+    });
+  }
+
+  #detach(reason: string, state: EndpointState): void {
+    const socket = this.#socket;
+    this.#part(state);
+    if (socket === null) return;
+    this.#socket = null;
+    socket.close(reason);
+    this.#detached(reason);
+  }
+
+  /** The pairing is over: its calls are lost, what it recorded is not. */
+  #part(state: EndpointState): void {
+    const mux = this.#mux;
+    this.#pairing += 1;
+    this.#greeted = false;
+    this.#mux = null;
+    if (this.#state !== 'closed' && this.#state !== 'stopped') this.#state = state;
+    if (state !== 'resuming') {
+      this.#waiting = [];
+      this.#waitingBytes = 0;
+    }
+    mux?.close();
+    this.#commit();
+    this.#changed();
+  }
+
+  #commit(): void {
+    this.#payer.commit();
+    this.#payee.commit();
+  }
+
+  #send(packet: Uint8Array): void {
+    const socket = this.#socket;
+    if (socket === null) return;
+    // Before anything leaves that another may rely on, this side can't forget it any more.
+    this.#commit();
+    this.counters.packetsOut += 1;
+    this.counters.bytesOut += packet.length;
+    socket.send(packet);
+  }
+
+  /** Packets one at a time: a half is checked before the calls behind it, which count on it. */
+  #receive(packet: Uint8Array): void {
+    this.counters.packetsIn += 1;
+    this.counters.bytesIn += packet.length;
+    if (!this.#busy) {
+      this.#dispatch(packet);
+      return;
+    }
+    this.#waiting.push(packet);
+    this.#waitingBytes += packet.length;
+    if (this.#waitingBytes > MAX_WAITING_BYTES) this.#drop(new Agnt2Error('overloaded', 'too many packets wait'));
+  }
+
+  #dispatch(packet: Uint8Array): void {
+    try {
+      const pending = this.#handle(packet);
+      if (pending === undefined) return;
+      this.#busy = true;
+      pending
+        .catch((error: unknown) => this.#onBad(asError(error)))
+        .finally(() => {
+          this.#busy = false;
+          while (!this.#busy && this.#waiting.length > 0) {
+            const next = this.#waiting.shift()!;
+            this.#waitingBytes -= next.length;
+            this.#dispatch(next);
+          }
+        });
+    } catch (error) {
+      this.#onBad(asError(error));
+    }
+  }
+
+  /** What breaks the accounting stops the session; what is merely no packet costs the socket. */
+  #onBad(error: Agnt2Error): void {
+    if (error.code === 'log_conflict' || error.code === 'record_rejected' || error.code === 'half_mismatch')
+      this.#stop(error);
+    else this.#drop(error);
+  }
+
+  #drop(error: Agnt2Error): void {
+    this.#options.onError?.(error);
+    this.#socket?.send(encodeError(error.code, error.detail));
+    this.#detach(error.code, 'offline');
+  }
+
+  /** Serves and calls no more. What was signed and recorded stays, for settling. */
+  #stop(error: Agnt2Error): void {
+    if (this.#stopped !== null || this.#state === 'closed') return;
+    this.#stopped = error;
+    this.#payee.save();
+    this.#payer.save();
+    this.#options.onError?.(error);
+    this.#send(encodeError(error.code, error.detail));
+    this.#state = 'stopped';
+    this.#cancelTimer();
+    const mux = this.#mux;
+    this.#mux = null;
+    // Not inside a packet of its own calls.
+    queueMicrotask(() => mux?.close(new Agnt2Error('session_stopped', error.message)));
+    this.#openGate();
+    this.#changed();
+  }
+
+  #handle(packet: Uint8Array): Promise<void> | undefined {
+    if (packet.length > MAX_PACKET_BYTES) throw malformed('packet too large');
+    switch (packet[0]) {
+      case PacketType.calls:
+        // Calls of an older pairing, until the hello of this one.
+        if (this.#state === 'ready') this.#mux!.receive(packet);
+        return;
+      case PacketType.half:
+        return this.#state === 'offline' ? undefined : this.#onHalf(packet);
+      case PacketType.receipt:
+        return this.#onReceipt(packet);
+      case PacketType.hello:
+        return this.#onHello(packet);
+      case PacketType.records:
+        this.#onRecords(packet);
+        return;
+      case PacketType.error:
+        return this.#onErrorPacket(packet);
+      default:
+        throw malformed(`packet type ${packet[0]}`);
+    }
+  }
+
+  async #onHalf(packet: Uint8Array): Promise<void> {
+    const { half, signature } = decodeSigned(packet);
+    await this.#checkHalf(half, this.#payee.dir, this.#peerKey, signature);
+    if (this.#payee.restoring) return;
+    const signed = { half, payer: signature };
+    if (!this.#payee.accept(signed)) return;
+    this.#payee.save();
+    this.counters.windowsIn += 1;
+    this.#changed();
+    this.#countersign(signed);
+  }
+
+  async #onReceipt(packet: Uint8Array): Promise<void> {
+    const { half, signature } = decodeSigned(packet);
+    await this.#checkHalf(half, this.#payDir, this.#peerKey, signature);
+    this.#keepReceipt(half, signature);
+  }
+
+  /** A receipt counts for a half this side signed: the newest, or an older one still on its way. */
+  #keepReceipt(half: Half, payee: Uint8Array): void {
+    const newest = this.#payer.half;
+    if (newest === null || half.seq > newest.half.seq) return;
+    const payer = half.seq === newest.half.seq ? newest.payer : this.#unreceipted.get(half.seq);
+    if (payer === undefined) return;
+    for (const seq of this.#unreceipted.keys()) if (seq <= half.seq) this.#unreceipted.delete(seq);
+    this.#payer.keepReceipt({ half, payer, payee });
+    this.#payer.save();
+    this.#changed();
+  }
+
+  async #checkHalf(half: Half, dir: Direction, key: Uint8Array, signature: Uint8Array): Promise<void> {
+    if (half.session !== this.#options.facts.session || half.dir !== dir)
+      throw malformed('a half of another session or direction');
+    if (!(await verifyP256(key, this.#options.signing.half(half), signature)))
+      throw new Agnt2Error('bad_signature', 'a half not signed by its party');
+  }
+
+  async #onErrorPacket(packet: Uint8Array): Promise<void> {
+    let code = 'malformed';
+    let detail = '';
+    try {
+      const body = JSON.parse(fromUtf8(packet.subarray(1))) as { code?: unknown; detail?: unknown };
+      code = String(body.code).slice(0, 64);
+      detail = String(body.detail).slice(0, 400);
+    } catch {
+      throw malformed('an error packet is JSON');
+    }
+    if (code === 'peer_online') return this.#greet();
+    if (code === 'peer_offline') {
+      if (this.#state === 'ready' || this.#state === 'resuming') this.#part('waiting');
+      return;
+    }
+    this.#options.onError?.(new Agnt2Error(code, detail));
+  }
+
+  /** Both are there: sign what is open, say what is known. */
+  async #greet(): Promise<void> {
+    if (this.#state === 'closed') return;
+    this.#part('resuming');
+    this.#cancelTimer();
+    const pairing = this.#pairing;
+    while (
+      this.#signing !== null ||
+      (this.#payer.unsigned.calls > 0 && this.#stopped === null && !this.#payer.restoring)
+    ) {
+      await (this.#signing ?? this.#startSigning());
+    }
+    if (pairing !== this.#pairing) return;
+    this.#send(encodeHello({ halves: this.#known(), credit: this.#options.credit }));
+  }
+
+  /** A half whose records are not all here is not known: the peer shall send them from the start. */
+  #known(): SignedHalf[] {
+    return [this.#payer, this.#payee].flatMap(({ half, restoring }) => (half !== null && !restoring ? [half] : []));
+  }
+
+  async #onHello(packet: Uint8Array): Promise<void> {
+    if (this.#state !== 'resuming' && this.#state !== 'stopped') return;
+    const pairing = this.#pairing;
+    const hello = decodeHello(packet);
+    const calls = [0, 0];
+    for (const signed of hello.halves) {
+      const { half, payer, payee } = signed;
+      const mine = half.dir === this.#payDir;
+      await this.#checkHalf(half, half.dir, mine ? this.#ownKey : this.#peerKey, payer);
+      calls[half.dir] = half.calls;
+      if (mine) {
+        const receipted =
+          payee !== undefined && (await verifyP256(this.#peerKey, this.#options.signing.half(half), payee));
+        if (this.#payer.adopt({ half, payer })) this.#payer.save();
+        if (receipted) this.#keepReceipt(half, payee);
+      } else {
+        const receipted =
+          payee !== undefined && (await verifyP256(this.#ownKey, this.#options.signing.half(half), payee));
+        if (this.#payee.adopt({ half, payer })) this.#payee.save();
+        if (this.#payee.half?.half.seq !== half.seq) continue;
+        if (receipted) {
+          this.#payee.keepReceipt({ half, payer, payee });
+          this.#payee.save();
+        } else if (!this.#payee.restoring) this.#countersign({ half, payer });
+      }
+    }
+    if (pairing !== this.#pairing) return;
+    this.#peerCredit = hello.credit;
+    for (const ledger of [this.#payer, this.#payee])
+      this.#sendRecords(ledger.dir, ledger.recordsFrom(calls[ledger.dir]));
+    this.counters.resumes += 1;
+    this.#greeted = true;
+    this.#becomeReady();
+  }
+
+  #sendRecords(dir: Direction, records: Uint8Array[]): void {
+    for (let at = 0; at < records.length; at += RECORDS_PER_PACKET) {
+      this.#send(encodeRecords(dir, records.slice(at, at + RECORDS_PER_PACKET)));
+    }
+  }
+
+  #onRecords(packet: Uint8Array): void {
+    if (this.#state !== 'resuming' && this.#state !== 'ready') return;
+    const { dir, records } = decodeRecords(packet);
+    if (dir === this.#payDir) this.#payer.resume(records, this.#options.credit);
+    else {
+      const restored = this.#payee.restoring;
+      this.#payee.resume(records);
+      if (restored && !this.#payee.restoring && this.#payee.receipt?.half.seq !== this.#payee.half!.half.seq)
+        this.#countersign(this.#payee.half!);
+    }
+    this.#becomeReady();
+    this.#schedule();
+  }
+
+  /** Once the peer's hello is in and no record is missing. */
+  #becomeReady(): void {
+    if (this.#state !== 'resuming' || !this.#greeted || this.#payer.restoring || this.#payee.restoring) return;
+    const mux: CallMux = new CallMux({
+      send: (packet) => {
+        if (this.#mux === mux) this.#send(packet);
+      },
+      buffered: () => this.#socket?.buffered() ?? 0,
+      numbering: this.#options.role === 'a' ? 'even' : 'odd',
+      handler: (request, meta) => this.#answer(request, meta),
+    });
+    this.#mux = mux;
+    this.#state = 'ready';
+    this.#openGate();
+    this.#changed();
+  }
+
+  // ---- the end ----
+
+  /**
+   * Ends the use of the session in good order: no new calls either way, those in flight finish, both sides sign the last
+   * half and hold its receipt. Rejects with `drain_timeout`; the halves at hand then settle all but `unsigned`.
+   */
+  async drain(timeoutMs = DRAIN_MS): Promise<void> {
+    this.#draining = true;
+    this.#openGate();
+    await this.#until(
+      () =>
+        this.inFlight.outgoing + this.inFlight.incoming === 0 &&
+        this.#settled(this.#payer) &&
+        this.#settled(this.#payee),
+      timeoutMs,
+    );
+  }
+
+  /** Signs what is accepted and waits for its receipt, without ending anything. Rejects with `drain_timeout`. */
+  async flush(timeoutMs = DRAIN_MS): Promise<void> {
+    await this.#until(() => this.#settled(this.#payer), timeoutMs);
+  }
+
+  #settled(ledger: PayerLedger | PayeeLedger): boolean {
+    return ledger.unsigned.calls === 0 && (ledger.half === null || ledger.receipt?.half.seq === ledger.half.half.seq);
+  }
+
+  /** Ends this endpoint now: calls in flight are lost, everything recorded is in the store. */
+  close(): void {
+    if (this.#state === 'closed') return;
+    this.#mux?.flush();
+    this.#detach('closed', 'offline');
+    this.#state = 'closed';
+    this.#cancelTimer();
+    this.#openGate();
+    this.#changed();
+  }
+
+  /**
+   * Proof of one call, by default of those we pay for. Throws `not_signed` while no half counts it, `unknown_call` while
+   * its record is not here.
+   */
+  proveCall(index: number, dir: Direction = this.#payDir): CallProof {
+    const ledger = dir === this.#payDir ? this.#payer : this.#payee;
+    const half = [ledger.receipt, ledger.half].find((signed) => signed !== null && index < signed.half.calls);
+    if (!half) throw new Agnt2Error('not_signed', `no half counts call ${index} yet`);
+    if (!(index >= 0) || ledger.size < half.half.calls)
+      throw new Agnt2Error('unknown_call', `no record of call ${index}`);
+    const records = ledger.recordsFrom(0).slice(0, half.half.calls);
+    const leaves = records.map((record) => leafHash(sha, record));
+    return { dir, record: decodeCallRecord(records[index]), half, path: inclusionPath(sha, leaves, index) };
+  }
+
+  #changed(): void {
+    for (const watch of this.#watchers) watch();
+  }
+
+  #until(reached: () => boolean, timeoutMs: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const end = (error?: Agnt2Error): void => {
+        clearTimeout(timer);
+        this.#watchers.delete(watch);
+        if (error) reject(error);
+        else resolve();
+      };
+      const watch = (): void => {
+        if (reached()) end();
+        else if (this.#stopped !== null || this.#state === 'closed')
+          end(this.#stopped ?? new Agnt2Error('session_closed', 'this endpoint was closed'));
+      };
+      const timer = setTimeout(
+        () => end(new Agnt2Error('drain_timeout', `not signed by both within ${timeoutMs} ms`)),
+        timeoutMs,
+      );
+      this.#watchers.add(watch);
+      watch();
+    });
+  }
+}
+
+const asError = (error: unknown): Agnt2Error =>
+  error instanceof Agnt2Error
+    ? error
+    : new Agnt2Error(codeOf(error), error instanceof Error ? error.message : String(error), { cause: error });

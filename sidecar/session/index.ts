@@ -1,0 +1,16 @@
+/** Sessions of a sidecar (Layer Top). The SQLite store is apart, in `store-sqlite.ts`: Workers can't import it. */
+export { SessionEndpoint } from './endpoint.ts';
+export { keepConnected, packetSocket } from './socket.ts';
+export { type DirectionSnapshot, MemoryStore, type SessionStore, memoryStore } from './store.ts';
+export type {
+  CallProof,
+  Counters,
+  EndpointOptions,
+  EndpointState,
+  PacketSocket,
+  Role,
+  SessionCall,
+  SessionCallOptions,
+  SessionFacts,
+  SessionHandler,
+} from './types.ts';

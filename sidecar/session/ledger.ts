@@ -1,0 +1,321 @@
+/**
+ * One direction of a session as one of its parties keeps it: the call log, what was signed of it, what was not. Pure
+ * bookkeeping, no clock and no socket; the endpoint persists what these hand out before it sends it.
+ */
+import { CALL_RECORD_BYTES, type CallRecord, decodeCallRecord, encodeCallRecord } from '../../protocol/call.ts';
+import { equal, hex } from '../../protocol/bytes.ts';
+import { Agnt2Error } from '../../protocol/errors.ts';
+import { type Direction, type Half, type SignedHalf, covers } from '../../protocol/half.ts';
+import { Frontier, sha } from '../../protocol/log.ts';
+import type { DirectionSnapshot, SessionStore } from './store.ts';
+
+/** Zero-priced calls cost no credit, but each unsigned one is kept; a payer this far behind has stopped signing. */
+export const MAX_UNSIGNED_CALLS = 65_536;
+/** Calls whose fate a lost socket hid; more than were in flight can't be. */
+const MAX_ORPHANS = 65_536;
+
+const conflict = (detail: string): Agnt2Error => new Agnt2Error('log_conflict', detail);
+const rejected = (detail: string): Agnt2Error => new Agnt2Error('record_rejected', detail);
+
+/** What both sides of a direction share. */
+abstract class Ledger {
+  readonly session: number;
+  readonly dir: Direction;
+  protected readonly store: SessionStore;
+  /** Newest half its payer signed. */
+  half: SignedHalf | null;
+  /** Newest half with both signatures. */
+  receipt: SignedHalf | null;
+  /** Sum of the prices of all records. */
+  accrued: number;
+  /** See {@link DirectionSnapshot}. */
+  allowance: number;
+  /** Log over the first leaves, and their price; the rest waits in `pending` until a half counts it. */
+  protected frontier: Frontier;
+  protected sum: number;
+  protected pending: { bytes: Uint8Array; price: number }[] = [];
+  /** Of the pending ones, how many the store has. */
+  #stored: number;
+
+  constructor(session: number, dir: Direction, store: SessionStore) {
+    this.session = session;
+    this.dir = dir;
+    this.store = store;
+    const saved = store.load(dir);
+    this.half = saved?.half ?? null;
+    this.receipt = saved?.receipt ?? null;
+    this.allowance = saved?.allowance ?? 0;
+    this.frontier = new Frontier(sha, saved?.leaves ?? 0, saved?.stack ?? []);
+    this.sum = saved?.sum ?? 0;
+    this.accrued = this.sum;
+    for (const bytes of store.records(dir, this.frontier.size, store.count(dir)))
+      this.push(bytes, decodeCallRecord(bytes).price);
+    this.#stored = this.pending.length;
+  }
+
+  get size(): number {
+    return this.frontier.size + this.pending.length;
+  }
+  /** Base units the newest half admits. */
+  get paid(): number {
+    return this.half?.half.paid ?? 0;
+  }
+  get unsigned(): { calls: number; value: number } {
+    return { calls: this.size - (this.half?.half.calls ?? 0), value: this.accrued - this.paid };
+  }
+  /** Whether the newest half counts calls whose records are not here (yet). */
+  get restoring(): boolean {
+    return this.half !== null && this.size < this.half.half.calls;
+  }
+
+  protected push(bytes: Uint8Array, price: number): void {
+    this.pending.push({ bytes, price });
+    this.accrued += price;
+  }
+
+  /** Price of the first `calls` records; `calls` is at or above the frontier. */
+  protected sumAt(calls: number): number {
+    let sum = this.sum;
+    for (let i = 0; i < calls - this.frontier.size; i++) sum += this.pending[i].price;
+    return sum;
+  }
+
+  /** Moves the frontier up to `calls` leaves. False, and nothing changes, if the root then isn't `root`. */
+  protected advance(calls: number, root: Uint8Array | null): boolean {
+    const frontier = this.frontier.clone();
+    const n = calls - frontier.size;
+    for (let i = 0; i < n; i++) frontier.append(this.pending[i].bytes);
+    if (root !== null && !equal(frontier.root(), root)) return false;
+    this.commit();
+    this.sum = this.sumAt(calls);
+    this.frontier = frontier;
+    this.pending.splice(0, n);
+    this.#stored -= n;
+    return true;
+  }
+
+  /** Writes records that are not in the store yet. */
+  commit(): void {
+    if (this.#stored === this.pending.length) return;
+    const fresh = this.pending.slice(this.#stored).map((p) => p.bytes);
+    this.store.append(this.dir, this.frontier.size + this.#stored, fresh);
+    this.#stored = this.pending.length;
+  }
+
+  /** Writes everything. */
+  save(): void {
+    this.store.transaction(() => {
+      this.commit();
+      const { half, receipt, allowance, sum, frontier } = this;
+      this.store.save(this.dir, { half, receipt, allowance, sum, stack: frontier.stack, leaves: frontier.size });
+    });
+  }
+
+  /** Records from `from` up, of the log as it stands. */
+  recordsFrom(from: number): Uint8Array[] {
+    this.commit();
+    return from >= this.size ? [] : this.store.records(this.dir, from, this.size);
+  }
+
+  /** A receipt over a half at least as new as the one held. */
+  keepReceipt(signed: SignedHalf): void {
+    if (this.receipt === null || signed.half.calls >= this.receipt.half.calls) this.receipt = signed;
+    if (this.half !== null && this.half.half.seq === signed.half.seq) this.half = { ...this.half, payee: signed.payee };
+  }
+
+  /** The log must be the one a half from outside counts: after restoring it, or when the half came late. */
+  protected checkAgainst(target: Half): void {
+    const held = target.calls >= this.frontier.size;
+    const sum = held ? this.sumAt(target.calls) : this.#sumOf(target.calls);
+    const same = held ? this.advance(target.calls, target.root) : equal(this.#rootOf(target.calls), target.root);
+    if (sum !== target.paid || !same)
+      throw conflict(`the log here is not the one a half over ${target.calls} calls was signed for`);
+  }
+
+  #sumOf(calls: number): number {
+    return this.store.records(this.dir, 0, calls).reduce((sum, bytes) => sum + decodeCallRecord(bytes).price, 0);
+  }
+  #rootOf(calls: number): Uint8Array {
+    const frontier = new Frontier(sha);
+    for (const bytes of this.store.records(this.dir, 0, calls)) frontier.append(bytes);
+    return frontier.root();
+  }
+
+  /** Of records sent again, those above this log; the others must be the ones held. */
+  protected fresh(records: readonly Uint8Array[]): Uint8Array[] {
+    if (records.length === 0) return [];
+    const from = decodeCallRecord(records[0]).index;
+    if (from > this.size) throw conflict(`records from ${from}, the log has ${this.size}`);
+    const known = this.recordsFrom(from);
+    for (let i = 0; i < Math.min(known.length, records.length); i++) {
+      if (!equal(known[i], records[i])) throw conflict(`two records of call ${from + i}`);
+    }
+    return records.slice(known.length);
+  }
+}
+
+/** The direction in which this side pays. */
+export class PayerLedger extends Ledger {
+  #orphans = new Map<string, number[]>();
+  #orphanCount = 0;
+
+  /**
+   * Takes the record of a call that just ended. Throws `record_rejected` unless it is the next one, over exactly these
+   * hashes, at most at this price.
+   */
+  accept(
+    bytes: Uint8Array,
+    expected: { requestHash: Uint8Array; responseHash: Uint8Array; status: number; max: number },
+  ): CallRecord {
+    const record = bytes.length === CALL_RECORD_BYTES ? decodeCallRecord(bytes) : null;
+    if (record === null) throw rejected('a response end is a call record');
+    if (record.index !== this.size) throw rejected(`record ${record.index}, the log has ${this.size}`);
+    if (!equal(record.requestHash, expected.requestHash))
+      throw rejected(`record ${record.index} is of another request`);
+    if (!equal(record.responseHash, expected.responseHash))
+      throw rejected(`record ${record.index} is of another response`);
+    if (record.status !== expected.status) throw rejected(`record ${record.index} has another status`);
+    if (record.price > expected.max)
+      throw rejected(`record ${record.index} charges ${record.price}, at most ${expected.max} was agreed`);
+    if (this.#orphanCount > 0) this.#forgetOrphans();
+    this.push(bytes, record.price);
+    return record;
+  }
+
+  /** Remembers a call whose socket went: its record may be sent again. */
+  orphan(requestHash: Uint8Array, max: number): void {
+    if (this.#orphanCount >= MAX_ORPHANS) return;
+    const key = hex(requestHash);
+    const same = this.#orphans.get(key);
+    if (same) same.push(max);
+    else this.#orphans.set(key, [max]);
+    this.#orphanCount += 1;
+  }
+
+  /**
+   * Records the payee sends again: those this side lost, then those it never saw. One it did ask for is accepted up to
+   * the price it agreed to. One it can't remember asking for, after a crash, is accepted while all such records of the
+   * session stay within `credit`; beyond, throws `record_rejected`.
+   */
+  resume(records: readonly Uint8Array[], credit: number): void {
+    for (const bytes of this.fresh(records)) {
+      const record = decodeCallRecord(bytes);
+      if (record.index !== this.size) throw rejected(`record ${record.index}, the log has ${this.size}`);
+      if (this.half === null || this.size >= this.half.half.calls) this.#match(record, credit);
+      this.push(bytes, record.price);
+      if (this.half !== null && this.size === this.half.half.calls) this.checkAgainst(this.half.half);
+    }
+    this.save();
+  }
+
+  #match(record: CallRecord, credit: number): void {
+    const key = hex(record.requestHash);
+    const same = this.#orphans.get(key);
+    const at = same?.findIndex((max) => record.price <= max) ?? -1;
+    if (at >= 0) {
+      same!.splice(at, 1);
+      if (same!.length === 0) this.#orphans.delete(key);
+      this.#orphanCount -= 1;
+      return;
+    }
+    if (record.price === 0) return;
+    if (this.allowance + record.price > credit)
+      throw rejected(`record ${record.index} is of a call nobody here made, and the credit for such is spent`);
+    this.allowance += record.price;
+  }
+
+  #forgetOrphans(): void {
+    this.#orphans.clear();
+    this.#orphanCount = 0;
+  }
+
+  /** The half over everything accepted, to be signed; or over the first `calls` of it. */
+  next(calls = this.size): Half {
+    this.advance(calls, null);
+    return {
+      session: this.session,
+      dir: this.dir,
+      seq: (this.half?.half.seq ?? 0) + 1,
+      calls,
+      paid: this.sum,
+      root: this.frontier.root(),
+    };
+  }
+
+  /** Now signed; to be saved, then sent. */
+  signed(half: Half, payer: Uint8Array): void {
+    this.half = { half, payer };
+  }
+
+  /** A half this side signed in a life it has forgotten. True when it was newer. */
+  adopt(signed: SignedHalf): boolean {
+    const mine = this.half?.half;
+    if (mine && signed.half.seq <= mine.seq) return false;
+    if (mine && !covers(signed.half, mine)) throw conflict('a half of this key goes back');
+    this.half = signed;
+    if (this.size >= signed.half.calls) this.checkAgainst(signed.half);
+    return true;
+  }
+}
+
+/** The direction in which this side is paid. */
+export class PayeeLedger extends Ledger {
+  /** Prices of calls being served. */
+  reserved = 0;
+
+  /** Records a served call; the bytes go into its response end. */
+  append(requestHash: Uint8Array, responseHash: Uint8Array, price: number, status: number, timeMs: number): Uint8Array {
+    const bytes = encodeCallRecord({ index: this.size, requestHash, responseHash, price, status, timeMs });
+    this.push(bytes, price);
+    return bytes;
+  }
+
+  /** Base units at risk if one more call at `price` were served: all that is recorded or being served, less what was signed. */
+  exposure(price: number): number {
+    return this.accrued + this.reserved + price - this.paid;
+  }
+
+  /**
+   * A half whose payer's signature was verified. It is money and kept in any case, when it admits more; false when it is
+   * an old one. Throws `half_mismatch` when it doesn't add up with this side's log: to be reported, and served no more.
+   */
+  accept(signed: SignedHalf): boolean {
+    const { half } = signed;
+    const newest = this.half?.half;
+    if (newest && half.seq <= newest.seq) {
+      if (half.seq < newest.seq || !equal(half.root, newest.root) || half.paid !== newest.paid) return false;
+      return true;
+    }
+    if (newest && !covers(half, newest)) throw new Agnt2Error('half_mismatch', 'a half went back');
+    if (half.paid > this.paid) this.half = signed;
+    if (half.calls > this.size)
+      throw new Agnt2Error('half_mismatch', `a half over ${half.calls} calls, ${this.size} were served`);
+    const sum = this.sumAt(half.calls);
+    if (half.paid !== sum)
+      throw new Agnt2Error('half_mismatch', `a half of ${half.paid}, the calls it counts cost ${sum}`);
+    if (!this.advance(half.calls, half.root)) throw new Agnt2Error('half_mismatch', 'a half over other records');
+    this.half = signed;
+    return true;
+  }
+
+  /** A newer half found in the peer's hello; its records may be missing here. True when it was newer. */
+  adopt(signed: SignedHalf): boolean {
+    const newest = this.half?.half;
+    if (newest && signed.half.seq <= newest.seq) return false;
+    if (newest && !covers(signed.half, newest)) throw conflict('a half of the peer goes back');
+    this.half = signed;
+    if (this.size >= signed.half.calls) this.checkAgainst(signed.half);
+    return true;
+  }
+
+  /** Records the payer still has of a log this side lost. */
+  resume(records: readonly Uint8Array[]): void {
+    for (const bytes of this.fresh(records)) {
+      const record = decodeCallRecord(bytes);
+      if (record.index !== this.size) throw conflict(`record ${record.index}, the log has ${this.size}`);
+      this.push(bytes, record.price);
+      if (this.half !== null && this.size === this.half.half.calls) this.checkAgainst(this.half.half);
+    }
+    this.save();
+  }
+}

@@ -1,0 +1,150 @@
+/** Test help: two endpoints and the relay between them, all in memory. */
+import { Signing } from '../../protocol/eip712.ts';
+import { MachineKey } from '../../protocol/keys.ts';
+import { encodeError } from '../../protocol/packet.ts';
+import type { ExchangeRequest, ExchangeResponse } from '../exchange.ts';
+import { SessionEndpoint } from './endpoint.ts';
+import { type SessionStore, memoryStore } from './store.ts';
+import type { EndpointOptions, PacketSocket, Role, SessionFacts } from './types.ts';
+
+export const signing = new Signing({ chainId: 31337, root: '0x00000000000000000000000000000000000000aa' });
+
+export const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+export async function* body(...chunks: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
+  yield* chunks;
+}
+
+export const request = (
+  method: string,
+  target: string,
+  chunks: AsyncIterable<Uint8Array> | string = '',
+  signal?: AbortSignal,
+): ExchangeRequest => ({
+  method,
+  target,
+  headers: [['content-type', 'text/plain']],
+  body: typeof chunks === 'string' ? body(...(chunks ? [bytesOf(chunks)] : [])) : chunks,
+  signal: signal ?? new AbortController().signal,
+});
+
+export async function collect(source: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  for await (const part of source) parts.push(part);
+  return Uint8Array.from(Buffer.concat(parts));
+}
+
+export const text = async (response: ExchangeResponse): Promise<string> =>
+  new TextDecoder().decode(await collect(response.body));
+
+interface End {
+  packet(packet: Uint8Array): void;
+  close(reason: string): void;
+}
+
+type Tap = (from: Role, packet: Uint8Array) => Uint8Array | null;
+
+/** A relay in memory: order kept, presence told, packets passed to `tap` which may change or lose them. */
+export class Pipe {
+  #ends: Partial<Record<Role, End>> = {};
+  tap: Tap = (_, packet) => packet;
+  packets = 0;
+  bytes = 0;
+
+  socket(role: Role): PacketSocket {
+    const other: Role = role === 'a' ? 'b' : 'a';
+    let open = true;
+    let self: End | undefined;
+    return {
+      send: (packet) => {
+        if (!open) return;
+        const passed = this.tap(role, packet);
+        this.packets += 1;
+        this.bytes += packet.length;
+        if (passed === null) return;
+        const from = self;
+        setImmediate(() => {
+          if (this.#ends[role] === from) this.#ends[other]?.packet(passed);
+        });
+      },
+      buffered: () => 0,
+      close: () => {
+        open = false;
+        if (this.#ends[role] === self) this.cut(role);
+      },
+      listen: (packet, close) => {
+        self = { packet, close };
+        this.#ends[role] = self;
+        if (this.#ends[other])
+          setImmediate(() => {
+            if (this.#ends[role] !== self) return;
+            for (const end of Object.values(this.#ends))
+              end.packet(encodeError('peer_online', 'both parties are connected'));
+          });
+      },
+    };
+  }
+
+  /** Loses one side's socket. */
+  cut(role: Role): void {
+    const end = this.#ends[role];
+    delete this.#ends[role];
+    end?.close('cut');
+    this.#ends[role === 'a' ? 'b' : 'a']?.packet(encodeError('peer_offline', 'the other party left'));
+  }
+}
+
+export interface Party {
+  key: MachineKey;
+  store: SessionStore;
+}
+
+export async function parties(): Promise<{ a: Party; b: Party; facts: SessionFacts }> {
+  const [keyA, keyB] = await Promise.all([
+    MachineKey.import(MachineKey.randomSecret()),
+    MachineKey.import(MachineKey.randomSecret()),
+  ]);
+  return {
+    a: { key: keyA, store: memoryStore() },
+    b: { key: keyB, store: memoryStore() },
+    facts: {
+      session: 256,
+      a: 256,
+      b: 512,
+      keyA: keyA.publicKey,
+      keyB: keyB.publicKey,
+      depositA: 1_000_000,
+      depositB: 1_000_000,
+      exitDelay: 60,
+    },
+  };
+}
+
+export type Extra = Partial<Omit<EndpointOptions, 'key' | 'store' | 'role' | 'signing'>>;
+
+export const endpoint = (role: Role, party: Party, facts: SessionFacts, extra: Extra = {}): SessionEndpoint =>
+  new SessionEndpoint({
+    facts,
+    role,
+    key: party.key,
+    signing,
+    store: party.store,
+    credit: 1_000,
+    handler: async (req) => {
+      const got = await collect(req.body);
+      return { status: 200, headers: [['x-target', req.target]], body: body(got) };
+    },
+    quote: () => 2,
+    ...extra,
+  });
+
+/** Two connected endpoints. */
+export async function pair(extraA: Extra = {}, extraB: Extra = {}) {
+  const { a, b, facts } = await parties();
+  const pipe = new Pipe();
+  const left = endpoint('a', a, facts, extraA);
+  const right = endpoint('b', b, facts, extraB);
+  void left.attach(pipe.socket('a'));
+  void right.attach(pipe.socket('b'));
+  return { a, b, facts, pipe, left, right };
+}
