@@ -1,0 +1,207 @@
+/** The local L1: anvil with Osaka's rules (the P-256 precompile), a test token, and Root with a bonded sequencer. */
+import { dirname, join } from 'node:path';
+import {
+  type Account,
+  type Address,
+  type PublicClient,
+  createPublicClient,
+  createWalletClient,
+  getContractAddress,
+  http,
+} from 'viem';
+import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
+import { foundry } from 'viem/chains';
+import { rootAbi, rootBytecode, testTokenAbi, testTokenBytecode } from '../contracts/abi.ts';
+import { type Hex, hex } from '../protocol/bytes.ts';
+import { MachineKey } from '../protocol/keys.ts';
+import { packageFile } from './paths.ts';
+import { freePort } from './ports.ts';
+import { type Child, start, until } from './process.ts';
+
+export interface L1Options {
+  /** Folder of this run. */
+  readonly dir: string;
+  readonly port?: number;
+  /** Seconds until a batch is final. */
+  readonly window?: number;
+  /** Seconds an inbox item may wait. */
+  readonly inboxDelay?: number;
+  /** Token wei in a base unit. */
+  readonly unit?: bigint;
+  /** Seconds between L1 blocks. */
+  readonly blockTime?: number;
+}
+
+const BOND = 10n ** 16n;
+const ETHER = 10n ** 18n;
+/** What {@link Wallet.write} needs of a contract. */
+interface Call {
+  readonly address: Address;
+  readonly abi: readonly unknown[];
+  readonly functionName: string;
+  readonly args: readonly unknown[];
+  readonly value?: bigint;
+}
+
+export class L1 {
+  readonly rpc: string;
+  readonly chainId: number = foundry.id;
+  readonly client: PublicClient;
+  readonly port: number;
+  readonly #dir: string;
+  readonly #blockTime: number;
+  #anvil: Child;
+  root: Address = '0x';
+  token: Address = '0x';
+  unit = 1n;
+  /** The sequencer's account: bonds, posts, finalizes. */
+  readonly posterKey: Hex = generatePrivateKey();
+  /** The sequencer's P-256 secret: signs receipts. */
+  readonly sequencerSecret: Hex = hex(MachineKey.randomSecret());
+
+  private constructor(port: number, dir: string, blockTime: number) {
+    this.port = port;
+    this.#dir = dir;
+    this.#blockTime = blockTime;
+    this.rpc = `http://127.0.0.1:${port}`;
+    this.client = createPublicClient({
+      chain: foundry,
+      transport: http(this.rpc, { timeout: 10_000 }),
+      pollingInterval: 100,
+    }) as PublicClient;
+    this.#anvil = this.#spawn();
+  }
+
+  static async start({ dir, port, window = 6, inboxDelay = 600, unit = 1n, blockTime = 1 }: L1Options): Promise<L1> {
+    const l1 = new L1(await freePort(port), dir, blockTime);
+    await l1.#ready();
+    await l1.#deploy(window, inboxDelay, unit);
+    return l1;
+  }
+
+  get child(): Child {
+    return this.#anvil;
+  }
+
+  #spawn(): Child {
+    // The binary itself, not its launcher: signals must reach it, and its end must be seen.
+    const platform = `${process.platform}-${process.arch === 'x64' ? 'amd64' : process.arch}`;
+    const binary = join(dirname(packageFile(`@foundry-rs/anvil-${platform}/package.json`)), 'bin', 'anvil');
+    return start({
+      name: 'l1',
+      command: binary,
+      args: [
+        ...['--host', '127.0.0.1', '--port', String(this.port), '--hardfork', 'osaka', '--accounts', '0'],
+        ...[
+          '--block-time',
+          String(this.#blockTime),
+          '--order',
+          'fifo',
+          '--state',
+          join(this.#dir, 'l1.json'),
+          '--state-interval',
+          '5',
+        ],
+      ],
+      log: join(this.#dir, 'l1.log'),
+    });
+  }
+
+  async #ready(): Promise<void> {
+    await until('L1', () => this.client.getBlockNumber().then(() => true), { child: this.#anvil });
+  }
+
+  async #deploy(window: number, inboxDelay: number, unit: bigint): Promise<void> {
+    const sequencer = privateKeyToAccount(this.posterKey);
+    await this.fund(sequencer.address);
+    const wallet = createWalletClient({ account: sequencer, chain: foundry, transport: http(this.rpc) });
+    const { publicKey } = await MachineKey.import(Buffer.from(this.sequencerSecret.slice(2), 'hex'));
+    this.unit = unit;
+    this.token = getContractAddress({ from: sequencer.address, nonce: 0n });
+    this.root = getContractAddress({ from: sequencer.address, nonce: 1n });
+    const config = {
+      token: this.token,
+      unit,
+      sequencer: sequencer.address,
+      sequencerX: hex(publicKey.subarray(0, 32)),
+      sequencerY: hex(publicKey.subarray(32)),
+      window: BigInt(window),
+      inboxDelay: BigInt(inboxDelay),
+      minBond: BOND,
+    };
+    // One block for all three: addresses follow from the nonces, gas is not estimated on what is not there yet.
+    const gas = 12_000_000n;
+    const hashes = [
+      await wallet.deployContract({ abi: testTokenAbi, bytecode: testTokenBytecode, nonce: 0, gas }),
+      await wallet.deployContract({ abi: rootAbi, bytecode: rootBytecode, args: [config], nonce: 1, gas }),
+      await wallet.writeContract({
+        address: this.root,
+        abi: rootAbi,
+        functionName: 'bond',
+        value: BOND,
+        nonce: 2,
+        gas: 200_000n,
+      }),
+    ];
+    for (const hash of hashes) {
+      const { status } = await this.client.waitForTransactionReceipt({ hash });
+      if (status !== 'success') throw new Error(`deploying to L1 failed (${hash})`);
+    }
+  }
+
+  /** Gives an account ether for gas. */
+  async fund(address: Address, wei: bigint = 1000n * ETHER): Promise<void> {
+    await this.request('anvil_setBalance', [address, `0x${wei.toString(16)}`]);
+  }
+
+  /** Any JSON-RPC method, anvil's own included. */
+  async request(method: string, params: readonly unknown[] = []): Promise<unknown> {
+    return (this.client.request as (call: { method: string; params: readonly unknown[] }) => Promise<unknown>)({
+      method,
+      params,
+    });
+  }
+
+  /** Sends transactions of one account one after the other without waiting in between; throws unless all succeed. */
+  async write(account: Account, ...calls: readonly Call[]): Promise<void> {
+    const wallet = createWalletClient({ account, chain: foundry, transport: http(this.rpc) });
+    const first = await this.client.getTransactionCount({ address: account.address, blockTag: 'pending' });
+    const hashes: Hex[] = [];
+    for (const [i, call] of calls.entries()) {
+      // Only the first is tried in advance: the next ones may depend on it.
+      const gas = i === 0 ? undefined : 2_000_000n;
+      hashes.push(
+        await wallet.writeContract({ ...call, gas, nonce: first + i, chain: foundry, account } as Parameters<
+          typeof wallet.writeContract
+        >[0]),
+      );
+    }
+    for (const [i, hash] of hashes.entries()) {
+      const { status } = await this.client.waitForTransactionReceipt({ hash, timeout: 30_000 });
+      if (status !== 'success')
+        throw new Error(`${calls[i].functionName} of ${account.address} was reverted at L1 (${hash})`);
+    }
+  }
+
+  async tokenBalance(of: Address): Promise<bigint> {
+    return this.client.readContract({ address: this.token, abi: testTokenAbi, functionName: 'balanceOf', args: [of] });
+  }
+
+  /** Freezes L1 as an unreachable node looks: connections hang. */
+  pause(): void {
+    this.#anvil.signal('SIGSTOP');
+  }
+  resume(): void {
+    this.#anvil.signal('SIGCONT');
+  }
+
+  /** Ends the node (it dumps its state first). Connections are refused until {@link restart}. */
+  async stop(): Promise<void> {
+    await this.#anvil.stop(10_000);
+  }
+  /** Starts the node again from its dumped state, on the same port. */
+  async restart(): Promise<void> {
+    this.#anvil = this.#spawn();
+    await this.#ready();
+  }
+}

@@ -1,0 +1,172 @@
+/** L1 as settlement sees it: everything in one look, inbox items, and the block of a moment. Every call is bounded in time. */
+import { type PublicClient, createPublicClient, http } from 'viem';
+import { rootAbi } from '../../contracts/abi.ts';
+import { type Hex, unhex } from '../../protocol/bytes.ts';
+
+const CALL_TIMEOUT_MS = 8_000;
+/** Blocks a log query spans: hosted nodes refuse much more. */
+const LOG_BLOCKS = 1_000n;
+
+export interface Block {
+  readonly number: number;
+  readonly timestamp: number;
+  readonly baseFee: bigint;
+}
+
+export interface PostedBatch {
+  readonly batchHash: Hex;
+  readonly post: Hex;
+  /** Unix seconds. */
+  readonly postedAt: number;
+  readonly inboxCursor: number;
+}
+
+/** Root and the chain around it, as of one moment. */
+export interface Look {
+  readonly latest: Block;
+  readonly head: number;
+  /** What L1 keeps of batch `head`. */
+  readonly tip: PostedBatch;
+  readonly finalized: number;
+  readonly inboxLength: number;
+  /** Data under way: for which batch, and the parts and frames that are in. */
+  readonly pending: { readonly number: number; readonly parts: number; readonly frames: number };
+}
+
+/** Constants of the deployment. */
+export interface Terms {
+  readonly unit: bigint;
+  readonly window: number;
+  readonly sequencer: Hex;
+}
+
+export interface Event {
+  readonly index: number;
+  readonly bytes: Uint8Array;
+}
+
+export class Chain {
+  readonly client: PublicClient;
+  readonly root: Hex;
+
+  constructor(rpc: string, root: Hex) {
+    // One HTTP request a look: calls made together travel together.
+    this.client = createPublicClient({
+      transport: http(rpc, { timeout: CALL_TIMEOUT_MS, retryCount: 0, batch: true }),
+    });
+    this.root = root;
+  }
+
+  get #at(): { address: Hex; abi: typeof rootAbi } {
+    return { address: this.root, abi: rootAbi };
+  }
+
+  async terms(): Promise<Terms> {
+    const config = await this.client.readContract({ ...this.#at, functionName: 'config' });
+    return { unit: config.unit, window: Number(config.window), sequencer: config.sequencer };
+  }
+
+  async block(number?: bigint): Promise<Block> {
+    const block = await this.client.getBlock(number === undefined ? { blockTag: 'latest' } : { blockNumber: number });
+    return { number: Number(block.number), timestamp: Number(block.timestamp), baseFee: block.baseFeePerGas ?? 0n };
+  }
+
+  /** Everything as of one block, so that no two answers contradict each other. */
+  async look(): Promise<Look> {
+    const latest = await this.block();
+    const blockNumber = BigInt(latest.number);
+    const at = { ...this.#at, blockNumber };
+    const [head, finalized, inboxLength, [number, parts, frames]] = await Promise.all([
+      this.client.readContract({ ...at, functionName: 'head' }),
+      this.client.readContract({ ...at, functionName: 'finalized' }),
+      this.client.readContract({ ...at, functionName: 'inboxLength' }),
+      this.client.readContract({ ...at, functionName: 'pending' }),
+    ]);
+    return {
+      latest,
+      head: Number(head),
+      tip: await this.posted(Number(head), blockNumber),
+      finalized: Number(finalized),
+      inboxLength: Number(inboxLength),
+      pending: { number: Number(number), parts: Number(parts), frames: Number(frames) },
+    };
+  }
+
+  /** Zeros for a batch that does not stand. */
+  async posted(number: number, blockNumber?: bigint): Promise<PostedBatch> {
+    const posted = await this.client.readContract({
+      ...this.#at,
+      functionName: 'posted',
+      args: [BigInt(number)],
+      blockNumber,
+    });
+    return { ...posted, postedAt: Number(posted.postedAt), inboxCursor: Number(posted.inboxCursor) };
+  }
+
+  async accumulator(index: number): Promise<Hex> {
+    return this.client.readContract({ ...this.#at, functionName: 'accumulator', args: [BigInt(index)] });
+  }
+
+  /** The inbox's length as of a block. */
+  async inboxLengthAt(block: number): Promise<number> {
+    return Number(
+      await this.client.readContract({ ...this.#at, functionName: 'inboxLength', blockNumber: BigInt(block) }),
+    );
+  }
+
+  /** The number of the last block at or before `block` with a timestamp ≤ `time`. */
+  async blockAt(time: number, block: Block): Promise<number> {
+    if (block.timestamp <= time) return block.number;
+    // Gallop back from the tip, since what is asked for is nearly always recent; then halve. No archive node needed.
+    let high = block.number;
+    let low = high;
+    for (let step = 8; ; step *= 4) {
+      low = Math.max(0, block.number - step);
+      if (low === 0 || (await this.block(BigInt(low))).timestamp <= time) break;
+      high = low;
+    }
+    while (high - low > 1) {
+      const middle = Math.floor((low + high) / 2);
+      if ((await this.block(BigInt(middle))).timestamp <= time) low = middle;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** Items `from … to − 1`, contiguous from `from`, as many as one log query gives; none that `safe` does not hold yet. */
+  async inboxItems(from: number, to: number, safe: Block): Promise<Event[]> {
+    const queuedAt = await this.client.readContract({ ...this.#at, functionName: 'queuedAt', args: [BigInt(from)] });
+    const fromBlock = BigInt(await this.blockAt(queuedAt, safe));
+    const toBlock = fromBlock + LOG_BLOCKS < BigInt(safe.number) ? fromBlock + LOG_BLOCKS : BigInt(safe.number);
+    const logs = await this.client.getContractEvents({
+      ...this.#at,
+      eventName: 'InboxItem',
+      fromBlock,
+      toBlock,
+      strict: true,
+    });
+    const items = logs
+      .map(({ args }) => ({ index: Number(args.index), bytes: unhex(args.item) }))
+      .filter(({ index }) => index >= from && index < to)
+      .sort((a, b) => a.index - b.index);
+    // A node that answers logs later than state would leave a gap: take what is whole, the rest comes next time.
+    const gap = items.findIndex(({ index }, i) => index !== from + i);
+    return gap < 0 ? items : items.slice(0, gap);
+  }
+
+  /** The transaction and block that posted a batch which stands; null when its log can't be found. */
+  async postedIn(number: number, posted: PostedBatch, latest: Block): Promise<{ tx: Hex; block: number } | null> {
+    const block = BigInt(await this.blockAt(posted.postedAt, latest));
+    const args = { number: BigInt(number) };
+    const logs = await this.client.getContractEvents({
+      ...this.#at,
+      eventName: 'BatchPosted',
+      args,
+      fromBlock: block,
+      toBlock: block,
+      strict: true,
+    });
+    const found = logs.findLast((log) => log.args.batchHash === posted.batchHash);
+    return found ? { tx: found.transactionHash, block: Number(found.blockNumber) } : null;
+  }
+}

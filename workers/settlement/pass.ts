@@ -1,0 +1,283 @@
+/**
+ * One pass of settlement. It keeps nothing between passes but what shard 0 and L1 keep, so it may die between any two lines, overlap with
+ * another, or find that L1 went back in time: it looks at both, does what is missing, and looks again.
+ */
+import { type BatchRecord, type L1View, type ShardRpc, shardStub } from '../../durable/shard/api.ts';
+import { hex } from '../../protocol/bytes.ts';
+import { Chain, type Look, type Terms } from './chain.ts';
+import { compose, nextPart } from './compose.ts';
+import { type Settings, type SettlementEnv, readSettings } from './env.ts';
+import { feed, inboxAgrees } from './feed.ts';
+import { type Log, log as defaultLog, reason } from './log.ts';
+import { checkExtends, finalizable, isDue, progress, reconcile } from './plan.ts';
+import { Refused, type RootCall, Sender, toWire } from './sender.ts';
+
+/** Records looked at in every pass, newest first: no reorg is deeper. */
+const RECENT = 16;
+/** Batches finalized in one transaction; the loop comes back for more. */
+const FINALIZE_AHEAD = 8;
+const MAX_STALE = 4;
+const NO_DATA = '0x';
+
+/** Errors of Root that only say that L1 moved on since we looked. */
+const MOVED_ON = new Set(['WrongNumber', 'WrongPart', 'AlreadyFinal', 'NotFinal']);
+/** Errors that say that the parts on L1 are not this batch's. */
+const WRONG_DATA = new Set(['WrongSteps', 'WrongDataRoot', 'NoData']);
+
+/** How a pass went, as `/status` shows it beside L1's state. */
+export interface PassMetrics {
+  /** Unix ms of the end of the newest pass. */
+  readonly passAtMs: number;
+  readonly passMs: number;
+  /** Wei of the poster, decimal; none without one. */
+  readonly posterWei?: string;
+  /** Transactions it sent. */
+  readonly sent: number;
+  /** Why it could not do all it should. */
+  readonly error?: string;
+}
+
+/** What to do next at L1, and where in the data it stands. */
+type Step = { readonly call: RootCall; readonly batch?: BatchRecord; readonly fromFrame?: number } | null;
+
+class Pass {
+  readonly #settings: Settings;
+  readonly #shards: readonly ShardRpc[];
+  readonly #chain: Chain;
+  readonly #log: Log;
+  readonly #started = Date.now();
+  readonly #deadline: number;
+  #terms!: Terms;
+  #sent = 0;
+  #posterWei: bigint | null = null;
+  #look: Look | null = null;
+  /** The parts on L1 turned out to be something else: start with part 0. */
+  #restart = false;
+
+  constructor(settings: Settings, shards: readonly ShardRpc[], log: Log) {
+    this.#settings = settings;
+    this.#shards = shards;
+    this.#chain = new Chain(settings.rpc, settings.root);
+    this.#log = log;
+    this.#deadline = this.#started + settings.passMs;
+  }
+
+  async run(): Promise<void> {
+    let error: string | undefined;
+    try {
+      this.#terms = await this.#chain.terms();
+      // A third of the pass is for the inbox at most, so that a flood of items can't keep batches off L1.
+      await feed(
+        this.#chain,
+        this.#shards[0],
+        this.#settings.confirmations,
+        this.#started + this.#settings.passMs / 3,
+        this.#log,
+      );
+      await this.#tick();
+      await this.#work();
+    } catch (caught) {
+      error = reason(caught);
+      this.#log('pass_failed', { error, kind: (caught as Error)?.name ?? 'unknown' });
+      // Time goes on while L1 is away: deadlines must not wait for it.
+      await this.#tick();
+    }
+    await this.#report(error);
+  }
+
+  async #tick(): Promise<void> {
+    for (const shard of this.#shards) await shard.tickIfDue();
+  }
+
+  async #work(): Promise<void> {
+    const { posterKey, chainId, root, maxFee, passMs } = this.#settings;
+    if (posterKey === null) {
+      await this.#newLook();
+      this.#log('no_poster_key');
+      return;
+    }
+    const sender = new Sender({
+      client: this.#chain.client,
+      root,
+      chainId,
+      key: posterKey,
+      maxFee,
+      deadline: this.#deadline,
+      log: this.#log,
+    });
+    if (sender.account.address.toLowerCase() !== this.#terms.sequencer.toLowerCase()) {
+      throw new Error(`POSTER_KEY is of ${sender.account.address}, Root's sequencer is ${this.#terms.sequencer}`);
+    }
+    this.#posterWei = await sender.balance();
+    if (!(await sender.settled(this.#deadline - passMs / 3)))
+      this.#log('stuck', { note: 'a transaction of ours waited for most of a pass and will be replaced' });
+
+    for (let stale = 0; Date.now() < this.#deadline;) {
+      const step = await this.#next(await this.#newLook());
+      if (!step) return;
+      try {
+        const { outcome, tx } = await sender.send(step.call);
+        this.#sent += 1;
+        this.#restart = false;
+        this.#log(outcome, { call: step.call.functionName, batch: step.batch?.number, tx });
+        if (outcome === 'open') break;
+        if (outcome === 'reverted') stale += 1;
+      } catch (error) {
+        if (!(error instanceof Refused)) throw error;
+        stale += 1;
+        this.#log('refused', { call: step.call.functionName, batch: step.batch?.number, error: error.errorName });
+        if (!(await this.#recover(error, step))) return;
+      }
+      if (stale > MAX_STALE) throw new Error('L1 keeps refusing what its own state asks for');
+    }
+    await this.#newLook();
+  }
+
+  /** L1 as it is now, with the records of batches brought in line. */
+  async #newLook(): Promise<Look> {
+    const look = await this.#chain.look();
+    const before = this.#look?.finalized ?? (await this.#shards[0].l1())?.finalized ?? 0;
+    const recent = await this.#shards[0].batches({ newest: true, limit: RECENT });
+    const older =
+      before < look.finalized ? await this.#shards[0].batches({ after: before, limit: look.finalized - before }) : [];
+    const records = new Map([...older, ...recent].map((record) => [record.number, record]));
+    for (const record of records.values()) {
+      if (record.state === 'final' && record.number <= look.finalized) continue;
+      const posted = await this.#chain.posted(record.number);
+      const changed = reconcile(record, look, posted, this.#terms.window);
+      if (!changed) continue;
+      const where = changed.state === 'pending' ? null : await this.#chain.postedIn(record.number, posted, look.latest);
+      await this.#shards[0].recordBatch({ ...changed, ...where });
+      this.#log('batch', {
+        batch: record.number,
+        state: changed.state,
+        was: record.state,
+        frames: changed.ranges.reduce((n, r) => n + r.frames, 0),
+      });
+    }
+    this.#look = look;
+    return look;
+  }
+
+  /** The transaction that L1 needs next; null when there is none, or none yet. */
+  async #next(look: Look): Promise<Step> {
+    const postedAt: number[] = [];
+    for (let n = look.finalized + 1; n <= look.head && postedAt.length < FINALIZE_AHEAD; n++)
+      postedAt.push((await this.#chain.posted(n)).postedAt);
+    const upTo = finalizable(look.finalized, postedAt, this.#terms.window, look.latest.timestamp);
+    if (upTo !== null) return { call: { functionName: 'finalize', args: [BigInt(upTo)] } };
+
+    const batch = await this.#nextBatch(look);
+    if (!batch) return null;
+    checkExtends(batch, look);
+    if (batch.header.timeTo > look.latest.timestamp) {
+      this.#log('waiting_for_l1_clock', {
+        batch: batch.number,
+        timeTo: batch.header.timeTo,
+        l1: look.latest.timestamp,
+      });
+      return null;
+    }
+    const total = batch.ranges.reduce((sum, { frames }) => sum + frames, 0);
+    const at = this.#restart ? { part: 0, frames: 0 } : progress(batch, look);
+    const part = await nextPart(this.#shards, batch.ranges, at.frames);
+    const isLast = at.frames + (part?.frames ?? 0) >= total;
+    if (part && (!isLast || this.#restart)) {
+      return {
+        call: { functionName: 'postData', args: [BigInt(batch.number), at.part, hex(part.data)] },
+        batch,
+        fromFrame: at.frames,
+      };
+    }
+    return {
+      call: { functionName: 'postBatch', args: [toWire(batch.header), part ? hex(part.data) : NO_DATA] },
+      batch,
+      fromFrame: at.frames,
+    };
+  }
+
+  async #nextBatch(look: Look): Promise<BatchRecord | null> {
+    const [recorded] = await this.#shards[0].batches({ after: look.head, limit: 1 });
+    if (recorded) return recorded;
+    if (!isDue(look, this.#settings.batchSeconds)) return null;
+    if (!(await inboxAgrees(this.#chain, this.#shards[0], look))) {
+      this.#log('inbox_diverged', {
+        note: 'shard 0 consumed items that L1 does not hold (any more): no batch until it does',
+      });
+      return null;
+    }
+    const composed = await compose(this.#shards, look);
+    if (!composed) return null;
+    await this.#shards[0].recordBatch(composed);
+    const { steps, timeFrom, timeTo, inboxCursor } = composed.header;
+    this.#log('composed', { batch: composed.number, hash: composed.hash, steps, timeFrom, timeTo, inboxCursor });
+    return composed;
+  }
+
+  /** What to do about a refusal; false when only time can help. */
+  async #recover({ errorName }: Refused, { batch, fromFrame }: NonNullable<Step>): Promise<boolean> {
+    if (MOVED_ON.has(errorName)) return true;
+    if (errorName === 'BadTimes') return false;
+    if (WRONG_DATA.has(errorName) && (fromFrame ?? 0) > 0) {
+      this.#restart = true;
+      return true;
+    }
+    if (errorName === 'InboxOverdue' && batch) return this.#recompose(batch);
+    throw new Error(`L1 refuses batch ${batch?.number ?? '?'}: ${errorName}`);
+  }
+
+  /** L1 was away so long that the batch now leaves an overdue item out, and no such batch can ever land: make it anew, with the item. */
+  async #recompose({ number, header }: BatchRecord): Promise<boolean> {
+    const { inboxCursor } = await this.#shards[0].head();
+    if (inboxCursor <= header.inboxCursor) return false;
+    this.#log('recompose', { batch: number, inboxCursor });
+    await this.#shards[0].dropBatches(number);
+    for (const shard of this.#shards) await shard.recut(number);
+    this.#restart = false;
+    return true;
+  }
+
+  async #report(error: string | undefined): Promise<void> {
+    const previous = await this.#shards[0].l1();
+    const metrics: PassMetrics = {
+      passAtMs: Date.now(),
+      passMs: Date.now() - this.#started,
+      ...(this.#posterWei === null ? {} : { posterWei: String(this.#posterWei) }),
+      sent: this.#sent,
+      ...(error === undefined ? {} : { error }),
+    };
+    const look = this.#look;
+    const l1: L1View = look
+      ? { head: look.head, finalized: look.finalized, inbox: look.inboxLength, unit: String(this.#terms.unit) }
+      : {
+          head: previous?.head ?? 0,
+          finalized: previous?.finalized ?? 0,
+          inbox: previous?.inbox ?? 0,
+          ...(previous?.unit ? { unit: previous.unit } : {}),
+        };
+    const view: L1View & { readonly settlement: PassMetrics } = { ...l1, settlement: metrics };
+    await this.#shards[0].recordL1(view);
+  }
+}
+
+/** A pass that still runs in this isolate. Others are kept apart by the nonce (see {@link Sender}). */
+let running: Promise<void> | null = null;
+
+/** Runs a pass, unless one is running. Never throws: what went wrong is logged and shown, and the next pass tries again. */
+export async function runPass(env: SettlementEnv, log: Log = defaultLog): Promise<void> {
+  if (running) return;
+  running = (async () => {
+    try {
+      const settings = readSettings(env);
+      const shards = Array.from({ length: settings.shards }, (_, shard) => shardStub(env.SHARD, shard));
+      await new Pass(settings, shards, log).run();
+    } catch (error) {
+      log('pass_failed', { error: reason(error), kind: (error as Error)?.name ?? 'unknown' });
+    }
+  })();
+  try {
+    await running;
+  } finally {
+    running = null;
+  }
+}

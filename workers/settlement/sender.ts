@@ -1,0 +1,224 @@
+/**
+ * The poster's account. At most one of its transactions is ever open: the nonce is always L1's count of mined ones, so two passes that
+ * overlap, or one that died after sending, compete for the same nonce, and only one of their transactions can ever be mined.
+ */
+import {
+  BaseError,
+  ContractFunctionRevertedError,
+  type PublicClient,
+  decodeErrorResult,
+  encodeFunctionData,
+  keccak256,
+} from 'viem';
+import { type PrivateKeyAccount, privateKeyToAccount } from 'viem/accounts';
+import { rootAbi } from '../../contracts/abi.ts';
+import type { Hex } from '../../protocol/bytes.ts';
+import type { BatchHeader } from '../../protocol/trace.ts';
+import { type Log, reason } from './log.ts';
+
+/** EIP-7825. */
+const TX_GAS_CAP = 16_777_216n;
+/** Nodes want 10 % more for a replacement; some want more than they say. */
+const BUMP_PERCENT = 130n;
+const MAX_BUMPS = 12;
+const MIN_TIP = 1_000_000_000n;
+const POLL_MS = 250;
+
+export type RootCall =
+  | { readonly functionName: 'postData'; readonly args: readonly [number: bigint, part: number, data: Hex] }
+  | { readonly functionName: 'postBatch'; readonly args: readonly [batch: WireHeader, data: Hex] }
+  | { readonly functionName: 'finalize'; readonly args: readonly [upTo: bigint] };
+
+type WireHeader = Omit<BatchHeader, 'number' | 'steps' | 'timeFrom' | 'timeTo' | 'inboxCursor'> & {
+  readonly [K in 'number' | 'steps' | 'timeFrom' | 'timeTo' | 'inboxCursor']: bigint;
+};
+
+/** A header as the ABI wants it. */
+export const toWire = (header: BatchHeader): WireHeader => ({
+  ...header,
+  number: BigInt(header.number),
+  steps: BigInt(header.steps),
+  timeFrom: BigInt(header.timeFrom),
+  timeTo: BigInt(header.timeTo),
+  inboxCursor: BigInt(header.inboxCursor),
+});
+
+/** L1 would refuse the call: the contract's error, by name. Nothing was sent. */
+export class Refused extends Error {
+  readonly errorName: string;
+
+  constructor(functionName: string, errorName: string, detail: string) {
+    super(`${functionName} would be refused: ${detail}`);
+    this.errorName = errorName;
+  }
+}
+
+/** `mined`: it is in a block and did what it should. `open`: sent, not seen in a block in time. `reverted`: mined in vain. */
+export type Sent = { readonly outcome: 'mined' | 'open' | 'reverted'; readonly tx: Hex };
+
+const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+export class Sender {
+  readonly account: PrivateKeyAccount;
+  readonly #client: PublicClient;
+  readonly #root: Hex;
+  readonly #chainId: number;
+  readonly #maxFee: bigint;
+  readonly #log: Log;
+  /** When this pass must end, Unix ms. */
+  readonly #deadline: number;
+
+  constructor(options: {
+    client: PublicClient;
+    root: Hex;
+    chainId: number;
+    key: Hex;
+    maxFee: bigint;
+    deadline: number;
+    log: Log;
+  }) {
+    this.account = privateKeyToAccount(options.key);
+    this.#client = options.client;
+    this.#root = options.root;
+    this.#chainId = options.chainId;
+    this.#maxFee = options.maxFee;
+    this.#deadline = options.deadline;
+    this.#log = options.log;
+  }
+
+  async #nonces(): Promise<{ mined: number; open: boolean }> {
+    const { address } = this.account;
+    const [mined, pending] = await Promise.all([
+      this.#client.getTransactionCount({ address, blockTag: 'latest' }),
+      this.#client.getTransactionCount({ address, blockTag: 'pending' }),
+    ]);
+    return { mined, open: pending > mined };
+  }
+
+  /**
+   * Waits until no transaction of ours is open; true when there is none. False at `until` (Unix ms): one is stuck, and the next
+   * {@link send} replaces it.
+   */
+  async settled(until: number): Promise<boolean> {
+    for (;;) {
+      if (!(await this.#nonces()).open) return true;
+      if (Date.now() + POLL_MS > until) return false;
+      await wait(POLL_MS);
+    }
+  }
+
+  async balance(): Promise<bigint> {
+    return this.#client.getBalance({ address: this.account.address });
+  }
+
+  /** Tries the call on L1's newest state, then signs and sends it and waits while there is time. Throws {@link Refused}, or when L1 is out of reach. */
+  async send(call: RootCall): Promise<Sent> {
+    const data = encodeFunctionData({ abi: rootAbi, ...call } as Parameters<
+      typeof encodeFunctionData<typeof rootAbi>
+    >[0]);
+    const gas = await this.#estimate(call.functionName, data);
+    const { mined: nonce } = await this.#nonces();
+    const { baseFeePerGas } = await this.#client.getBlock({ blockTag: 'latest' });
+    const tip = await this.#client.estimateMaxPriorityFeePerGas().catch(() => MIN_TIP);
+    let maxPriorityFeePerGas = tip > MIN_TIP ? tip : MIN_TIP;
+    let maxFeePerGas = 2n * (baseFeePerGas ?? 0n) + maxPriorityFeePerGas;
+    for (let bump = 0; ; bump++) {
+      if (maxFeePerGas > this.#maxFee)
+        throw new Error(`L1's gas price is above MAX_FEE_WEI: ${maxFeePerGas} > ${this.#maxFee}`);
+      const tx = {
+        type: 'eip1559',
+        chainId: this.#chainId,
+        to: this.#root,
+        data,
+        nonce,
+        gas,
+        maxFeePerGas,
+        maxPriorityFeePerGas,
+      } as const;
+      const serializedTransaction = await this.account.signTransaction(tx);
+      try {
+        const hash = await this.#submit(serializedTransaction);
+        this.#log('sent', {
+          call: call.functionName,
+          tx: hash,
+          nonce,
+          gas: Number(gas),
+          bytes: data.length / 2 - 1,
+          bump,
+        });
+        return await this.#follow(hash, nonce);
+      } catch (error) {
+        // Something of ours holds the nonce: outbid it. What it was does not matter, since this call was just found to be what L1 needs.
+        const said = error instanceof BaseError ? `${error.shortMessage} ${error.details}` : String(error);
+        if (!/underpriced|replacement|already reserved/i.test(said) || bump >= MAX_BUMPS) throw error;
+        maxFeePerGas = (maxFeePerGas * BUMP_PERCENT) / 100n;
+        maxPriorityFeePerGas = (maxPriorityFeePerGas * BUMP_PERCENT) / 100n;
+      }
+    }
+  }
+
+  async #submit(serializedTransaction: Hex): Promise<Hex> {
+    try {
+      return await this.#client.sendRawTransaction({ serializedTransaction });
+    } catch (error) {
+      // The very same transaction, from a pass that ended before this one: as good as sent.
+      if (/already (?:known|imported)/i.test(String((error as BaseError).details ?? error)))
+        return keccak256(serializedTransaction);
+      throw error;
+    }
+  }
+
+  async #estimate(functionName: string, data: Hex): Promise<bigint> {
+    try {
+      const estimate = await this.#client.estimateGas({
+        account: this.account.address,
+        to: this.#root,
+        data,
+        blockTag: 'latest',
+      });
+      const roomy = (estimate * 120n) / 100n + 30_000n;
+      return roomy < TX_GAS_CAP ? roomy : TX_GAS_CAP;
+    } catch (error) {
+      const name = revertName(error);
+      if (name === null) throw error;
+      throw new Refused(functionName, name, `${name} (${reason(error)})`);
+    }
+  }
+
+  async #follow(tx: Hex, nonce: number): Promise<Sent> {
+    for (;;) {
+      const receipt = await this.#client.getTransactionReceipt({ hash: tx }).catch(() => null);
+      if (receipt) return { outcome: receipt.status === 'success' ? 'mined' : 'reverted', tx };
+      // Mined, but not this one: another transaction of ours took the nonce. Whoever asks looks at L1 anew anyway.
+      if (
+        (await this.#nonces()).mined > nonce &&
+        !(await this.#client.getTransactionReceipt({ hash: tx }).catch(() => null))
+      )
+        return { outcome: 'open', tx };
+      if (Date.now() + POLL_MS > this.#deadline) return { outcome: 'open', tx };
+      await wait(POLL_MS);
+    }
+  }
+}
+
+/** The contract's error in what a node answered, by name; null when it is no revert. */
+export function revertName(error: unknown): string | null {
+  if (!(error instanceof BaseError)) return null;
+  const reverted = error.walk((e) => e instanceof ContractFunctionRevertedError || hasRevertData(e));
+  if (reverted instanceof ContractFunctionRevertedError) return reverted.data?.errorName ?? 'revert';
+  if (hasRevertData(reverted)) {
+    try {
+      return decodeErrorResult({ abi: rootAbi, data: revertData(reverted)! }).errorName;
+    } catch {
+      return 'revert';
+    }
+  }
+  return /execution reverted|ExecutionReverted/i.test(`${error.name} ${error.message}`) ? 'revert' : null;
+}
+
+function revertData(error: unknown): Hex | null {
+  const data = (error as { data?: unknown } | null)?.data;
+  const inner = typeof data === 'object' && data !== null ? (data as { data?: unknown }).data : data;
+  return typeof inner === 'string' && /^0x[0-9a-f]{8}/i.test(inner) ? (inner as Hex) : null;
+}
+const hasRevertData = (error: unknown): boolean => revertData(error) !== null;
