@@ -1,0 +1,27 @@
+/** `npm run bench -- <suite> [--json]`: prints a table, and with `--json` one line `{"suite", "metrics", "notes", "machine"}`. */
+import { type Suite, machine, round } from './suite.ts';
+
+const SUITES: Record<string, () => Promise<{ suite: Suite }>> = {
+  core: () => import('./core.ts'),
+  shard: () => import('./shard.ts'),
+  session: () => import('./session.ts'),
+  sidecar: () => import('./sidecar.ts'),
+};
+
+const args = process.argv.slice(2);
+const json = args.includes('--json');
+const name = args.find((arg) => !arg.startsWith('-'));
+if (!name || !SUITES[name]) {
+  console.error(`usage: npm run bench -- <${Object.keys(SUITES).join('|')}> [--json]`);
+  process.exit(2);
+}
+
+const { suite } = await SUITES[name]();
+const { metrics, notes = {} } = await suite.run((line) => console.error(line));
+const rounded = Object.fromEntries(Object.entries(metrics).map(([key, value]) => [key, value === null ? null : round(value)]));
+const width = Math.max(...Object.keys(rounded).map((key) => key.length));
+for (const [key, value] of Object.entries(rounded)) {
+  console.error(`${key.padEnd(width)}  ${value === null ? `– (${notes[key] ?? 'not measured'})` : value.toLocaleString('en', { maximumSignificantDigits: 4 })}`);
+}
+if (json) console.log(JSON.stringify({ suite: name, metrics: rounded, notes, machine: machine() }));
+process.exit(0);

@@ -1,0 +1,56 @@
+/** `npm test`: every suite there is, contracts and TypeScript, and one line that sums them up. */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+interface Counts {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+/** Runs a tool of node_modules with its output shown; answers its exit code and what it printed. */
+function run(command: string, args: readonly string[], cwd = '.'): Promise<{ code: number; output: string }> {
+  const child = spawn(command, args, { cwd, stdio: ['ignore', 'pipe', 'inherit'] });
+  let output = '';
+  child.stdout.on('data', (data: Buffer) => {
+    output += data.toString();
+    process.stdout.write(data);
+  });
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code) => resolve({ code: code ?? 1, output }));
+  });
+}
+
+async function contracts(): Promise<Counts> {
+  const { code, output } = await run('forge', ['test', '--root', 'contracts']);
+  const sum = /(\d+) tests passed, (\d+) failed, (\d+) skipped/.exec(output);
+  const counts = { passed: Number(sum?.[1] ?? 0), failed: Number(sum?.[2] ?? 0), skipped: Number(sum?.[3] ?? 0) };
+  // A build that fails counts nothing; it must not look like a success.
+  if (code !== 0 && counts.failed === 0) counts.failed = 1;
+  return counts;
+}
+
+async function typescript(args: readonly string[]): Promise<Counts> {
+  const dir = mkdtempSync(join(tmpdir(), 'agnt2-test-'));
+  const report = join(dir, 'report.json');
+  const { code } = await run('vitest', ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, ...args]);
+  let counts = { passed: 0, failed: code === 0 ? 0 : 1, skipped: 0 };
+  try {
+    const json = JSON.parse(readFileSync(report, 'utf8'));
+    counts = { passed: json.numPassedTests, failed: json.numFailedTests, skipped: json.numPendingTests + json.numTodoTests };
+    if (code !== 0 && counts.failed === 0) counts.failed = 1;
+  } catch {
+    // Without a report only the exit code speaks, and it already did.
+  }
+  rmSync(dir, { recursive: true, force: true });
+  return counts;
+}
+
+const args = process.argv.slice(2);
+const results = [await contracts(), await typescript(args)];
+const total = (key: keyof Counts): number => results.reduce((sum, counts) => sum + counts[key], 0);
+console.log(`\n${total('passed')} passed, ${total('failed')} failed, ${total('skipped')} skipped`);
+process.exitCode = total('failed') > 0 ? 1 : 0;
