@@ -26,6 +26,9 @@ library Cells {
     Field internal constant INBOX_ACCUMULATOR = Field.wrap(0 << 8 | 32);
     Field internal constant INBOX_CURSOR = Field.wrap(32 << 8 | 6);
 
+    Field internal constant PEER_SENT = Field.wrap(0 << 8 | 6);
+    Field internal constant PEER_RECEIVED = Field.wrap(6 << 8 | 6);
+
     Field internal constant AGENT_OWNER = Field.wrap(0 << 8 | 20);
     Field internal constant AGENT_BALANCE = Field.wrap(20 << 8 | 7);
     Field internal constant AGENT_STAKE = Field.wrap(27 << 8 | 7);

@@ -10,7 +10,7 @@ library DataRoot {
     uint256 internal constant LEVELS = 64;
 
     /// @notice A record with no frame, a frame of 0 or more than 4,096 bytes, or one cut off by the part's end.
-    /// @param offset Where in the part the offending field lies.
+    /// @param offset Where in the part the offending field lies, or the part's length if something is cut off.
     error MalformedData(uint256 offset);
 
     /// @dev A tree under way. `peaks[h]` is the complete subtree of 2^h frames, where bit h of `frames` is set; the other
@@ -55,50 +55,53 @@ library DataRoot {
     function absorb(Tree memory tree, bytes calldata data) internal pure {
         uint256 malformed = type(uint256).max;
         assembly ("memory-safe") {
-            // Buffers past the free memory pointer: a node (31 bytes unused, 0x01, left, right), then a leaf (14 bytes
-            // unused, prefix 18, frame).
-            let right := add(mload(0x40), 0x40)
-            let leaf := add(right, 0x20)
-            mstore(sub(right, 0x40), 1)
+            // Buffers past the free memory pointer: a pair of nodes behind a byte 0x01, then a leaf: prefix, frame.
+            let pair := add(mload(0x40), 0x20)
+            let leaf := add(pair, 0x40)
+            mstore(sub(pair, 0x20), 1)
 
             let frames := mload(tree)
             let prefix := shl(72, mload(add(tree, 0x20)))
             let peaks := mload(add(tree, 0x40))
-            let at := data.offset
-            let end := add(at, data.length)
+            let pos := data.offset
+            let end := add(pos, data.length)
 
-            for {} lt(at, end) {} {
-                let header := shr(184, calldataload(at)) // shard 1, firstSeq 6, frames 2
+            for {} lt(pos, end) {} {
+                let header := shr(184, calldataload(pos)) // shard 1, firstSeq 6, frames 2
                 let count := and(header, 0xffff)
                 if iszero(count) {
-                    malformed := sub(at, data.offset)
+                    malformed := sub(pos, data.offset)
                     break
                 }
-                prefix := or(shl(72, shr(72, prefix)), shr(16, header))
-                at := add(at, 9)
+                prefix := or(
+                    shl(72, shr(72, prefix)),
+                    or(shl(64, shr(64, header)), and(shr(16, header), 0xffffffffffff))
+                )
+                pos := add(pos, 9)
 
                 for {} count { count := sub(count, 1) } {
-                    let word := calldataload(at)
+                    let word := calldataload(pos)
                     let size := shr(240, word)
-                    let next := add(add(at, 2), size)
-                    // One comparison for both bounds of the size: zero wraps around.
-                    if or(gt(sub(size, 1), sub(MAX_FRAME, 1)), gt(next, end)) {
-                        malformed := sub(at, data.offset)
+                    // One comparison for both bounds: zero wraps around.
+                    if gt(sub(size, 1), sub(MAX_FRAME, 1)) {
+                        malformed := sub(pos, data.offset)
                         break
                     }
+                    pos := add(pos, 2)
 
                     mstore(leaf, prefix)
-                    calldatacopy(add(leaf, 0x20), add(at, 2), size)
-                    mstore(right, keccak256(add(leaf, 14), add(size, 18)))
+                    calldatacopy(add(leaf, 0x20), pos, size)
+                    let hash := keccak256(add(leaf, 14), add(size, 18))
 
                     // Like a binary counter: merge with each complete subtree that the new leaf completes a pair with.
                     let peak := peaks
                     for { let bits := frames } and(bits, 1) { bits := shr(1, bits) } {
-                        mstore(sub(right, 0x20), mload(peak))
-                        mstore(right, keccak256(sub(right, 0x21), 0x41))
+                        mstore(pair, mload(peak))
+                        mstore(add(pair, 0x20), hash)
+                        hash := keccak256(sub(pair, 1), 0x41)
                         peak := add(peak, 0x20)
                     }
-                    mstore(peak, mload(right))
+                    mstore(peak, hash)
 
                     frames := add(frames, 1)
                     prefix := add(prefix, add(shl(72, 1), 1)) // one step, one seq
@@ -106,10 +109,12 @@ library DataRoot {
                     if and(eq(byte(2, word), 0x10), gt(size, 1)) {
                         prefix := add(prefix, shl(72, add(byte(3, word), 1)))
                     }
-                    at := next
+                    pos := add(pos, size)
                 }
                 if not(malformed) { break }
             }
+            // A record cut off by the end is noticed here, once: until then a few bytes behind the part were read as frames.
+            if gt(pos, end) { malformed := data.length }
             mstore(tree, frames)
             mstore(add(tree, 0x20), shr(72, prefix))
         }

@@ -5,6 +5,7 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 
 import {IRoot} from "./IRoot.sol";
+import {Items} from "./Items.sol";
 import {Keys} from "./Keys.sol";
 
 /// @title The inbox and the money behind it (docs/protocol.md §6)
@@ -38,7 +39,7 @@ abstract contract Inbox is IRoot {
     function register(uint8 shard, bytes32 keyX, bytes32 keyY, uint64 amount) external {
         _checkKey(keyX, keyY);
         _reserve(amount);
-        _queue(abi.encodePacked(uint8(1), shard, msg.sender, keyX, keyY, uint56(amount)));
+        _queue(Items.register(shard, msg.sender, keyX, keyY, amount));
         if (amount != 0) _pull(amount);
     }
 
@@ -46,20 +47,20 @@ abstract contract Inbox is IRoot {
     function deposit(uint32 agentId, uint64 amount) external {
         _checkAmount(amount);
         _reserve(amount);
-        _queue(abi.encodePacked(uint8(2), msg.sender, agentId, uint56(amount)));
+        _queue(Items.deposit(msg.sender, agentId, amount));
         _pull(amount);
     }
 
     /// @inheritdoc IRoot
     function forceWithdraw(uint32 agentId, uint64 amount) external {
         _checkAmount(amount);
-        _queue(abi.encodePacked(uint8(3), msg.sender, agentId, uint56(amount)));
+        _queue(Items.withdraw(msg.sender, agentId, amount));
     }
 
     /// @inheritdoc IRoot
     function forceRotate(uint32 agentId, bytes32 keyX, bytes32 keyY) external {
         _checkKey(keyX, keyY);
-        _queue(abi.encodePacked(uint8(4), msg.sender, agentId, keyX, keyY));
+        _queue(Items.rotate(msg.sender, agentId, keyX, keyY));
     }
 
     /// @inheritdoc IRoot
@@ -81,7 +82,7 @@ abstract contract Inbox is IRoot {
     function _queue(bytes memory item) private {
         uint64 index = inboxLength();
         _queuedAt.push(uint32(block.timestamp));
-        accumulator[index + 1] = keccak256(abi.encodePacked(accumulator[index], keccak256(item)));
+        accumulator[index + 1] = Items.accumulate(accumulator[index], item);
         emit InboxItem(index, item);
     }
 

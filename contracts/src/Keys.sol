@@ -22,7 +22,7 @@ library Keys {
 
     /// @notice An owner's signature, 65 bytes `r ‖ s ‖ v` with v 27 or 28, over a keccak digest.
     function verifySecp256k1(bytes32 digest, bytes memory signature, address owner) internal pure returns (bool) {
-        (address signer, ECDSA.RecoverError error,) = ECDSA.tryRecover(digest, signature);
-        return error == ECDSA.RecoverError.NoError && signer == owner;
+        (address signer, ECDSA.RecoverError failure,) = ECDSA.tryRecover(digest, signature);
+        return failure == ECDSA.RecoverError.NoError && signer == owner;
     }
 }

@@ -33,8 +33,8 @@ contract Root is Batches {
         Cells.Outbox memory out = Cells.outbox(cell);
         if (out.kind != Cells.WITHDRAWAL) revert NotWithdrawal();
         // The slot follows from the serial: a cell cannot be passed off under another one.
-        uint32 at = Trie.cellAddress(shard, Trie.OUTBOX, Trie.slotOf(Trie.OUTBOX, out.serial));
-        if (Trie.root(at, cell, proof) != stateRoot) revert BadProof();
+        uint32 place = Trie.cellAddress(shard, Trie.OUTBOX, Trie.slotOf(Trie.OUTBOX, out.serial));
+        if (Trie.root(place, cell, proof) != stateRoot) revert BadProof();
 
         if (withdrawn(shard, out.serial)) revert AlreadyWithdrawn(shard, out.serial);
         _withdrawn[shard].set(out.serial);

@@ -55,15 +55,15 @@ library Trie {
         // Assembly because a proof is 16 nodes: two copies and one hash each, with no memory growth.
         assembly ("memory-safe") {
             let buffer := mload(0x40)
-            let at := siblings
+            let place := siblings
             for { let level := 0 } lt(level, DEPTH) { level := add(level, 1) } {
                 let before := shl(5, and(address_, 3))
-                calldatacopy(buffer, at, before)
+                calldatacopy(buffer, place, before)
                 mstore(add(buffer, before), hash)
-                calldatacopy(add(buffer, add(before, 0x20)), add(at, before), sub(0x60, before))
+                calldatacopy(add(buffer, add(before, 0x20)), add(place, before), sub(0x60, before))
                 hash := keccak256(buffer, 0x80)
                 address_ := shr(2, address_)
-                at := add(at, 0x60)
+                place := add(place, 0x60)
             }
         }
     }
