@@ -44,7 +44,9 @@ function generate(): string {
   run('forge', ['build', '--skip', 'test', '--quiet']);
   const parts = ['// Written by build.ts: do not edit.\n'];
   for (const [name, contract] of Object.entries(CONTRACTS)) {
-    const { abi, bytecode } = JSON.parse(readFileSync(file(`out/${contract}.sol/${contract}.json`), 'utf8')) as Artifact;
+    const { abi, bytecode } = JSON.parse(
+      readFileSync(file(`out/${contract}.sol/${contract}.json`), 'utf8'),
+    ) as Artifact;
     if (Object.keys(bytecode.linkReferences).length > 0) throw new Error(`${contract} has libraries to link`);
     parts.push(`export const ${name}Abi = ${JSON.stringify(abi, withoutInternalTypes)} as const;\n`);
     parts.push(`export const ${name}Bytecode = '${bytecode.object}';\n`);

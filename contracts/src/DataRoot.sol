@@ -113,7 +113,7 @@ library DataRoot {
                 }
                 if not(malformed) { break }
             }
-            // A record cut off by the end is noticed here, once: until then a few bytes behind the part were read as frames.
+            // A record cut off by the end is noticed here, once: until then, bytes behind the part were read as frames.
             if gt(pos, end) { malformed := data.length }
             mstore(tree, frames)
             mstore(add(tree, 0x20), shr(72, prefix))
