@@ -43,6 +43,9 @@ contract GasTest is RootBase {
         _measure("Batches", "postBatch: one tick, first");
         postNext();
         _measure("Batches", "postBatch: one tick");
+        bytes memory data = _fill(220);
+        post(nextBatch(data, 0), data);
+        _measure("Batches", "postBatch: 120 KB of 220-byte frames");
         _postPart("120 KB of 4,096-byte frames", 4096);
         _postPart("120 KB of 220-byte frames", 220);
         _postPart("120 KB of 100-byte frames", 100);

@@ -113,6 +113,17 @@ contract WithdrawTest is RootBase {
         _refuse(batch, 0, 2, abi.encodeWithSelector(IRoot.WrongStateRoot.selector));
     }
 
+    function test_withdraw_revertsUnderAVoidBatch() public {
+        trie.set(outboxAddress(0, 1), outboxCell(1, 1, bob, 1000));
+        IRoot.Batch memory bad = postNext();
+        vm.warp(block.timestamp + 1);
+        root.invalidateFrom(1);
+        IRoot.Batch memory good = nextBatch(someData(), 0);
+        post(good, someData());
+        settle(good);
+        _refuse(bad, 0, 1, abi.encodeWithSelector(IRoot.WrongBatch.selector, keccak256(abi.encode(good))));
+    }
+
     /// @dev A cell of the right bytes which an attacker got written elsewhere in the state.
     function test_withdraw_revertsOnAWrongSlot() public {
         uint32 elsewhere = outboxAddress(0, 2);
