@@ -1,0 +1,44 @@
+/** The app behind the sidecar: every call it sees has passed here, whichever way it came and whoever paid. */
+import { formatId } from '../protocol/ids.ts';
+import { refusal } from './errors.ts';
+import type { ExchangeRequest, ExchangeResponse } from './exchange.ts';
+import { HttpClient } from './http/client.ts';
+import { type Header, endToEnd } from './http/headers.ts';
+import type { Metrics } from './metrics.ts';
+
+export class App {
+  readonly #client: HttpClient | null;
+  readonly #metrics: Metrics;
+
+  /** `origin` undefined: an agent that answers nothing. */
+  constructor(origin: string | undefined, metrics: Metrics) {
+    this.#client =
+      origin === undefined
+        ? null
+        : new HttpClient(origin, 'the app', { unreachable: 'app_unavailable', broken: 'app_failed' });
+    this.#metrics = metrics;
+  }
+
+  /** Forwards a call of `caller`'s (an agent id, 0 when nobody vouches for one). The app learns who called and by which way, from us alone. */
+  async serve(request: ExchangeRequest, caller: number, route: 'core' | 'session' | 'free'): Promise<ExchangeResponse> {
+    if (this.#client === null) throw refusal('unknown_service', 'this agent serves no app');
+    const own: Header[] = [['agnt2-route', route]];
+    if (caller !== 0) own.push(['agnt2-caller', formatId(caller)]);
+    const started = performance.now();
+    const response = await this.#client.send({ ...without(request), headers: [...endToEnd(request.headers), ...own] });
+    this.#metrics.appSeconds.observe((performance.now() - started) / 1000);
+    return { ...response, headers: endToEnd(response.headers) };
+  }
+
+  close(): void {
+    this.#client?.close();
+  }
+}
+
+/** The request's fields; its signal stays a getter's answer, not a copy made too early. */
+const without = (request: ExchangeRequest): Omit<ExchangeRequest, 'headers'> => ({
+  method: request.method,
+  target: request.target,
+  body: request.body,
+  signal: request.signal,
+});

@@ -1,0 +1,303 @@
+/** The config file, read once and wholly checked: every mistake is named at once, nothing starts on a guess. */
+import { readFileSync, statSync } from 'node:fs';
+import { unhex } from '../protocol/bytes.ts';
+import { parseId } from '../protocol/ids.ts';
+import { refusal } from './errors.ts';
+import { type PriceTable, ceilingOf, readAmount } from './prices.ts';
+import { NAME, normaliseTarget } from './target.ts';
+
+export interface ServiceConfig extends PriceTable {
+  readonly name: string;
+  readonly description: string;
+  /** Seconds within which a paid first-contact call must be answered, else the payer is refunded. */
+  readonly deadlineSeconds: number;
+}
+
+export interface PolicyConfig {
+  /** Base units a single call may cost. */
+  readonly perCall: number;
+  /** Base units in any 60 minutes. */
+  readonly perHour: number;
+  /** Base units in any 24 hours. */
+  readonly perDay: number;
+  /** Base units to one peer in any 24 hours. */
+  readonly perPeer: number;
+}
+
+export interface SessionConfig {
+  /** Whether the sidecar opens sessions by itself. */
+  readonly auto: boolean;
+  /** Calls that go through Core before a session is opened. */
+  readonly afterCalls: number;
+  /** Base units locked when opening one. */
+  readonly deposit: number;
+  /** Base units a peer may owe us unsigned. */
+  readonly credit: number;
+  /** Seconds a peer has to settle newer halves after an exit; of sessions we open. */
+  readonly exitDelay: number;
+  /** Least exit delay and deposit of a session somebody opens with us. */
+  readonly minExitDelay: number;
+  readonly minDeposit: number;
+}
+
+export interface Endpoint {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface Config {
+  /** Base URL of the gateway, without a trailing slash. */
+  readonly gateway: string;
+  readonly agent: number;
+  readonly keyFile?: string;
+  /** Directory name to hold. */
+  readonly name?: string;
+  readonly description: string;
+  /** Origin of the app, none for an agent that only calls others. */
+  readonly app?: string;
+  readonly listen: Endpoint;
+  readonly admin: Endpoint;
+  readonly services: readonly ServiceConfig[];
+  readonly policy: PolicyConfig;
+  readonly session: SessionConfig;
+  readonly stateDir: string;
+  /** Seconds a graceful stop may take. */
+  readonly drainSeconds: number;
+}
+
+type Json = Record<string, unknown>;
+const isObject = (value: unknown): value is Json =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** Reads one object's fields, naming each mistake by its path; `done` names fields nobody asked for. */
+class Fields {
+  readonly #object: Json;
+  readonly #path: string;
+  readonly #faults: string[];
+  readonly #seen = new Set<string>();
+
+  constructor(value: unknown, path: string, faults: string[]) {
+    this.#object = isObject(value) ? value : {};
+    this.#path = path;
+    this.#faults = faults;
+    if (!isObject(value)) faults.push(`${path || 'the config'} must be an object`);
+  }
+
+  at(key: string): string {
+    return this.#path === '' ? key : `${this.#path}.${key}`;
+  }
+  fault(key: string, why: string): void {
+    this.#faults.push(`${this.at(key)} ${why}`);
+  }
+  get(key: string): unknown {
+    this.#seen.add(key);
+    return this.#object[key];
+  }
+
+  text(key: string, fallback?: string): string {
+    const value = this.get(key) ?? fallback;
+    if (typeof value === 'string' && (value !== '' || fallback === '')) return value;
+    this.fault(key, value === undefined ? 'is missing' : 'must be text');
+    return '';
+  }
+  amount(key: string, fallback?: number): number {
+    const raw = this.get(key);
+    if (raw === undefined && fallback !== undefined) return fallback;
+    const value = readAmount(raw);
+    if (value === null)
+      this.fault(key, raw === undefined ? 'is missing' : 'must be a whole number of base units, 0 to 2^53-1');
+    return value ?? 0;
+  }
+  integer(key: string, fallback: number, min: number, max: number): number {
+    const value = this.get(key) ?? fallback;
+    if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value;
+    this.fault(key, `must be a whole number from ${min} to ${max}`);
+    return fallback;
+  }
+  flag(key: string, fallback: boolean): boolean {
+    const value = this.get(key) ?? fallback;
+    if (typeof value === 'boolean') return value;
+    this.fault(key, 'must be true or false');
+    return fallback;
+  }
+  list(key: string): unknown[] {
+    const value = this.get(key) ?? [];
+    if (Array.isArray(value)) return value;
+    this.fault(key, 'must be a list');
+    return [];
+  }
+  /** An http(s) origin, without path, query or user. */
+  origin(key: string): string {
+    const text = this.text(key);
+    if (text === '') return '';
+    try {
+      const url = new URL(text);
+      if (/^https?:$/.test(url.protocol) && url.pathname === '/' && !url.search && !url.hash && !url.username)
+        return url.origin;
+    } catch {
+      // Named below.
+    }
+    this.fault(key, 'must be an http or https origin like http://127.0.0.1:3000');
+    return '';
+  }
+  endpoint(key: string, fallback: string): Endpoint {
+    const match = /^(?:(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):)?(\d{1,5})$/.exec(this.text(key, fallback));
+    const port = Number(match?.[2]);
+    if (!match || port > 65535) {
+      this.fault(key, 'must be host:port');
+      return { host: '127.0.0.1', port: 0 };
+    }
+    return { host: (match[1] ?? '127.0.0.1').replace(/^\[|\]$/g, ''), port };
+  }
+  done(): void {
+    for (const key of Object.keys(this.#object)) if (!this.#seen.has(key)) this.fault(key, 'is not a setting');
+  }
+}
+
+/** A path pattern must be in the form that targets are matched in, else it would never match. */
+function checkPattern(fields: Fields, key: string, pattern: unknown): string {
+  try {
+    if (typeof pattern !== 'string') throw new Error('not text');
+    const path = pattern.replace(/\*$/, '');
+    if (path.includes('*') || path.includes('?') || normaliseTarget(path) !== path) throw new Error('not normal');
+    return pattern;
+  } catch {
+    fields.fault(key, 'must be a plain path like /v1/run, or a prefix like /v1/*');
+    return '';
+  }
+}
+
+function readService(value: unknown, path: string, faults: string[]): ServiceConfig {
+  const fields = new Fields(value, path, faults);
+  const routes = fields.list('routes').map((entry, i) => {
+    const route = new Fields(entry, `${path}.routes[${i}]`, faults);
+    const method = route.text('method', '*');
+    if (!/^(?:\*|[A-Z][A-Z-]*)$/.test(method)) route.fault('method', 'must be an upper-case HTTP method or *');
+    const read = { method, path: checkPattern(route, 'path', route.get('path')), price: route.amount('price') };
+    route.done();
+    return read;
+  });
+  const dearest = routes.reduce((max, { price }) => Math.max(max, price), 0);
+  const service = {
+    name: fields.text('name'),
+    description: fields.text('description', ''),
+    routes,
+    // Without a word on it, what no route names costs as much as the dearest route: a way round the table gains nothing.
+    defaultPrice: fields.amount('defaultPrice', routes.length > 0 ? dearest : undefined),
+    free: fields.list('free').map((pattern, i) => checkPattern(fields, `free[${i}]`, pattern)),
+    deadlineSeconds: fields.integer('deadlineSeconds', 300, 1, 2 ** 25),
+  };
+  fields.done();
+  return service;
+}
+
+function readPolicy(value: unknown, faults: string[]): PolicyConfig {
+  if (value === undefined) return { perCall: 0, perHour: 0, perDay: 0, perPeer: 0 };
+  const fields = new Fields(value, 'policy', faults);
+  const perDay = fields.amount('perDay');
+  const policy = {
+    perDay,
+    perHour: fields.amount('perHour', perDay),
+    perCall: fields.amount('perCall', perDay),
+    perPeer: fields.amount('perPeer', perDay),
+  };
+  fields.done();
+  return policy;
+}
+
+/** Unsigned calls a peer may owe by default, at our dearest price. */
+const CREDIT_CALLS = 64;
+
+function readSession(value: unknown, dearest: number, faults: string[]): SessionConfig {
+  const fields = new Fields(value ?? {}, 'session', faults);
+  const deposit = fields.amount('deposit', 0);
+  const session = {
+    auto: fields.flag('auto', deposit > 0),
+    afterCalls: fields.integer('afterCalls', 1, 0, 1_000_000),
+    deposit,
+    credit: fields.amount('credit', Math.max(1, CREDIT_CALLS * dearest)),
+    exitDelay: fields.integer('exitDelay', 3600, 1, 2 ** 25),
+    minExitDelay: fields.integer('minExitDelay', 600, 1, 2 ** 25),
+    minDeposit: fields.amount('minDeposit', 1),
+  };
+  if (session.auto && deposit === 0) fields.fault('deposit', 'must be more than 0 when auto is true');
+  fields.done();
+  return session;
+}
+
+/** Checks a parsed config file. Throws `bad_config` naming every fault. */
+export function readConfig(value: unknown): Config {
+  const faults: string[] = [];
+  const fields = new Fields(value, '', faults);
+  let agent = 0;
+  const id = fields.text('agent');
+  try {
+    if (id !== '') agent = parseId(id);
+  } catch {
+    fields.fault('agent', 'must be an id like 0:7');
+  }
+  const optional = (key: string): string | undefined => (fields.get(key) === undefined ? undefined : fields.text(key));
+  const services = fields.list('services').map((service, i) => readService(service, `services[${i}]`, faults));
+  const config: Config = {
+    gateway: fields.origin('gateway'),
+    agent,
+    keyFile: optional('keyFile'),
+    name: optional('name'),
+    description: fields.text('description', ''),
+    app: fields.get('app') === undefined ? undefined : fields.origin('app'),
+    listen: fields.endpoint('listen', '127.0.0.1:8402'),
+    admin: fields.endpoint('admin', '127.0.0.1:8403'),
+    services,
+    policy: readPolicy(fields.get('policy'), faults),
+    session: readSession(fields.get('session'), Math.max(0, ...services.map(ceilingOf)), faults),
+    stateDir: fields.text('stateDir', '.agnt2'),
+    drainSeconds: fields.integer('drainSeconds', 30, 1, 3600),
+  };
+  if (config.name !== undefined && config.name !== '' && !NAME.test(config.name))
+    fields.fault('name', 'must be lower-case letters, digits and inner hyphens, at most 63');
+  if (config.services.length > 0 && config.app === undefined)
+    fields.fault('app', 'is missing, but there are services to serve');
+  const names = config.services.map(({ name }) => name);
+  if (new Set(names).size !== names.length) fields.fault('services', 'must have different names');
+  fields.done();
+  if (faults.length > 0) throw refusal('bad_config', faults.join('; '));
+  return config;
+}
+
+/** Reads and checks a config file. Throws `bad_config`. */
+export function loadConfig(path: string): Config {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw refusal('bad_config', `can't read ${path}`, cause);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw refusal('bad_config', `${path} is not JSON: ${(cause as Error).message}`, cause);
+  }
+  return readConfig(value);
+}
+
+/** The machine key's secret, 32 bytes: from `keyFile` (readable by its owner alone), else from AGNT2_MACHINE_KEY. Throws `bad_config`. */
+export function loadSecret(config: Pick<Config, 'keyFile'>, env: NodeJS.ProcessEnv = process.env): Uint8Array {
+  let text = env.AGNT2_MACHINE_KEY;
+  if (config.keyFile !== undefined) {
+    try {
+      if ((statSync(config.keyFile).mode & 0o077) !== 0)
+        throw refusal('bad_config', `${config.keyFile} is readable by others; chmod 600 it`);
+      text = readFileSync(config.keyFile, 'utf8');
+    } catch (cause) {
+      if ((cause as { code?: string }).code === 'bad_config') throw cause;
+      throw refusal('bad_config', `can't read the machine key ${config.keyFile}`, cause);
+    }
+  }
+  if (text === undefined) throw refusal('bad_config', 'no machine key: set keyFile or AGNT2_MACHINE_KEY');
+  try {
+    return unhex(text.trim(), 32);
+  } catch {
+    throw refusal('bad_config', 'the machine key must be 0x and 64 hex digits');
+  }
+}

@@ -1,0 +1,71 @@
+/** What the sidecar answers when it, not the app, has to: RFC 9457 problem details with stable codes. */
+import { Agnt2Error, codeOf } from '../protocol/errors.ts';
+
+/** HTTP status of each code that may reach a caller; any other code is 502 from a peer's side and 500 from ours. */
+const HTTP_STATUS: Readonly<Record<string, number>> = {
+  bad_target: 400,
+  bad_request: 400,
+  malformed: 400,
+  body_mismatch: 400,
+  over_budget: 402,
+  insufficient_balance: 402,
+  session_exhausted: 402,
+  payment_required: 402,
+  escrow_too_small: 402,
+  over_price: 402,
+  egress_denied: 403,
+  connect_denied: 403,
+  not_party: 403,
+  unknown_agent: 404,
+  unknown_name: 404,
+  unknown_service: 404,
+  not_found: 404,
+  escrow_used: 409,
+  busy: 429,
+  upgrade_unsupported: 501,
+  app_unavailable: 502,
+  app_failed: 502,
+  gateway_failed: 502,
+  bad_receipt: 502,
+  peer_failed: 502,
+  frame_mismatch: 409,
+  agent_offline: 503,
+  gateway_unavailable: 503,
+  not_ready: 503,
+  draining: 503,
+  unknown_outcome: 504,
+  timeout: 504,
+  cancelled: 499,
+  internal: 500,
+};
+
+export const httpStatusOf = (code: string): number => HTTP_STATUS[code] ?? 502;
+
+/** A refusal with a stable code; `detail` says what happened and what to do, for people. */
+export const refusal = (code: string, detail: string, cause?: unknown): Agnt2Error =>
+  new Agnt2Error(code, detail, cause === undefined ? undefined : { cause });
+
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly code: string;
+  readonly detail: string;
+}
+
+/**
+ * The problem document of anything thrown. Only {@link Agnt2Error}s speak for themselves: the message of any other
+ * error may name what lies behind the sidecar, so it becomes `internal` and nothing more.
+ */
+export function problemOf(error: unknown): Problem {
+  const known = error instanceof Agnt2Error;
+  const code = known ? codeOf(error) : 'internal';
+  const detail = known ? error.detail : 'something went wrong inside the sidecar; its log says what';
+  return {
+    type: `urn:agnt2:problem:${code}`,
+    title: code.replaceAll('_', ' '),
+    status: httpStatusOf(code),
+    code,
+    detail,
+  };
+}

@@ -1,0 +1,122 @@
+/** A call through Core: an invoke puts its price into escrow, then the gateway carries the call to the callee's sidecar. */
+import { requestHead } from '../protocol/call.ts';
+import { codeOf } from '../protocol/errors.ts';
+import { formatId } from '../protocol/ids.ts';
+import { refusal } from './errors.ts';
+import type { ExchangeRequest, ExchangeResponse } from './exchange.ts';
+import { EMPTY } from './http/body.ts';
+import type { HttpClient } from './http/client.ts';
+import { type Header, headerOf } from './http/headers.ts';
+import type { PeerService } from './peers.ts';
+import type { Reservation } from './policy.ts';
+import type { Store } from './store.ts';
+import type { Wallet } from './wallet.ts';
+
+export interface FirstContactOptions {
+  readonly wallet: Wallet;
+  /** Pool to the gateway. */
+  readonly gateway: HttpClient;
+  readonly store: Store;
+}
+
+/** Headers of the call itself travel under this prefix, so that no hop takes them for its own. */
+const CARRIED = 'agnt2-h-';
+const MAX_PROBLEM = 64 * 1024;
+/** Refusals after which it is certain that no bundle happened. */
+const UNCERTAIN = new Set(['unknown_outcome', 'bad_receipt', 'internal']);
+
+export class FirstContact {
+  readonly #options: FirstContactOptions;
+
+  constructor(options: FirstContactOptions) {
+    this.#options = options;
+  }
+
+  /** A paid call. The reservation stays counted until the escrow's end is known (see refunds.ts), unless nothing happened at all. */
+  async paid(
+    request: ExchangeRequest,
+    agent: number,
+    service: PeerService,
+    price: number,
+    reservation: Reservation,
+  ): Promise<ExchangeResponse> {
+    const { wallet, store } = this.#options;
+    let opened: Awaited<ReturnType<Wallet['submitOne']>>;
+    try {
+      opened = await wallet.submitOne(
+        { op: 'invoke', service: service.id, amount: price },
+        requestHead(request.method, request.target),
+      );
+    } catch (error) {
+      if (!UNCERTAIN.has(codeOf(error))) reservation.release();
+      throw error;
+    }
+    const deadline = Math.ceil(Date.now() / 1000) + service.deadlineSeconds;
+    store.addPaid({ escrow: opened.value, peer: agent, amount: price, deadline, atMs: reservation.atMs });
+    return this.#carry(request, agent, [
+      ['agnt2-escrow', formatId(opened.value)],
+      ['agnt2-frame', `${opened.shard}:${opened.seq}`],
+      ['agnt2-index', '0'],
+    ]);
+  }
+
+  /** A call of a route its callee declares free. */
+  free(request: ExchangeRequest, agent: number): Promise<ExchangeResponse> {
+    return this.#carry(request, agent, []);
+  }
+
+  /** Tells a peer of a session we opened with it; throws its refusal. */
+  async announceSession(agent: number, session: number): Promise<void> {
+    const request = { method: 'POST', target: '/', headers: [], body: EMPTY, signal: AbortSignal.timeout(15_000) };
+    const { body } = await this.#carry(request, agent, [['agnt2-session', formatId(session)]]);
+    for await (const _ of body);
+  }
+
+  async #carry(request: ExchangeRequest, agent: number, claim: readonly Header[]): Promise<ExchangeResponse> {
+    const { method, target, body, signal } = request;
+    const length = headerOf(request.headers, 'content-length');
+    const response = await this.#options.gateway.send({
+      method: 'POST',
+      target: `/agents/${formatId(agent)}/calls`,
+      headers: [
+        ...claim,
+        ['agnt2-method', method],
+        ['agnt2-target', target],
+        ...(length === null ? [] : [['content-length', length] as const]),
+        ...request.headers.map(([name, value]) => [CARRIED + name.toLowerCase(), value] as const),
+      ],
+      body,
+      signal,
+    });
+    const status = Number(headerOf(response.headers, 'agnt2-status'));
+    if (response.status !== 200 || !Number.isInteger(status) || status < 200) throw await problem(response);
+    const headers = response.headers
+      .filter(([name]) => name.toLowerCase().startsWith(CARRIED))
+      .map(([name, value]) => [name.slice(CARRIED.length), value] as const);
+    return { status, headers, body: response.body };
+  }
+}
+
+/** The gateway's or the callee's refusal, as its problem document says it. */
+async function problem(response: ExchangeResponse): Promise<Error> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of response.body) {
+      size += chunk.length;
+      if (size > MAX_PROBLEM) break;
+      chunks.push(chunk);
+    }
+    const { code, detail } = JSON.parse(Buffer.concat(chunks).toString()) as { code?: unknown; detail?: unknown };
+    if (typeof code === 'string' && /^[a-z][a-z0-9_]{0,63}$/.test(code))
+      return refusal(
+        code,
+        typeof detail === 'string' && detail !== '' ? detail.slice(0, 500) : 'refused on the way to the peer',
+      );
+  } catch {
+    // No document: the status has to do.
+  }
+  return response.status >= 500
+    ? refusal('gateway_unavailable', `the gateway answered ${response.status}`)
+    : refusal('gateway_failed', `the gateway answered ${response.status} without a reason`);
+}

@@ -1,0 +1,79 @@
+/**
+ * Which headers cross the sidecar. Hop-by-hop fields end here (RFC 9110 §7.6.1), and names that only AGNT2 may speak
+ * are removed from whatever came from outside before our own are set.
+ */
+import { refusal } from '../errors.ts';
+
+export type Header = readonly [string, string];
+
+const HOP_BY_HOP = new Set([
+  'connection',
+  'expect',
+  'http2-settings',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]);
+/** What a peer could use to look like AGNT2, a payment or a hop of ours. */
+const RESERVED = /^(?:x-)?(?:agnt2-|payment-|signature)|^x-payment|^(?:x-forwarded-|forwarded$|via$)/;
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+// eslint-disable-next-line no-control-regex -- control characters are exactly what a field value must not hold.
+const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
+
+/** Pairs from Node's flat list. */
+export function pairs(raw: readonly string[]): Header[] {
+  const out: Header[] = [];
+  for (let i = 0; i + 1 < raw.length; i += 2) out.push([raw[i], raw[i + 1]]);
+  return out;
+}
+
+/** Names that the Connection field of this message declares hop-by-hop. */
+function named(headers: readonly Header[]): Set<string> | null {
+  let names: Set<string> | null = null;
+  for (const [name, value] of headers) {
+    if (name.toLowerCase() !== 'connection') continue;
+    names ??= new Set<string>();
+    for (const token of value.split(',')) names.add(token.trim().toLowerCase());
+  }
+  // A sender can't make us drop what frames the message.
+  names?.delete('content-length');
+  return names;
+}
+
+/** The headers that go on to the next hop: none of this one, none that only AGNT2 may set, `host` left to the sender. */
+export function endToEnd(headers: readonly Header[]): Header[] {
+  const hop = named(headers);
+  return headers.filter(([name]) => {
+    const lower = name.toLowerCase();
+    return lower !== 'host' && !HOP_BY_HOP.has(lower) && !hop?.has(lower) && !RESERVED.test(lower);
+  });
+}
+
+/** Checks headers that came as JSON from a peer, not through an HTTP parser. Throws `bad_request`. */
+export function checkHeaders(headers: readonly Header[]): void {
+  for (const [name, value] of headers)
+    if (!TOKEN.test(name) || !VALUE.test(value)) throw refusal('bad_request', 'a header holds what no HTTP header may');
+}
+
+/** First value of a header, null when absent. */
+export function headerOf(headers: readonly Header[], name: string): string | null {
+  for (const [key, value] of headers) if (key.toLowerCase() === name) return value;
+  return null;
+}
+
+/** The declared length of the body, null when none is. Throws `bad_request` for several or an unclear one. */
+export function contentLength(headers: readonly Header[]): number | null {
+  let length: number | null = null;
+  for (const [name, value] of headers) {
+    if (name.toLowerCase() !== 'content-length') continue;
+    if (length !== null || !/^\d{1,15}$/.test(value))
+      throw refusal('bad_request', 'the content-length is not one plain number');
+    length = Number(value);
+  }
+  return length;
+}

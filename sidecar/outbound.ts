@@ -1,0 +1,168 @@
+/** Calls of the local app: who it is for, what it may cost, which way it goes. */
+import type { IncomingMessage } from 'node:http';
+import { codeOf } from '../protocol/errors.ts';
+import { formatId } from '../protocol/ids.ts';
+import { refusal } from './errors.ts';
+import type { ExchangeRequest, ExchangeResponse } from './exchange.ts';
+import type { FirstContact } from './firstcontact.ts';
+import { EMPTY, tracked } from './http/body.ts';
+import type { Metrics } from './metrics.ts';
+import type { Peer, Peers } from './peers.ts';
+import type { Policy, Reservation } from './policy.ts';
+import { type Offer, offerOf } from './prices.ts';
+import { readDestination } from './target.ts';
+
+/** What the outbound path needs of the sessions. */
+export interface Sessions {
+  /** Calls through the session that is open and ready with this peer; null when there is none. */
+  call(
+    agent: number,
+    request: ExchangeRequest,
+    maxPrice: number,
+    reservation: Reservation,
+  ): Promise<ExchangeResponse> | null;
+  /** Notes a call through Core, and opens a session when the policy says it pays. Never waits. */
+  noteCoreCall(agent: number): void;
+}
+
+export interface OutboundOptions {
+  readonly agent: number;
+  readonly peers: Peers;
+  readonly policy: Policy;
+  readonly firstContact: FirstContact;
+  readonly sessions: Sessions;
+  readonly metrics: Metrics;
+}
+
+/** Refusals of a session after which the call certainly was not made: it goes through Core. */
+const NOT_MADE = new Set([
+  'peer_offline',
+  'session_stopped',
+  'session_closed',
+  'session_draining',
+  'insufficient_deposit',
+  'over_credit',
+]);
+
+/** Failures after which the peer may still charge the call: the budget keeps its price. */
+const MAYBE_CHARGED = new Set(['session_lost', 'cancelled', 'deadline_exceeded', 'internal']);
+
+/** A body that knows whether anybody took from it: only an untouched or empty one may be sent a second time. */
+function replayable(request: ExchangeRequest): { request: ExchangeRequest; again: () => ExchangeRequest | null } {
+  let state: 'untouched' | 'taken' | 'empty' = 'untouched';
+  const body: AsyncIterable<Uint8Array> = {
+    [Symbol.asyncIterator]: () => {
+      const iterator = request.body[Symbol.asyncIterator]();
+      let bytes = 0;
+      state = 'taken';
+      return {
+        async next() {
+          const step = await iterator.next();
+          if (!step.done) bytes += step.value.length;
+          else if (bytes === 0) state = 'empty';
+          return step;
+        },
+        return: async () => {
+          await iterator.return?.();
+          return { done: true, value: undefined };
+        },
+      };
+    },
+  };
+  const again = (): ExchangeRequest | null =>
+    state === 'taken' ? null : state === 'empty' ? { ...request, body: EMPTY } : request;
+  return { request: { ...request, body }, again };
+}
+
+export class Outbound {
+  readonly #options: OutboundOptions;
+  #inFlight = 0;
+  #stopping = false;
+
+  constructor(options: OutboundOptions) {
+    this.#options = options;
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  stop(): void {
+    this.#stopping = true;
+  }
+
+  /** Answers one request of the local app (a `Listener` of the HTTP server). */
+  readonly handle = async (
+    incoming: IncomingMessage,
+    exchange: (target: string) => ExchangeRequest,
+  ): Promise<ExchangeResponse> => {
+    this.#inFlight += 1;
+    const over = (): void => void (this.#inFlight -= 1);
+    try {
+      const response = await this.#call(incoming.url ?? '/', exchange);
+      return { ...response, body: tracked(response.body, over) };
+    } catch (error) {
+      over();
+      this.#options.metrics.refusals.add(`code="${codeOf(error)}"`);
+      throw error;
+    }
+  };
+
+  async #call(url: string, exchange: (target: string) => ExchangeRequest): Promise<ExchangeResponse> {
+    if (this.#stopping) throw refusal('draining', 'this sidecar is going down');
+    // Null would be a host the policy lets through; there is no such list yet, so that readDestination refuses them all.
+    const destination = readDestination(url)!;
+    const { peers, policy, sessions, agent } = this.#options;
+    const peer = await peers.resolve(destination.peer);
+    if (peer.agent === agent) throw refusal('self_dealing', 'an agent does not pay itself; call the app directly');
+    const request = exchange(destination.target);
+    const offer = offerOf(peer.services, request.method, request.target);
+    if (offer === null) throw refusal('unknown_service', `${formatId(peer.agent)} offers no service`);
+    const reservation = policy.reserve(peer.agent, offer.price);
+    const once = replayable(request);
+    const call = sessions.call(peer.agent, once.request, offer.price, reservation);
+    if (call === null) return this.#core(request, destination.peer, peer, offer, reservation);
+    try {
+      const response = await call;
+      this.#options.metrics.callsOut.add('route="session"');
+      return response;
+    } catch (error) {
+      const again = NOT_MADE.has(codeOf(error)) ? once.again() : null;
+      if (again !== null) return this.#core(again, destination.peer, peer, offer, reservation);
+      if (!MAYBE_CHARGED.has(codeOf(error))) reservation.release();
+      if (codeOf(error) === 'over_price') peers.forget(destination.peer);
+      throw error;
+    }
+  }
+
+  async #core(
+    request: ExchangeRequest,
+    name: string,
+    peer: Peer,
+    offer: Offer,
+    reservation: Reservation,
+  ): Promise<ExchangeResponse> {
+    const { firstContact, sessions, metrics, peers } = this.#options;
+    try {
+      if (offer.price === 0) {
+        const response = await firstContact.free(request, peer.agent);
+        metrics.callsOut.add('route="free"');
+        return response;
+      }
+      sessions.noteCoreCall(peer.agent);
+      const service = peer.services.find(({ id }) => id === offer.service)!;
+      const response = await firstContact.paid(request, peer.agent, service, offer.price, reservation);
+      metrics.callsOut.add('route="core"');
+      return response;
+    } catch (error) {
+      // The price we know may be an old one; the next call asks again.
+      if (
+        ['payment_required', 'escrow_too_small', 'wrong_service', 'over_ceiling', 'service_inactive'].includes(
+          codeOf(error),
+        )
+      )
+        peers.forget(name);
+      throw error;
+    }
+  }
+}

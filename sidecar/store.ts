@@ -1,0 +1,187 @@
+/** What must outlive a crash of the sidecar, in one SQLite file. Every method is one durable write or one read. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+
+/** A first-contact call's escrow that we took on: `serving` until its answer is known, then `responding` until Core has it. */
+export interface PendingRespond {
+  readonly escrow: number;
+  readonly price: number;
+  /** 0 fulfilled, 1 failed. */
+  readonly result: 0 | 1;
+  /** Payload leaf of the respond, 32 bytes. */
+  readonly payload: Uint8Array;
+}
+
+/** An escrow we paid into, until its end is known. */
+export interface PaidEscrow {
+  readonly escrow: number;
+  readonly peer: number;
+  readonly amount: number;
+  readonly deadline: number;
+  readonly atMs: number;
+}
+
+export interface Spend {
+  readonly minute: number;
+  readonly peer: number;
+  readonly amount: number;
+}
+
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS taken (escrow INTEGER PRIMARY KEY, state TEXT NOT NULL, price INTEGER, result INTEGER, payload BLOB, at_ms INTEGER NOT NULL);
+  CREATE INDEX IF NOT EXISTS taken_open ON taken (state) WHERE state <> 'done';
+  CREATE TABLE IF NOT EXISTS paid (escrow INTEGER PRIMARY KEY, peer INTEGER NOT NULL, amount INTEGER NOT NULL, deadline INTEGER NOT NULL, at_ms INTEGER NOT NULL);
+  CREATE TABLE IF NOT EXISTS spend (minute INTEGER NOT NULL, peer INTEGER NOT NULL, amount INTEGER NOT NULL, PRIMARY KEY (minute, peer)) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS sessions (session INTEGER PRIMARY KEY, peer INTEGER NOT NULL, state TEXT NOT NULL, exit_at INTEGER);
+`;
+
+/** How a session stands with us: usable, being left, or over. */
+export type SessionState = 'open' | 'exiting' | 'closed';
+
+export interface SessionRow {
+  readonly session: number;
+  readonly peer: number;
+  readonly state: SessionState;
+  readonly exitAt: number | null;
+}
+
+export class Store {
+  readonly #db: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
+  readonly #dir: string | null;
+
+  /** Opens `dir`/sidecar.sqlite, made when missing; null keeps everything in memory, for tests. */
+  constructor(dir: string | null) {
+    this.#dir = dir;
+    if (dir !== null) mkdirSync(dir, { recursive: true, mode: 0o700 });
+    this.#db = new DatabaseSync(dir === null ? ':memory:' : join(dir, 'sidecar.sqlite'));
+    this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;');
+    this.#db.exec(SCHEMA);
+  }
+
+  #sql(text: string): StatementSync {
+    let statement = this.#statements.get(text);
+    if (statement === undefined) this.#statements.set(text, (statement = this.#db.prepare(text)));
+    return statement;
+  }
+
+  /** Path of a file of its own beside the store (the sessions keep theirs there); null in memory. */
+  file(name: string): string | null {
+    return this.#dir === null ? null : join(this.#dir, name);
+  }
+
+  /** Takes an escrow for one call; false when it was taken before, whatever became of it. */
+  takeEscrow(escrow: number): boolean {
+    return (
+      this.#sql(`INSERT OR IGNORE INTO taken VALUES (?, 'serving', NULL, NULL, NULL, ?)`).run(escrow, Date.now())
+        .changes === 1
+    );
+  }
+
+  /** Notes how a taken escrow ended, before anybody is told: the respond is owed from here on. */
+  oweRespond(respond: PendingRespond): void {
+    this.#sql(`UPDATE taken SET state = 'responding', price = ?, result = ?, payload = ? WHERE escrow = ?`).run(
+      respond.price,
+      respond.result,
+      respond.payload,
+      respond.escrow,
+    );
+  }
+
+  respondDone(escrow: number): void {
+    this.#sql(`UPDATE taken SET state = 'done', payload = NULL WHERE escrow = ?`).run(escrow);
+  }
+
+  /** Escrows in somebody's hands when the sidecar last stopped: taken, answer unknown. */
+  servingEscrows(): number[] {
+    return this.#sql(`SELECT escrow FROM taken WHERE state = 'serving'`)
+      .all()
+      .map((row) => Number(row.escrow));
+  }
+
+  pendingResponds(): PendingRespond[] {
+    return this.#sql(`SELECT escrow, price, result, payload FROM taken WHERE state = 'responding'`)
+      .all()
+      .map((row) => ({
+        escrow: Number(row.escrow),
+        price: Number(row.price),
+        result: Number(row.result) as 0 | 1,
+        payload: new Uint8Array(row.payload as Uint8Array),
+      }));
+  }
+
+  /** Forgets escrows that ended before `atMs`: their serials are long done on chain and verify as such. */
+  forgetTaken(beforeMs: number): void {
+    this.#sql(`DELETE FROM taken WHERE state = 'done' AND at_ms < ?`).run(beforeMs);
+  }
+
+  addPaid(paid: PaidEscrow): void {
+    this.#sql('INSERT OR REPLACE INTO paid VALUES (?, ?, ?, ?, ?)').run(
+      paid.escrow,
+      paid.peer,
+      paid.amount,
+      paid.deadline,
+      paid.atMs,
+    );
+  }
+  removePaid(escrow: number): void {
+    this.#sql('DELETE FROM paid WHERE escrow = ?').run(escrow);
+  }
+  paidEscrows(): PaidEscrow[] {
+    return this.#sql('SELECT escrow, peer, amount, deadline, at_ms FROM paid ORDER BY at_ms LIMIT 1000')
+      .all()
+      .map((row) => ({
+        escrow: Number(row.escrow),
+        peer: Number(row.peer),
+        amount: Number(row.amount),
+        deadline: Number(row.deadline),
+        atMs: Number(row.at_ms),
+      }));
+  }
+
+  /** Replaces the given counters and drops those of minutes before `keepFrom`, in one transaction. */
+  saveSpend(spends: readonly Spend[], keepFrom: number): void {
+    this.#db.exec('BEGIN');
+    for (const { minute, peer, amount } of spends)
+      this.#sql('INSERT INTO spend VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET amount = excluded.amount').run(
+        minute,
+        peer,
+        amount,
+      );
+    this.#sql('DELETE FROM spend WHERE minute < ?').run(keepFrom);
+    this.#db.exec('COMMIT');
+  }
+  loadSpend(): Spend[] {
+    return this.#sql('SELECT minute, peer, amount FROM spend')
+      .all()
+      .map((row) => ({ minute: Number(row.minute), peer: Number(row.peer), amount: Number(row.amount) }));
+  }
+
+  setFact(key: string, value: string): void {
+    this.#sql('INSERT OR REPLACE INTO facts VALUES (?, ?)').run(key, value);
+  }
+  fact(key: string): string | null {
+    return (this.#sql('SELECT value FROM facts WHERE key = ?').get(key)?.value as string | undefined) ?? null;
+  }
+
+  saveSession(session: number, peer: number, state: SessionState, exitAt: number | null = null): void {
+    this.#sql('INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?)').run(session, peer, state, exitAt);
+  }
+  sessions(): SessionRow[] {
+    return this.#sql(`SELECT session, peer, state, exit_at FROM sessions WHERE state <> 'closed' ORDER BY session`)
+      .all()
+      .map((row) => ({
+        session: Number(row.session),
+        peer: Number(row.peer),
+        state: row.state as SessionState,
+        exitAt: row.exit_at === null ? null : Number(row.exit_at),
+      }));
+  }
+
+  close(): void {
+    this.#statements.clear();
+    this.#db.close();
+  }
+}
