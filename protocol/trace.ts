@@ -15,6 +15,8 @@ export interface ChunkRecord {
 
 /** Most frames one record can hold; longer chunks are several records. */
 export const MAX_RECORD_FRAMES = 0xffff;
+/** Most frames {@link cutParts} puts into a part: L1 pays about 500 gas to parse each, however short. */
+const MAX_PART_FRAMES = 15_000;
 
 export function encodeChunkRecord({ shard, firstSeq, frames }: ChunkRecord): Uint8Array {
   if (frames.length === 0 || frames.length > MAX_RECORD_FRAMES) throw malformed('a chunk record has 1 to 65535 frames');
@@ -25,6 +27,9 @@ export function encodeChunkRecord({ shard, firstSeq, frames }: ChunkRecord): Uin
   }
   return writer.finish();
 }
+
+/** Bytes of a record before its first frame. */
+const RECORD_HEAD = 9;
 
 /** Whole chunk records. Throws `malformed`. */
 export function decodeChunkRecords(data: Uint8Array): ChunkRecord[] {
@@ -85,43 +90,38 @@ export function sealData(placed: readonly PlacedFrame[]): { steps: number; dataR
   return { steps, dataRoot: tree.root() };
 }
 
-/** Cuts records into parts of at most `maxBytes` (a record longer than that is split between frames). */
+/** Cuts records into parts of at most `maxBytes` and {@link MAX_PART_FRAMES}; a record that does not fit is split between frames. */
 export function cutParts(records: readonly ChunkRecord[], maxBytes: number): Uint8Array[] {
   const parts: Uint8Array[] = [];
   let part: Uint8Array[] = [];
-  let size = 0;
-  const flush = () => {
+  let bytes = 0;
+  let count = 0;
+  const flush = (): void => {
     if (part.length > 0) parts.push(concat(...part));
     part = [];
-    size = 0;
+    bytes = 0;
+    count = 0;
   };
-  for (const record of records) {
+  for (const { shard, firstSeq, frames } of records) {
     let from = 0;
-    while (from < record.frames.length) {
-      let bytes = 9;
-      let to = from;
-      while (
-        to < record.frames.length &&
-        to - from < MAX_RECORD_FRAMES &&
-        (to === from || bytes + 2 + record.frames[to].length <= maxBytes - size)
-      ) {
-        bytes += 2 + record.frames[to].length;
-        to += 1;
-      }
-      if (size > 0 && size + bytes > maxBytes) {
-        flush();
-        continue;
-      }
-      part.push(
-        encodeChunkRecord({
-          shard: record.shard,
-          firstSeq: record.firstSeq + from,
-          frames: record.frames.slice(from, to),
-        }),
-      );
-      size += bytes;
+    let to = 0;
+    let size = RECORD_HEAD;
+    const close = (): void => {
+      if (to > from) part.push(encodeChunkRecord({ shard, firstSeq: firstSeq + from, frames: frames.slice(from, to) }));
+      bytes += size;
       from = to;
+      size = RECORD_HEAD;
+    };
+    for (const frame of frames) {
+      if (count + 1 > MAX_PART_FRAMES || (count > 0 && bytes + size + 2 + frame.length > maxBytes)) {
+        close();
+        flush();
+      }
+      size += 2 + frame.length;
+      count += 1;
+      to += 1;
     }
+    close();
   }
   flush();
   return parts;

@@ -25,7 +25,7 @@ function run(command: string, args: readonly string[], cwd = '.'): Promise<{ cod
 }
 
 async function contracts(): Promise<Counts> {
-  const { code, output } = await run('forge', ['test', '--root', 'contracts']);
+  const { code, output } = await run('forge', ['test'], 'contracts');
   const sum = /(\d+) tests passed, (\d+) failed, (\d+) skipped/.exec(output);
   const counts = { passed: Number(sum?.[1] ?? 0), failed: Number(sum?.[2] ?? 0), skipped: Number(sum?.[3] ?? 0) };
   // A build that fails counts nothing; it must not look like a success.
@@ -36,11 +36,21 @@ async function contracts(): Promise<Counts> {
 async function typescript(args: readonly string[]): Promise<Counts> {
   const dir = mkdtempSync(join(tmpdir(), 'agnt2-test-'));
   const report = join(dir, 'report.json');
-  const { code } = await run('vitest', ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, ...args]);
+  const { code } = await run('vitest', [
+    'run',
+    '--reporter=default',
+    '--reporter=json',
+    `--outputFile.json=${report}`,
+    ...args,
+  ]);
   let counts = { passed: 0, failed: code === 0 ? 0 : 1, skipped: 0 };
   try {
     const json = JSON.parse(readFileSync(report, 'utf8'));
-    counts = { passed: json.numPassedTests, failed: json.numFailedTests, skipped: json.numPendingTests + json.numTodoTests };
+    counts = {
+      passed: json.numPassedTests,
+      failed: json.numFailedTests,
+      skipped: json.numPendingTests + json.numTodoTests,
+    };
     if (code !== 0 && counts.failed === 0) counts.failed = 1;
   } catch {
     // Without a report only the exit code speaks, and it already did.

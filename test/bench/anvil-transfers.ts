@@ -20,7 +20,12 @@ export async function anvilTransfersPerSecond(): Promise<number | null> {
   try {
     const account = privateKeyToAccount(generatePrivateKey());
     await l1.fund(account.address);
-    await l1.write(account, { address: l1.token, abi: testTokenAbi, functionName: 'mint', args: [account.address, 10n ** 12n] });
+    await l1.write(account, {
+      address: l1.token,
+      abi: testTokenAbi,
+      functionName: 'mint',
+      args: [account.address, 10n ** 12n],
+    });
     await l1.request('evm_setIntervalMining', [0]);
     const wallet = createWalletClient({ account, chain: foundry, transport: http(l1.rpc) });
     const rates: number[] = [];
@@ -29,7 +34,14 @@ export async function anvilTransfersPerSecond(): Promise<number | null> {
       for (let i = 0; i < TRANSFERS; i++) {
         const to = `0x${(i + 1).toString(16).padStart(40, '0')}` as const;
         const data = encodeFunctionData({ abi: testTokenAbi, functionName: 'transfer', args: [to, 1n] });
-        await wallet.sendTransaction({ to: l1.token, data, nonce: nonce++, gas: 80_000n, maxFeePerGas: 10n ** 10n, maxPriorityFeePerGas: 1n });
+        await wallet.sendTransaction({
+          to: l1.token,
+          data,
+          nonce: nonce++,
+          gas: 80_000n,
+          maxFeePerGas: 10n ** 10n,
+          maxPriorityFeePerGas: 1n,
+        });
       }
       const start = performance.now();
       await l1.request('evm_mine');

@@ -62,7 +62,17 @@ function workload(count: number, agents: number, zipf: number | null, seed: numb
       const x = next();
       if (x < 0.1) return { op: 'transfer', to: pick() * 256, amount: 1 + Math.floor(x * 1000) };
       if (x < 0.15) return { op: 'withdraw', amount: 1 };
-      if (x < 0.2) return { op: 'publish', service: actor * 256, active: true, ceiling: 1_000_000, deadlineSeconds: 65_535, arbiter: 0, contestSeconds: 0, metadataHash: NO_HASH };
+      if (x < 0.2)
+        return {
+          op: 'publish',
+          service: actor * 256,
+          active: true,
+          ceiling: 1_000_000,
+          deadlineSeconds: 65_535,
+          arbiter: 0,
+          contestSeconds: 0,
+          metadataHash: NO_HASH,
+        };
       const escrow = answered?.escrows.pop();
       if (escrow !== undefined) return { op: 'respond', escrow: escrow * 256, price: 40, result: 'fulfilled' };
       escrows += 1;
@@ -72,7 +82,9 @@ function workload(count: number, agents: number, zipf: number | null, seed: numb
     if (opened.length > 0) waiting.push({ payee, escrows: opened });
     const nonce = nonces.get(actor) ?? 0;
     nonces.set(actor, nonce + 1);
-    frames.push(concat(encodeBundleBody({ actor: actor * 256, nonce, expiry: 2_000_000_000 }, interactions), SIGNATURE));
+    frames.push(
+      concat(encodeBundleBody({ actor: actor * 256, nonce, expiry: 2_000_000_000 }, interactions), SIGNATURE),
+    );
   }
   return frames;
 }
@@ -119,7 +131,9 @@ export const suite: Suite = {
         const seconds = timed(engine, frames);
         hashes = (keccakCount() - before) / (frames.length * BUNDLE);
         rates.push((frames.length * BUNDLE) / seconds);
-        progress(`${agents} agents, ${zipf ? `Zipf ${zipf}` : 'uniform'}, run ${run + 1}: ${Math.round(rates.at(-1)!)} interactions/s`);
+        progress(
+          `${agents} agents, ${zipf ? `Zipf ${zipf}` : 'uniform'}, run ${run + 1}: ${Math.round(rates.at(-1)!)} interactions/s`,
+        );
       }
       return { rate: median(rates), hashes };
     };

@@ -18,10 +18,14 @@ if (!name || !SUITES[name]) {
 
 const { suite } = await SUITES[name]();
 const { metrics, notes = {} } = await suite.run((line) => console.error(line));
-const rounded = Object.fromEntries(Object.entries(metrics).map(([key, value]) => [key, value === null ? null : round(value)]));
+const rounded = Object.fromEntries(
+  Object.entries(metrics).map(([key, value]) => [key, value === null ? null : round(value)]),
+);
 const width = Math.max(...Object.keys(rounded).map((key) => key.length));
 for (const [key, value] of Object.entries(rounded)) {
-  console.error(`${key.padEnd(width)}  ${value === null ? `– (${notes[key] ?? 'not measured'})` : value.toLocaleString('en', { maximumSignificantDigits: 4 })}`);
+  console.error(
+    `${key.padEnd(width)}  ${value === null ? `– (${notes[key] ?? 'not measured'})` : value.toLocaleString('en', { maximumSignificantDigits: 4 })}`,
+  );
 }
 if (json) console.log(JSON.stringify({ suite: name, metrics: rounded, notes, machine: machine() }));
 process.exit(0);
