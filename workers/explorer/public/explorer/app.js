@@ -8,7 +8,8 @@ import { agent, agents, service, services } from './views/agents.js';
 import { session, sessions } from './views/sessions.js';
 import { chunk, frame, trace } from './views/trace.js';
 import { batch, batches } from './views/batches.js';
-import { call, escrow } from './views/call.js';
+import { call } from './views/call.js';
+import { escrow } from './views/escrow.js';
 
 /** A view is {title, load(args, change, data), draw(args, data)}; load gets null as change when it is entered. */
 const ROUTES = [
@@ -44,9 +45,14 @@ function parse() {
 function paint() {
   const page = h('main', {});
   if (!shown.view) page.append(empty('Nothing lives at this address', 'Choose a view above, or jump to an id.'));
-  else if (shown.error instanceof Missing) page.append(empty('Not found', `The gateway answers: ${shown.error.message}`));
-  else if (shown.data === undefined) page.append(h('div.loading', { role: 'status' }, store.online === false ? '' : 'Loading…'));
-  else page.append(h('div.view', { 'data-key': location.hash || '#/', 'data-still': true }, shown.view.draw(shown.args, shown.data)));
+  else if (shown.error instanceof Missing)
+    page.append(empty('Not found', `The gateway answers: ${shown.error.message}`));
+  else if (shown.data === undefined)
+    page.append(h('div.loading', { role: 'status' }, store.online === false ? '' : 'Loading…'));
+  else
+    page.append(
+      h('div.view', { 'data-key': location.hash || '#/', 'data-still': true }, shown.view.draw(shown.args, shown.data)),
+    );
   page.id = 'main';
   page.setAttribute('tabindex', '-1');
   morph(main, page);
@@ -72,17 +78,25 @@ async function load(change) {
   }
 }
 
-function reach(ok) {
+function reach(ok, error) {
   const was = store.online;
   store.online = ok;
   const banner = $('banner');
   banner.hidden = ok;
-  if (!ok) banner.textContent = `Can’t reach the gateway. Trying again every few seconds; ${store.lastSeenMs ? `what you see is from ${ago(store.lastSeenMs)}` : 'is it running?'}.`;
+  if (!ok) {
+    const what =
+      error instanceof TypeError || /^(Timeout|Abort)Error$/.test(error?.name)
+        ? 'Can’t reach the gateway'
+        : `The gateway could not answer: ${error?.message}`;
+    banner.textContent = `${what}. Trying again every few seconds; ${store.lastSeenMs ? `what you see is from ${ago(store.lastSeenMs)}` : 'is it running?'}.`;
+  }
   const pulse = $('pulse');
   pulse.className = `pulse ${ok ? 'on' : 'off'}`;
   pulse.lastChild.textContent = ok ? count(total('seq')) : 'offline';
   pulse.title = ok ? `Live: ${plural(total('seq'), 'frame')} sequenced` : 'The gateway does not answer';
-  if (ok) $('foot').textContent = `chain ${store.status.chainId} · ${store.status.version ? `AGNT2 ${store.status.version} · ` : ''}amounts in token units, ${amountText(1)} the least`;
+  if (ok)
+    $('foot').textContent =
+      `chain ${store.status.chainId} · ${store.status.version ? `AGNT2 ${store.status.version} · ` : ''}amounts in token units, ${amountText(1)} the least`;
   return ok && was === false;
 }
 
@@ -91,7 +105,10 @@ async function go() {
   shown = { view, args, data: undefined, error: null };
   for (const link of document.querySelectorAll('#nav a')) {
     const to = link.getAttribute('href').slice(1);
-    const here = to === '/' ? args.path === '/' : args.path.startsWith(to) || (to === '/trace' && /^\/(frames|calls|escrows)/.test(args.path));
+    const here =
+      to === '/'
+        ? args.path === '/'
+        : args.path.startsWith(to) || (to === '/trace' && /^\/(frames|calls|escrows)/.test(args.path));
     if (here) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
@@ -101,8 +118,8 @@ async function go() {
   const slow = setTimeout(paint, 200);
   try {
     await load(null);
-  } catch {
-    reach(false);
+  } catch (error) {
+    reach(false, error);
     paint();
   }
   clearTimeout(slow);
@@ -119,11 +136,11 @@ async function tick() {
     const change = await beat();
     const back = reach(true);
     if (first || back || shown.data === undefined) await load(null);
-    else if (change || shown.data?.again) await load(change ?? { sessions: new Set(), batches: new Set(), agents: new Set() });
+    else if (change) await load(change);
     else paint();
     fails = 0;
   } catch (error) {
-    reach(false);
+    reach(false, error);
     if (error instanceof TypeError && !/fetch|network/i.test(error.message)) console.error(error);
     fails = Math.min(fails + 1, 4);
     paint();
@@ -167,6 +184,11 @@ addEventListener('keydown', (event) => {
   }
 });
 
+document.querySelector('.skip').addEventListener('click', (event) => {
+  event.preventDefault(); // the fragment is the route
+  main.focus();
+});
+
 document.addEventListener('click', async (event) => {
   const copy = event.target.closest('[data-copy]');
   if (copy) {
@@ -179,7 +201,9 @@ document.addEventListener('click', async (event) => {
   }
   const act = event.target.closest('[data-act]');
   if (act && shown.view?.act) {
-    await shown.view.act(act.getAttribute('data-act'), shown.args, shown.data)?.catch?.((error) => toast(error.message));
+    await shown.view
+      .act(act.getAttribute('data-act'), shown.args, shown.data)
+      ?.catch?.((error) => toast(error.message));
     paint();
   }
 });
@@ -198,7 +222,9 @@ $('jump').addEventListener('submit', async (event) => {
   let to = places.map(([pattern, place]) => pattern.exec(wanted) && place(pattern.exec(wanted))).find(Boolean);
   if (!to) {
     const known = [...store.agents.values()].find((a) => a.name === wanted);
-    const record = known ? { agent: known.id } : await get(`/directory/${encodeURIComponent(wanted)}`).catch(() => null);
+    const record = known
+      ? { agent: known.id }
+      : await get(`/directory/${encodeURIComponent(wanted)}`).catch(() => null);
     if (record?.agent) to = `/agents/${record.agent}`;
   }
   if (!to) return toast(`Nothing known as “${wanted}”`);

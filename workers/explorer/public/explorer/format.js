@@ -22,7 +22,8 @@ export function units(value) {
 export const amountText = (value) => units(value).join('.');
 export const count = (value) => group(String(big(value)));
 export const plural = (value, word, words = `${word}s`) => `${count(value)} ${big(value) === 1n ? word : words}`;
-export const short = (hex, head = 6, tail = 4) => (String(hex).length > head + tail + 4 ? `${String(hex).slice(0, head + 2)}…${String(hex).slice(-tail)}` : String(hex));
+export const short = (hex, head = 6, tail = 4) =>
+  String(hex).length > head + tail + 4 ? `${String(hex).slice(0, head + 2)}…${String(hex).slice(-tail)}` : String(hex);
 export const words = (name) => String(name ?? '').replaceAll('_', ' ');
 
 /** `shard:serial` of an id in either form, null for none. */
@@ -78,8 +79,31 @@ export const STATUS = (
 ).split(' ');
 export const SESSION_STATUS = ['empty', 'open', 'exiting', 'closed'];
 export const ESCROW_STATUS = ['empty', 'open', 'held', 'fulfilled', 'refunded', 'expired'];
-const OPS = ['', 'register', 'rotate', 'transfer', 'withdraw', 'publish', 'invoke', 'respond', 'expire', '', '', '', '', 'open', 'fund', 'settle', 'exit', 'finalize', 'close'];
+const OPS = [
+  '',
+  'register',
+  'rotate',
+  'transfer',
+  'withdraw',
+  'publish',
+  'invoke',
+  'respond',
+  'expire',
+  '',
+  '',
+  '',
+  '',
+  'open',
+  'fund',
+  'settle',
+  'exit',
+  'finalize',
+  'close',
+];
 
-export const named = (value, names) => (typeof value === 'number' || /^\d+$/.test(String(value)) ? (names[Number(value)] ?? String(value)) : String(value ?? ''));
+export const named = (value, names) =>
+  typeof value === 'number' || /^\d+$/.test(String(value))
+    ? (names[Number(value)] ?? String(value))
+    : String(value ?? '');
 export const opName = (op) => named(op, OPS);
 export const statusName = (status) => named(status, STATUS);

@@ -1,9 +1,24 @@
 /** What views are made of. */
 import { h } from './dom.js';
-import { ago, big, count, idText, named, percent, short, span, statusName, units, words, ESCROW_STATUS, SESSION_STATUS } from './format.js';
+import {
+  ago,
+  big,
+  count,
+  idText,
+  named,
+  percent,
+  short,
+  span,
+  statusName,
+  units,
+  words,
+  ESCROW_STATUS,
+  SESSION_STATUS,
+} from './format.js';
 import { nameOf } from './store.js';
 
-export const empty = (title, detail, testid = 'empty') => h('div.empty', { 'data-testid': testid }, h('strong', {}, title), h('p', {}, detail));
+export const empty = (title, detail, testid = 'empty') =>
+  h('div.empty', { 'data-testid': testid }, h('strong', {}, title), h('p', {}, detail));
 
 /** An amount with its decimals set back. */
 export function amount(value, props = {}) {
@@ -14,14 +29,26 @@ export function amount(value, props = {}) {
 /** A hash, or any long value: short, whole on hover and focus, copied on click. */
 export function hash(value, props = {}) {
   if (!value) return h('span.dim', {}, '–');
-  return h('button.hash', { type: 'button', 'data-copy': value, 'aria-label': `Copy ${value}`, ...props }, short(value));
+  return h(
+    'button.hash',
+    { type: 'button', 'data-copy': value, 'aria-label': `Copy ${value}`, ...props },
+    short(value),
+  );
 }
 
 export function time(ms, props = {}) {
   const at = Number(ms);
   if (!at) return h('span.dim', {}, '–');
   const when = new Date(at);
-  return h('time', { datetime: when.toISOString(), title: when.toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium' }), ...props }, ago(at));
+  return h(
+    'time',
+    {
+      datetime: when.toISOString(),
+      title: when.toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium' }),
+      ...props,
+    },
+    ago(at),
+  );
 }
 
 export const seconds = (s) => (Number(s) ? span(Number(s)) : 'none');
@@ -31,7 +58,12 @@ export function agentLink(value, { both = false } = {}) {
   const id = idText(value);
   if (!id) return h('span.dim', {}, 'none');
   const name = nameOf(id);
-  return h('a.agent', { href: `#/agents/${id}`, title: name ? `${name} · agent ${id}` : `agent ${id}` }, name ? h('span.name', {}, name) : h('span.id', {}, id), name && both ? h('span.id', {}, id) : null);
+  return h(
+    'a.agent',
+    { href: `#/agents/${id}`, title: name ? `${name} · agent ${id}` : `agent ${id}` },
+    name ? h('span.name', {}, name) : h('span.id', {}, id),
+    name && both ? h('span.id', {}, id) : null,
+  );
 }
 
 const linked = (kind) => (value, label) => {
@@ -46,8 +78,22 @@ export const frameLink = (shard, seq) => h('a.num', { href: `#/frames/${shard}/$
 export const chunkLink = (shard, n) => h('a.num', { href: `#/trace/${shard}/${n}` }, `${shard}/${n}`);
 
 const TONE = {
-  ok: 'good', fulfilled: 'good', final: 'good', open: 'live', online: 'good', posted: 'live', pending: 'wait', held: 'wait', exiting: 'wait', closed: 'idle', empty: 'idle', offline: 'idle', inactive: 'idle',
-  active: 'good', soft: 'wait', answered: 'good',
+  ok: 'good',
+  fulfilled: 'good',
+  final: 'good',
+  open: 'live',
+  online: 'good',
+  posted: 'live',
+  pending: 'wait',
+  held: 'wait',
+  exiting: 'wait',
+  closed: 'idle',
+  empty: 'idle',
+  offline: 'idle',
+  inactive: 'idle',
+  active: 'good',
+  soft: 'wait',
+  answered: 'good',
 };
 /** A state in a word. What is not known to be fine is drawn as a failure. */
 export function chip(state, props = {}) {
@@ -59,11 +105,30 @@ export const sessionStatus = (value) => named(value, SESSION_STATUS);
 export const escrowStatus = (value) => named(value, ESCROW_STATUS);
 
 /** `[label, value, props?]` pairs; null ones are left out. */
-export const facts = (pairs, cls = '') => h(`dl.facts${cls ? `.${cls}` : ''}`, {}, pairs.filter(Boolean).map(([label, value, props]) => h('div', props ?? {}, h('dt', {}, label), h('dd', {}, value))));
+export const facts = (pairs, cls = '') =>
+  h(
+    `dl.facts${cls ? `.${cls}` : ''}`,
+    {},
+    pairs.filter(Boolean).map(([label, value, props]) => h('div', props ?? {}, h('dt', {}, label), h('dd', {}, value))),
+  );
 
 /** Large figures: `[label, value, note?, testid?]`. */
 export const figures = (items, cls = '') =>
-  h(`dl.figures${cls ? `.${cls}` : ''}`, {}, items.filter(Boolean).map(([label, value, note, testid]) => h('div', {}, h('dt', {}, label), h('dd', { 'data-testid': testid }, value), note ? h('dd.note', {}, note) : null)));
+  h(
+    `dl.figures${cls ? `.${cls}` : ''}`,
+    {},
+    items
+      .filter(Boolean)
+      .map(([label, value, note, testid]) =>
+        h(
+          'div',
+          {},
+          h('dt', {}, label),
+          h('dd', { 'data-testid': testid }, value),
+          note ? h('dd.note', {}, note) : null,
+        ),
+      ),
+  );
 
 /**
  * A table that becomes cards on a phone.
@@ -74,8 +139,26 @@ export function table(columns, rows, { key, testid, caption }) {
     'table',
     { 'data-testid': testid },
     h('caption.sr', {}, caption),
-    h('thead', {}, h('tr', {}, columns.map(([label, , cls]) => h('th', { scope: 'col', class: cls }, label)))),
-    h('tbody', {}, rows.map((row) => h('tr', { 'data-key': key(row) }, columns.map(([label, cell, cls]) => h('td', { 'data-label': label, class: cls }, h('div', {}, cell(row))))))),
+    h(
+      'thead',
+      {},
+      h(
+        'tr',
+        {},
+        columns.map(([label, , cls]) => h('th', { scope: 'col', class: cls }, label)),
+      ),
+    ),
+    h(
+      'tbody',
+      {},
+      rows.map((row) =>
+        h(
+          'tr',
+          { 'data-key': key(row) },
+          columns.map(([label, cell, cls]) => h('td', { 'data-label': label, class: cls }, h('div', {}, cell(row)))),
+        ),
+      ),
+    ),
   );
 }
 
@@ -86,21 +169,39 @@ export function pager(path, { to, last, size, first = 1 }) {
   return h(
     'nav.pager',
     { 'aria-label': 'Pages' },
-    top < last ? h('a', { href: top + size >= last ? `#${path}` : `#${path}?to=${top + size}` }, '← newer') : h('span.dim', {}, 'newest, live'),
+    top < last
+      ? h('a', { href: top + size >= last ? `#${path}` : `#${path}?to=${top + size}` }, '← newer')
+      : h('span.dim', {}, 'newest, live'),
     top - size >= first ? h('a', { href: `#${path}?to=${top - size}` }, 'older →') : h('span.dim', {}, 'oldest'),
   );
 }
-export const windowEnd = (args) => (/^\d+$/.test(args.query.get('to') ?? '') ? Number(args.query.get('to')) : undefined);
+export const windowEnd = (args) =>
+  /^\d+$/.test(args.query.get('to') ?? '') ? Number(args.query.get('to')) : undefined;
 
 /** A share of a whole as a bar, for the eye only: the figures stand beside it. */
-export const bar = (part, whole, cls = '') => h(`span.bar${cls ? `.${cls}` : ''}`, { 'aria-hidden': 'true' }, h('i', { css: { '--v': `${percent(part, whole)}%` } }));
+export const bar = (part, whole, cls = '') =>
+  h(
+    `span.bar${cls ? `.${cls}` : ''}`,
+    { 'aria-hidden': 'true' },
+    h('i', { css: { '--v': `${percent(part, whole)}%` } }),
+  );
 
 /** Two deposits as one bar: whose they are now. */
 export function deposits(s, sums) {
   const total = big(s.depositA) + big(s.depositB);
   const raw = big(s.depositB) + sums.paidAB - sums.paidBA;
   const outB = raw < 0n ? 0n : raw > total ? total : raw;
-  return { total, outA: total - outB, outB, bar: h('span.split', { 'aria-hidden': 'true' }, h('i', { css: { '--v': `${percent(total - outB, total)}%` } }), h('em', { css: { '--v': `${percent(s.depositA, total)}%` } })) };
+  return {
+    total,
+    outA: total - outB,
+    outB,
+    bar: h(
+      'span.split',
+      { 'aria-hidden': 'true' },
+      h('i', { css: { '--v': `${percent(total - outB, total)}%` } }),
+      h('em', { css: { '--v': `${percent(s.depositA, total)}%` } }),
+    ),
+  };
 }
 
 /** Reputation: what was done for money, and what was not. */
@@ -109,18 +210,48 @@ export function reputation(a) {
   const all = done + big(a.failed);
   if (all === 0n) return h('span.dim', {}, 'no record yet');
   const share = percent(done, all);
-  return h('span.rep', { title: `${count(done)} completed, ${count(a.failed)} failed` }, bar(done, all), h('b', {}, `${share === 100 ? '100' : share.toFixed(1)}%`), h('span.dim', {}, `of ${count(all)}`));
+  return h(
+    'span.rep',
+    { title: `${count(done)} completed, ${count(a.failed)} failed` },
+    bar(done, all),
+    h('b', {}, `${share === 100 ? '100' : share.toFixed(1)}%`),
+    h('span.dim', {}, `of ${count(all)}`),
+  );
 }
 
 /** The outcome of a check made in this page: true, false, null for "could not be made", undefined for "under way". */
 export function check(ok, label, detail, testid) {
-  const [cls, mark, sr] = ok === true ? ['ok', '✓', 'verified'] : ok === false ? ['no', '✗', 'does not match'] : ok === null ? ['na', '–', 'not checked'] : ['na', '…', 'checking'];
-  return h('div.check', { class: cls, 'data-testid': testid }, h('span.mark', { 'aria-hidden': 'true' }, mark), h('span', {}, h('span.sr', {}, `${sr}: `), label, detail ? h('span.dim', {}, ' ', detail) : null));
+  const [cls, mark, sr] =
+    ok === true
+      ? ['ok', '✓', 'verified']
+      : ok === false
+        ? ['no', '✗', 'does not match']
+        : ok === null
+          ? ['na', '–', 'not checked']
+          : ['na', '…', 'checking'];
+  return h(
+    'div.check',
+    { class: cls, 'data-testid': testid },
+    h('span.mark', { 'aria-hidden': 'true' }, mark),
+    h(
+      'span',
+      {},
+      h('span.sr', {}, `${sr}: `),
+      label,
+      ok === false ? h('b', {}, ' does not hold') : null,
+      detail ? h('span.dim', {}, ' ', detail) : null,
+    ),
+  );
 }
 
 export const section = (title, ...content) => h('section.block', {}, h('h2', {}, title), content);
-export const head = (kind, title, ...aside) => h('header.head', {}, h('p.kind', {}, kind), h('h1', {}, title), aside.length ? h('div.aside', {}, aside) : null);
+export const head = (kind, title, ...aside) =>
+  h('header.head', {}, h('p.kind', {}, kind), h('h1', {}, title), aside.length ? h('div.aside', {}, aside) : null);
 export const details = (summary, ...content) => h('details', {}, h('summary', {}, summary), content);
+export const opened = (summary, ...content) => h('details', { open: true }, h('summary', {}, summary), content);
+/** Two parties as a title; a name that is too long is cut, and whole on hover. */
+export const parties = (a, between, b) =>
+  h('span', {}, h('span.clip', { title: a }, a), h('span.dim', {}, ` ${between} `), h('span.clip', { title: b }, b));
 
 /** The way from a cell's leaf to a root, one row a level. */
 export function ladder(folded, expected) {
@@ -132,10 +263,20 @@ export function ladder(folded, expected) {
       h(
         'li',
         {},
-        h('span.lv', { title: `depth ${16 - l.height}` }, l.height === 10 ? 'region' : l.height === 12 ? 'shard' : l.height === 16 ? 'root' : 16 - l.height),
-        h('span.kids', { 'aria-hidden': 'true' }, [0, 1, 2, 3].map((i) => h('i', { class: i === l.digit ? 'own' : '' }))),
+        h(
+          'span.lv',
+          { title: `depth ${16 - l.height}` },
+          l.height === 10 ? 'region' : l.height === 12 ? 'shard' : l.height === 16 ? 'root' : 16 - l.height,
+        ),
+        h(
+          'span.kids',
+          { 'aria-hidden': 'true' },
+          [0, 1, 2, 3].map((i) => h('i', { class: i === l.digit ? 'own' : '' })),
+        ),
         hash(l.node),
-        l.height === 16 ? h('span.dim', {}, l.node.toLowerCase() === String(expected).toLowerCase() ? '= state root' : '≠ state root') : null,
+        l.height === 16
+          ? h('span.dim', {}, l.node.toLowerCase() === String(expected).toLowerCase() ? '= state root' : '≠ state root')
+          : null,
       ),
     ),
   );
@@ -148,7 +289,21 @@ export function pathLadder(leaf, folded, expected) {
     {},
     h('li', {}, h('span.lv', {}, 'frame'), h('span.kids', {}), hash(leaf)),
     folded.levels.map((l, i) =>
-      h('li', {}, h('span.lv', {}, i + 1), h('span.kids', { 'aria-hidden': 'true', title: `sibling on the ${l.side}` }, h('i', { class: l.side === 'left' ? '' : 'own' }), h('i', { class: l.side === 'left' ? 'own' : '' })), hash(l.node), i === folded.levels.length - 1 ? h('span.dim', {}, l.node === String(expected).toLowerCase() ? '= dataRoot' : '≠ dataRoot') : null),
+      h(
+        'li',
+        {},
+        h('span.lv', {}, i + 1),
+        h(
+          'span.kids',
+          { 'aria-hidden': 'true', title: `sibling on the ${l.side}` },
+          h('i', { class: l.side === 'left' ? '' : 'own' }),
+          h('i', { class: l.side === 'left' ? 'own' : '' }),
+        ),
+        hash(l.node),
+        i === folded.levels.length - 1
+          ? h('span.dim', {}, l.node === String(expected).toLowerCase() ? '= dataRoot' : '≠ dataRoot')
+          : null,
+      ),
     ),
   );
 }
@@ -157,33 +312,94 @@ export function pathLadder(leaf, folded, expected) {
 export function sentence(actor, op, f, step, serviceName) {
   const who = agentLink(actor);
   const value = step?.value;
-  const pay = (v) => amount(v);
   switch (op) {
-    case 'register': return [who, ' registers an agent for ', hash(f.owner), ' with ', pay(f.amount), idText(value) ? [' → ', agentLink(value)] : null];
-    case 'rotate': return [who, ' replaces the key of ', agentLink(f.agent)];
-    case 'transfer': return [who, ' sends ', pay(f.amount), ' to ', agentLink(f.to)];
-    case 'withdraw': return [who, ' withdraws ', pay(f.amount), ' to its owner at L1'];
-    case 'publish': return [who, idText(f.service) ? [' changes service ', serviceLink(f.service)] : ' publishes a service', idText(value) && !idText(f.service) ? [' ', serviceLink(value)] : null, ', ', pay(f.ceiling), ' at most'];
-    case 'invoke': return [who, ' calls ', serviceLink(f.service, serviceName?.(f.service)), ' for up to ', pay(f.amount), idText(value) ? [' → escrow ', escrowLink(value)] : null];
-    case 'respond': return Number(f.result) ? [who, ' reports failure of escrow ', escrowLink(f.escrow), ', refunded'] : [who, ' fulfils escrow ', escrowLink(f.escrow), ' for ', pay(f.price)];
-    case 'expire': return [who, ' ends overdue escrow ', escrowLink(f.escrow)];
-    case 'open': return [who, ' opens a session with ', agentLink(f.peer), ', deposit ', pay(f.deposit), idText(value) ? [' → ', sessionLink(value)] : null];
-    case 'fund': return [who, ' adds ', pay(f.amount), ' to session ', sessionLink(f.session)];
-    case 'settle': return [who, ' settles session ', sessionLink(f.session), `: ${count(f.calls)} calls, `, pay(f.paid), Number(f.dir) ? ' from b to a' : ' from a to b'];
-    case 'exit': return [who, ' starts leaving session ', sessionLink(f.session)];
-    case 'finalize': return [who, ' pays out session ', sessionLink(f.session)];
-    case 'close': return [who, ' closes session ', sessionLink(f.session), ' with its peer: ', pay(f.paidAB), ' and ', pay(f.paidBA)];
-    default: return [who, ` ${words(op)}`];
+    case 'register':
+      return [
+        who,
+        ' registers an agent for ',
+        hash(f.owner),
+        ' with ',
+        amount(f.amount),
+        idText(value) ? [' → ', agentLink(value)] : null,
+      ];
+    case 'rotate':
+      return [who, ' replaces the key of ', agentLink(f.agent)];
+    case 'transfer':
+      return [who, ' sends ', amount(f.amount), ' to ', agentLink(f.to)];
+    case 'withdraw':
+      return [who, ' withdraws ', amount(f.amount), ' to its owner at L1'];
+    case 'publish':
+      return [
+        who,
+        idText(f.service) ? [' changes service ', serviceLink(f.service)] : ' publishes a service',
+        idText(value) && !idText(f.service) ? [' ', serviceLink(value)] : null,
+        ', ',
+        amount(f.ceiling),
+        ' at most',
+      ];
+    case 'invoke':
+      return [
+        who,
+        ' calls ',
+        serviceLink(f.service, serviceName?.(f.service)),
+        ' for up to ',
+        amount(f.amount),
+        idText(value) ? [' → escrow ', escrowLink(value)] : null,
+      ];
+    case 'respond':
+      return Number(f.result)
+        ? [who, ' reports failure of escrow ', escrowLink(f.escrow), ', refunded']
+        : [who, ' fulfils escrow ', escrowLink(f.escrow), ' for ', amount(f.price)];
+    case 'expire':
+      return [who, ' ends overdue escrow ', escrowLink(f.escrow)];
+    case 'open':
+      return [
+        who,
+        ' opens a session with ',
+        agentLink(f.peer),
+        ', deposit ',
+        amount(f.deposit),
+        idText(value) ? [' → ', sessionLink(value)] : null,
+      ];
+    case 'fund':
+      return [who, ' adds ', amount(f.amount), ' to session ', sessionLink(f.session)];
+    case 'settle':
+      return [
+        who,
+        ' settles session ',
+        sessionLink(f.session),
+        `: ${count(f.calls)} calls, `,
+        amount(f.paid),
+        Number(f.dir) ? ' from b to a' : ' from a to b',
+      ];
+    case 'exit':
+      return [who, ' starts leaving session ', sessionLink(f.session)];
+    case 'finalize':
+      return [who, ' pays out session ', sessionLink(f.session)];
+    case 'close':
+      return [
+        who,
+        ' closes session ',
+        sessionLink(f.session),
+        ' with its peer: ',
+        amount(f.paidAB),
+        ' and ',
+        amount(f.paidBA),
+      ];
+    default:
+      return [who, ` ${words(op)}`];
   }
 }
 
 /** An inbox item in words. */
 export function itemSentence(item) {
-  const kind = typeof item?.kind === 'number' ? ['', 'register', 'deposit', 'withdraw', 'rotate'][item.kind] : item?.kind;
+  const kind =
+    typeof item?.kind === 'number' ? ['', 'register', 'deposit', 'withdraw', 'rotate'][item.kind] : item?.kind;
   if (kind === 'register') return ['L1: ', hash(item.owner), ' registers an agent with ', amount(item.amount)];
-  if (kind === 'deposit') return ['L1: ', hash(item.from), ' deposits ', amount(item.amount), ' to ', agentLink(item.agent)];
-  if (kind === 'withdraw') return ['L1: owner ', hash(item.owner), ' withdraws ', amount(item.amount), ' of ', agentLink(item.agent)];
+  if (kind === 'deposit')
+    return ['L1: ', hash(item.from), ' deposits ', amount(item.amount), ' to ', agentLink(item.agent)];
+  if (kind === 'withdraw')
+    return ['L1: owner ', hash(item.owner), ' withdraws ', amount(item.amount), ' of ', agentLink(item.agent)];
   if (kind === 'rotate') return ['L1: owner ', hash(item.owner), ' replaces the key of ', agentLink(item.agent)];
   return ['An item of L1’s inbox'];
 }
-

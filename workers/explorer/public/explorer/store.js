@@ -1,8 +1,9 @@
 /** What the page knows, and how it hears of more. One poll a second asks only what is new; views ask for the rest. */
 import { big, serialOf } from './format.js';
+import { commitment, emptyRoot } from './verify.js';
 
 const LIMIT = 50;
-const KEEP_CHUNKS = 240;
+const KEEP_CHUNKS = 2000;
 
 export const store = {
   status: null,
@@ -39,7 +40,9 @@ async function newest(kind, field, into, to) {
   const found = await Promise.all(
     shards().map(async (s) => {
       const last = Math.min(Number(s[field]), to ?? Infinity);
-      return last > 0 ? (await get(`/${kind}?after=${s.shard}:${Math.max(0, last - LIMIT)}&limit=${Math.min(LIMIT, last)}`))[kind] : [];
+      return last > 0
+        ? (await get(`/${kind}?after=${s.shard}:${Math.max(0, last - LIMIT)}&limit=${Math.min(LIMIT, last)}`))[kind]
+        : [];
     }),
   );
   const list = found.flat();
@@ -56,22 +59,27 @@ export async function agentsWindow(change, to) {
     await newest('agents', 'agents', store.agents, to);
   }
   const last = to ?? Infinity;
-  return [...store.agents.values()].filter((a) => serialOf(a.id) <= last && serialOf(a.id) > Math.min(last, Number(shardOf(a.id.split(':')[0])?.agents ?? 0)) - LIMIT);
+  return [...store.agents.values()].filter(
+    (a) =>
+      serialOf(a.id) <= last &&
+      serialOf(a.id) > Math.min(last, Number(shardOf(a.id.split(':')[0])?.agents ?? 0)) - LIMIT,
+  );
 }
 
 export async function servicesWindow(change) {
-  if (!change || total('services') !== BigInt(store.services.size)) await newest('services', 'services', store.services);
+  if (!change || total('services') !== BigInt(store.services.size))
+    await newest('services', 'services', store.services);
   return [...store.services.values()];
 }
 
-function heard(session) {
-  store.sessions.set(session.id, session);
-  const sums = sessionSums(session);
-  const past = store.flow.get(session.id) ?? [];
+function heard(one) {
+  store.sessions.set(one.id, one);
+  const sums = sessionSums(one);
+  const past = store.flow.get(one.id) ?? [];
   const t = Date.now();
   past.push({ t, calls: Number(sums.calls), paid: Number(sums.paid) });
   while (past.length > 2 && t - past[1].t > 15_000) past.shift();
-  store.flow.set(session.id, past);
+  store.flow.set(one.id, past);
 }
 
 export async function sessionsWindow(change, to) {
@@ -81,10 +89,12 @@ export async function sessionsWindow(change, to) {
   } else {
     const window = new Map();
     await newest('sessions', 'sessions', window, to);
-    for (const session of window.values()) heard(session);
+    for (const one of window.values()) heard(one);
   }
   const last = to ?? Infinity;
-  return [...store.sessions.values()].filter((s) => serialOf(s.id) <= last).sort((x, y) => serialOf(y.id) - serialOf(x.id));
+  return [...store.sessions.values()]
+    .filter((s) => serialOf(s.id) <= last)
+    .toSorted((x, y) => serialOf(y.id) - serialOf(x.id));
 }
 
 export async function session(id) {
@@ -92,12 +102,20 @@ export async function session(id) {
   return store.sessions.get(id);
 }
 
+const larger = (a, b) => (big(a) > big(b) ? big(a) : big(b));
+
 /** Newest known counters of a session, both ways: what is signed, whether or not it is settled. */
 export function sessionSums(s) {
   const half = (dir) => s.live?.halves?.find((one) => one && Number(one.dir) === dir);
-  const max = (a, b) => (big(a) > big(b) ? big(a) : big(b));
   const [ab, ba] = [half(0), half(1)];
-  const sums = { paidAB: max(s.paidAB, ab?.paid), paidBA: max(s.paidBA, ba?.paid), callsAB: max(s.callsAB, ab?.calls), callsBA: max(s.callsBA, ba?.calls), ab, ba };
+  const sums = {
+    paidAB: larger(s.paidAB, ab?.paid),
+    paidBA: larger(s.paidBA, ba?.paid),
+    callsAB: larger(s.callsAB, ab?.calls),
+    callsBA: larger(s.callsBA, ba?.calls),
+    ab,
+    ba,
+  };
   return { ...sums, paid: sums.paidAB + sums.paidBA, calls: sums.callsAB + sums.callsBA };
 }
 
@@ -114,7 +132,13 @@ export function rate(id) {
 }
 
 function hearBatch(b) {
-  const flat = { ...b, ...b.header, number: Number(b.number ?? b.header.number), l1: b.l1 ?? { state: 'pending' }, ranges: b.ranges ?? [] };
+  const flat = {
+    ...b,
+    ...b.header,
+    number: Number(b.number ?? b.header.number),
+    l1: b.l1 ?? { state: 'pending' },
+    ranges: b.ranges ?? [],
+  };
   store.batches.set(flat.number, flat);
   return flat;
 }
@@ -127,19 +151,48 @@ export async function batchesWindow(change, to) {
   if (!change || !store.batches.size) {
     const last = to ?? newestBatch();
     const after = last - size;
-    for (const b of (await get(`/batches?limit=${size + 5}${after >= 0 ? `&after=${after}` : ''}`)).batches) hearBatch(b);
+    for (const b of (await get(`/batches?limit=${size + 5}${after >= 0 ? `&after=${after}` : ''}`)).batches)
+      hearBatch(b);
   } else {
     const known = newestBatch();
-    const moved = [...change.batches].filter((n) => n <= known);
+    const moved = [...change.batches].filter((n) => n <= known && n > known - size);
     await Promise.all(moved.map(async (n) => hearBatch(await get(`/batches/${n}`))));
-    if (change.batches.size > moved.length || change.status) for (const b of (await get(`/batches?after=${Math.max(0, ...store.batches.keys())}&limit=${size}`)).batches) hearBatch(b);
+    if (change.batches.size > moved.length || change.status)
+      for (const b of (await get(`/batches?after=${Math.max(0, ...store.batches.keys())}&limit=${size}`)).batches)
+        hearBatch(b);
   }
+  if (!store.batches.has(0)) await batch(0);
   const top = to ?? newestBatch();
-  return [...store.batches.values()].filter((b) => b.number <= top && b.number > top - size).sort((x, y) => y.number - x.number);
+  return [...store.batches.values()]
+    .filter((b) => b.number <= top && b.number > top - size)
+    .toSorted((x, y) => y.number - x.number);
+}
+
+/** Genesis is the same everywhere, so it is made here and not asked for. */
+function genesis() {
+  const zero = `0x${'00'.repeat(32)}`;
+  const stateRoot = emptyRoot();
+  return {
+    number: 0,
+    header: {
+      number: 0,
+      prev: zero,
+      pre: zero,
+      post: commitment(stateRoot),
+      steps: 0,
+      timeFrom: 0,
+      timeTo: 0,
+      inboxCursor: 0,
+      dataRoot: zero,
+      da: 0,
+    },
+    stateRoot,
+    l1: { state: 'final' },
+  };
 }
 
 export async function batch(number) {
-  return hearBatch(await get(`/batches/${number}`));
+  return hearBatch(Number(number) === 0 ? genesis() : await get(`/batches/${number}`));
 }
 
 /** The batch that holds a place, as far as known here. */
@@ -147,24 +200,30 @@ export function batchOf(shard, seq, hint) {
   if (hint !== undefined && hint !== null) return Number(hint);
   const at = Number(seq);
   for (const b of store.batches.values()) {
-    if (b.ranges.some((r) => String(r.shard) === String(shard) && at >= Number(r.firstSeq) && at < Number(r.firstSeq) + Number(r.frames))) return b.number;
+    if (
+      b.ranges.some(
+        (r) =>
+          String(r.shard) === String(shard) && at >= Number(r.firstSeq) && at < Number(r.firstSeq) + Number(r.frames),
+      )
+    )
+      return b.number;
   }
   return null;
 }
 
-function hearChunk(shard, chunk) {
-  for (const frame of chunk.frames) {
-    frame.shard ??= shard;
-    frame.chunk ??= chunk.number;
+function hearChunk(shard, told) {
+  const one = { ...told, shard: Number(told.shard ?? shard), number: Number(told.number) };
+  for (const frame of one.frames) {
+    frame.shard ??= one.shard;
+    frame.chunk ??= one.number;
   }
-  const one = { ...chunk, shard: Number(chunk.shard ?? shard), number: Number(chunk.number) };
   store.chunks.set(`${one.shard}/${one.number}`, one);
-  if (store.chunks.size > KEEP_CHUNKS) store.chunks.delete(store.chunks.keys().next().value);
   return one;
 }
 
 /** The newest `size` chunks of a shard, or those ending at `to`; only unknown ones are asked for. Newest first. */
 export async function chunksWindow(shard, { size = 30, to } = {}) {
+  if (store.chunks.size > KEEP_CHUNKS) store.chunks.clear();
   const last = to ?? Number(shardOf(shard)?.chunks ?? 0) - 1;
   const first = Math.max(0, last - size + 1);
   const have = (n) => store.chunks.get(`${shard}/${n}`);
@@ -177,6 +236,16 @@ export async function chunksWindow(shard, { size = 30, to } = {}) {
   return Array.from({ length: last - first + 1 }, (_, i) => have(last - i)).filter(Boolean);
 }
 
+/** Frames with `wanted(frame)`, newest first: of the newest chunks, and of older ones only while too few are found. */
+export async function recentFrames(wanted, enough = 12) {
+  for (const size of [30, 90, 240]) {
+    const chunks = (await Promise.all(shards().map((s) => chunksWindow(s.shard, { size })))).flat();
+    const found = chunks.flatMap((c) => c.frames.filter(wanted).map((f) => ({ f, timeMs: Number(c.timeMs) })));
+    if (found.length >= enough || size === 240 || chunks.length < size)
+      return found.toSorted((x, y) => y.timeMs - x.timeMs || Number(y.f.seq) - Number(x.f.seq)).slice(0, enough);
+  }
+}
+
 export async function chunk(shard, number) {
   return store.chunks.get(`${shard}/${number}`) ?? hearChunk(shard, await get(`/shards/${shard}/chunks/${number}`));
 }
@@ -186,18 +255,37 @@ const asking = new Set();
 export function nameOf(id) {
   const known = store.agents.get(id);
   if (known) return known.name || null;
-  if (store.online && id && !asking.has(id) && asking.size < 200 && Number(shardOf(id.split(':')[0])?.agents ?? 0) >= serialOf(id)) {
+  if (
+    store.online &&
+    id &&
+    !asking.has(id) &&
+    asking.size < 200 &&
+    Number(shardOf(id.split(':')[0])?.agents ?? 0) >= serialOf(id)
+  ) {
     asking.add(id);
-    get(`/agents/${id}`).then((agent) => store.agents.set(id, agent), () => {});
+    get(`/agents/${id}`).then(
+      (agent) => store.agents.set(id, agent),
+      () => {},
+    );
   }
   return null;
 }
 
 /** One beat: asks for what is new. Resolves to what changed since the last, or null. */
 export async function beat() {
-  const [feed, status] = await Promise.all([get(store.cursor === null ? '/feed' : `/feed?after=${store.cursor}`), get('/status')]);
+  const [feed, status] = await Promise.all([
+    get(store.cursor === null ? '/feed' : `/feed?after=${store.cursor}`),
+    get('/status'),
+  ]);
   const first = store.status === null;
-  const change = { sessions: new Set(), batches: new Set(), agents: new Set(), chunks: false, status: false, any: false };
+  const change = {
+    sessions: new Set(),
+    batches: new Set(),
+    agents: new Set(),
+    chunks: false,
+    status: false,
+    any: false,
+  };
   if (store.cursor !== null && Number(feed.cursor) < Number(store.cursor)) store.events = []; // a new gateway
   store.cursor = feed.cursor;
   for (const event of feed.events) {
@@ -210,8 +298,10 @@ export async function beat() {
   if (!first) {
     const before = store.status;
     change.status = JSON.stringify(before.batches) !== JSON.stringify(status.batches);
-    change.chunks ||= JSON.stringify(before.shards.map((s) => s.seq)) !== JSON.stringify(status.shards.map((s) => s.seq));
-    if (before.root !== status.root || status.shards.some((s, i) => Number(s.seq) < Number(before.shards[i]?.seq ?? 0))) location.reload(); // another deployment
+    change.chunks ||=
+      JSON.stringify(before.shards.map((s) => s.seq)) !== JSON.stringify(status.shards.map((s) => s.seq));
+    if (before.root !== status.root || status.shards.some((s, i) => Number(s.seq) < Number(before.shards[i]?.seq ?? 0)))
+      location.reload(); // another deployment
   }
   store.status = status;
   store.lastSeenMs = Date.now();

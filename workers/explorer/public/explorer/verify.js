@@ -76,7 +76,8 @@ export function foldCell(cell, at, siblings) {
 export const commitment = (stateRoot, context = 0) => hex(keccak(join(bytes(stateRoot), uint(context, 32))));
 
 /** A frame's leaf under `dataRoot`. */
-export const frameLeaf = ({ firstStep, shard, seq, frame }) => hex(keccak(join(Uint8Array.of(0), uint(firstStep, 8), uint(shard, 1), uint(seq, 8), bytes(frame))));
+export const frameLeaf = ({ firstStep, shard, seq, frame }) =>
+  hex(keccak(join(Uint8Array.of(0), uint(firstStep, 8), uint(shard, 1), uint(seq, 8), bytes(frame))));
 
 /**
  * Folds an RFC 6962 audit path (RFC 9162 §2.1.3.2) with keccak.
@@ -99,37 +100,95 @@ export function foldPath(leaf, index, size, path) {
   return { levels, root: last === 0n ? hex(node) : null };
 }
 
+/** The root of the empty state, `Z[16]`. */
+export function emptyRoot() {
+  let node = keccak(new Uint8Array(64));
+  for (let height = 0; height < 16; height++) node = keccak(join(node, node, node, node));
+  return hex(node);
+}
+
 /** keccak(abi.encode(Batch)). */
 export const batchHash = (h) =>
   hex(
     keccak(
-      join(uint(h.number, 32), bytes(h.prev), bytes(h.pre), bytes(h.post), uint(h.steps, 32), uint(h.timeFrom, 32), uint(h.timeTo, 32), uint(h.inboxCursor, 32), bytes(h.dataRoot), uint(h.da, 32)),
+      join(
+        uint(h.number, 32),
+        bytes(h.prev),
+        bytes(h.pre),
+        bytes(h.post),
+        uint(h.steps, 32),
+        uint(h.timeFrom, 32),
+        uint(h.timeTo, 32),
+        uint(h.inboxCursor, 32),
+        bytes(h.dataRoot),
+        uint(h.da, 32),
+      ),
     ),
   );
 
 /** The hash of a frame's outcomes, as a receipt promises it. `steps` hold a status number and a value. */
-export const outcomesHash = (steps) => hex(keccak(join(...steps.map((s) => join(uint(s.status, 1), uint(s.value, 8))))));
+export const outcomesHash = (steps) =>
+  hex(keccak(join(...steps.map((s) => join(uint(s.status, 1), uint(s.value, 8))))));
 
-const DOMAIN = keccak(text.encode('EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)'));
-const RECEIPT = keccak(text.encode('Receipt(uint8 shard,uint64 seq,bytes32 frameHash,bytes32 runningHash,bytes32 outcomesHash,uint64 promisedBy)'));
+const DOMAIN = keccak(
+  text.encode('EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)'),
+);
+const RECEIPT = keccak(
+  text.encode(
+    'Receipt(uint8 shard,uint64 seq,bytes32 frameHash,bytes32 runningHash,bytes32 outcomesHash,uint64 promisedBy)',
+  ),
+);
 const BUNDLE = keccak(text.encode('Bundle(bytes body)'));
-const HALF = keccak(text.encode('Half(uint64 session,uint8 dir,uint64 seq,uint64 calls,uint64 paid,bytes32 root,bytes32 locks)'));
+const HALF = keccak(
+  text.encode('Half(uint64 session,uint8 dir,uint64 seq,uint64 calls,uint64 paid,bytes32 root,bytes32 locks)'),
+);
 
 function preimage(domain, struct) {
-  const separator = keccak(join(DOMAIN, keccak(text.encode('AGNT2')), keccak(text.encode('1')), uint(domain.chainId, 32), join(new Uint8Array(12), bytes(domain.root))));
+  const separator = keccak(
+    join(
+      DOMAIN,
+      keccak(text.encode('AGNT2')),
+      keccak(text.encode('1')),
+      uint(domain.chainId, 32),
+      join(new Uint8Array(12), bytes(domain.root)),
+    ),
+  );
   return join(Uint8Array.of(0x19, 0x01), separator, keccak(struct));
 }
 
 /** The 66 bytes that a sequencer signs. `domain` is {chainId, root}. */
 export const receiptPreimage = (domain, r) =>
-  preimage(domain, join(RECEIPT, uint(r.shard, 32), uint(r.seq, 32), bytes(r.frameHash), bytes(r.runningHash), bytes(r.outcomesHash), uint(r.promisedBy, 32)));
+  preimage(
+    domain,
+    join(
+      RECEIPT,
+      uint(r.shard, 32),
+      uint(r.seq, 32),
+      bytes(r.frameHash),
+      bytes(r.runningHash),
+      bytes(r.outcomesHash),
+      uint(r.promisedBy, 32),
+    ),
+  );
 
 /** The 66 bytes that an agent signs over a bundle; `frame` is the whole bundle. */
 export const bundlePreimage = (domain, frame) => preimage(domain, join(BUNDLE, keccak(bytes(frame).slice(0, -64))));
 
 /** The 66 bytes of a half; `session` is the number, not the text form. */
 export const halfPreimage = (domain, h) =>
-  preimage(domain, join(HALF, uint(h.session, 32), uint(h.dir, 32), uint(h.seq, 32), uint(h.calls, 32), uint(h.paid, 32), bytes(h.root), new Uint8Array(32)));
+  preimage(
+    domain,
+    join(
+      HALF,
+      uint(h.session, 32),
+      uint(h.dir, 32),
+      uint(h.seq, 32),
+      uint(h.calls, 32),
+      uint(h.paid, 32),
+      bytes(h.root),
+      new Uint8Array(32),
+    ),
+  );
 
 /**
  * P-256 with SHA-256 over `message`, by WebCrypto.
@@ -139,7 +198,9 @@ export async function verifyP256(key, signature, message) {
   if (!globalThis.crypto?.subtle) return null;
   try {
     const raw = join(Uint8Array.of(4), bytes(key.x), bytes(key.y));
-    const imported = await crypto.subtle.importKey('raw', raw, { name: 'ECDSA', namedCurve: 'P-256' }, false, ['verify']);
+    const imported = await crypto.subtle.importKey('raw', raw, { name: 'ECDSA', namedCurve: 'P-256' }, false, [
+      'verify',
+    ]);
     return await crypto.subtle.verify({ name: 'ECDSA', hash: 'SHA-256' }, imported, bytes(signature), message);
   } catch {
     return false;

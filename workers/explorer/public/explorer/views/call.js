@@ -1,19 +1,39 @@
 /** One call followed through all layers, each claim checked in this page. */
 import { h } from '../dom.js';
 import { amountText, big, count, idText, opName, span, statusName } from '../format.js';
-import { agentLink, amount, batchLink, check, chip, chunkLink, details, empty, escrowStatus, facts, frameLink, hash, head, ladder, section, sentence, serviceLink, status, time } from '../parts.js';
-import { batch as fetchBatch, batchesWindow, chunk as fetchChunk, chunksWindow, get, nameOf, servicesWindow, shardOf, store } from '../store.js';
-import { address, batchHash, bytes, commitment, foldCell, same } from '../verify.js';
+import {
+  agentLink,
+  batchLink,
+  check,
+  chip,
+  chunkLink,
+  empty,
+  escrowStatus,
+  facts,
+  frameLink,
+  hash,
+  head,
+  parties,
+  sentence,
+  status,
+  time,
+} from '../parts.js';
+import {
+  batch as fetchBatch,
+  batchesWindow,
+  chunk as fetchChunk,
+  chunksWindow,
+  get,
+  nameOf,
+  servicesWindow,
+  shardOf,
+  store,
+} from '../store.js';
+import { batchHash, commitment, same } from '../verify.js';
+import { escrowPart, prove } from './escrow.js';
 import { checkFrame, checkPlace, placeChecks, receiptChecks } from './trace.js';
 
 const ENDED = new Set(['fulfilled', 'refunded', 'expired']);
-
-/** An escrow's cell, read from its bytes (docs/protocol.md §2). */
-function readEscrow(cell) {
-  const data = bytes(cell);
-  const at = (from, width) => data.slice(from, from + width).reduce((n, b) => n * 256n + BigInt(b), 0n);
-  return { serial: at(0, 6), payer: idText(at(6, 4)), payee: idText(at(10, 4)), service: idText(at(14, 4)), amount: at(18, 7), paid: at(25, 7), deadline: at(32, 4), status: escrowStatus(Number(at(36, 1))) };
-}
 
 /** Where the escrow ended: what the gateway says, else what stands in the next chunks. */
 async function findEnd(escrow, f) {
@@ -21,21 +41,21 @@ async function findEnd(escrow, f) {
   if (escrow.responded === null && !ENDED.has(escrowStatus(escrow.status))) return null;
   const last = Number(shardOf(f.shard)?.chunks ?? 0) - 1;
   for (let from = Number(f.chunk ?? last); from <= Math.min(last, Number(f.chunk) + 199); from += 40) {
-    for (const c of (await chunksWindow(f.shard, { size: Math.min(40, last - from + 1), to: Math.min(from + 39, last) })).reverse()) {
+    for (const c of (
+      await chunksWindow(f.shard, { size: Math.min(40, last - from + 1), to: Math.min(from + 39, last) })
+    ).toReversed()) {
       for (const g of c.frames) {
-        const index = (g.bundle?.interactions ?? []).findIndex((i, k) => ['respond', 'expire'].includes(opName(i.op)) && idText(i.fields.escrow) === escrow.id && statusName(g.steps?.[k + 1]?.status) === 'ok');
+        const index = (g.bundle?.interactions ?? []).findIndex(
+          (i, k) =>
+            ['respond', 'expire'].includes(opName(i.op)) &&
+            idText(i.fields.escrow) === escrow.id &&
+            statusName(g.steps?.[k + 1]?.status) === 'ok',
+        );
         if (index >= 0) return { shard: f.shard, seq: g.seq, index };
       }
     }
   }
   return null;
-}
-
-async function prove(id) {
-  const at = address('escrow', id);
-  const answer = await get(`/cells/${at}?proof=1`);
-  const folded = foldCell(answer.cell, at, answer.proof.siblings);
-  return { at, answer, folded, fields: readEscrow(answer.cell), ok: same(folded.root, answer.proof.stateRoot), shardOk: same(folded.levels[11].node, answer.proof.shardRoot) };
 }
 
 async function fetchFrame({ shard, seq }) {
@@ -47,7 +67,11 @@ async function fetchFrame({ shard, seq }) {
 
 async function follow(place, before) {
   const f = before?.place ? before.f : await fetchFrame(place);
-  const [checks, found, sealed] = await Promise.all([before?.checks ?? checkFrame(f), before?.place ?? checkPlace(f), before?.sealed ?? (f.chunk === undefined || f.chunk === null ? null : fetchChunk(f.shard, f.chunk))]);
+  const [checks, found, sealed] = await Promise.all([
+    before?.checks ?? checkFrame(f),
+    before?.place ?? checkPlace(f),
+    before?.sealed ?? (f.chunk === undefined || f.chunk === null ? null : fetchChunk(f.shard, f.chunk)),
+  ]);
   return { f, index: Number(place.index), checks, place: found, sealed };
 }
 
@@ -55,89 +79,253 @@ export const call = {
   title: ({ parts }) => `Call ${parts.join('/')}`,
   async load({ parts: [shard, seq, index] }, change, before) {
     if (before?.settled && change) return before;
-    await Promise.all([!change || change.status || change.batches?.size ? batchesWindow(change) : null, before ? null : servicesWindow({})]);
+    await Promise.all([
+      !change || change.status || change.batches?.size ? batchesWindow(change) : null,
+      before ? null : servicesWindow({}),
+    ]);
     const invoke = await follow({ shard, seq, index }, before?.invoke);
     const i = invoke.f.bundle?.interactions[index];
     const id = i && opName(i.op) === 'invoke' ? idText(invoke.f.steps?.[Number(index) + 1]?.value) : null;
     if (!id) return { invoke, i };
     const done = before && ENDED.has(before.proof?.fields.status);
-    const [escrow, proof] = await Promise.all([done ? before.escrow : get(`/escrows/${id}`), done ? before.proof : prove(id)]);
+    const [escrow, proof] = await Promise.all([
+      done ? before.escrow : get(`/escrows/${id}`),
+      done ? before.proof : prove(id),
+    ]);
     escrow.id ??= id;
-    const end = before?.respond ? { ...before.respond.f, index: before.respond.index } : await findEnd(escrow, invoke.f);
+    const end = before?.respond
+      ? { ...before.respond.f, index: before.respond.index }
+      : await findEnd(escrow, invoke.f);
     const respond = end ? await follow(end, before?.respond) : null;
     const numbers = [invoke.place?.batch, respond?.place?.batch].filter((n) => n !== undefined);
-    const held = change ? numbers.map((n) => store.batches.get(n)) : await Promise.all([...new Set(numbers)].map(fetchBatch));
-    const settled = ENDED.has(proof.fields.status) && invoke.place && respond?.place && held.every((b) => b?.l1.state === 'final');
+    const held = change
+      ? numbers.map((n) => store.batches.get(n))
+      : await Promise.all([...new Set(numbers)].map(fetchBatch));
+    const settled =
+      ENDED.has(proof.fields.status) && invoke.place && respond?.place && held.every((b) => b?.l1.state === 'final');
     return { invoke, i, id, escrow, proof, respond, settled };
   },
   draw({ parts }, data) {
     const { invoke, i, id, escrow, proof, respond } = data;
-    if (!id) return [head('Call', parts.join('/')), empty('No call stands here', i ? `This interaction is ${opName(i.op)}, with the outcome ${statusName(invoke.f.steps?.[Number(parts[2]) + 1]?.status)}. Calls start with an invoke that was accepted.` : 'The frame holds no such interaction.'), h('p', {}, frameLink(parts[0], parts[1]))];
+    if (!id)
+      return [
+        head('Call', parts.join('/')),
+        empty(
+          'No call stands here',
+          i
+            ? `This interaction is ${opName(i.op)}, with the outcome ${statusName(invoke.f.steps?.[Number(parts[2]) + 1]?.status)}. Calls start with an invoke that was accepted.`
+            : 'The frame holds no such interaction.',
+        ),
+        h('p', {}, frameLink(parts[0], parts[1])),
+      ];
     const state = proof.fields.status;
     const batchNumbers = [...new Set([invoke.place?.batch, respond?.place?.batch].filter((n) => n !== undefined))];
     const held = batchNumbers.map((n) => store.batches.get(n)).filter(Boolean);
-    const l1 = held.length && (respond?.place || !ENDED.has(state)) ? (held.every((b) => b.l1.state === 'final') ? 'final' : held.some((b) => b.l1.state === 'pending') ? 'pending' : 'posted') : null;
+    const l1 =
+      held.length && (respond?.place || !ENDED.has(state))
+        ? held.every((b) => b.l1.state === 'final')
+          ? 'final'
+          : held.some((b) => b.l1.state === 'pending')
+            ? 'pending'
+            : 'posted'
+        : null;
     const price = respond ? respond.f.bundle.interactions[respond.index].fields.price : null;
     const all = verdict(data, held);
     return [
-      head('Call', h('span', {}, nameOf(escrow.payer) ?? escrow.payer, h('span.dim', {}, ' → '), nameOf(escrow.payee) ?? escrow.payee), h('span.id.big', {}, parts.join('/')), chip(state, { 'data-testid': 'call-state' })),
-      h('div.verdict', { class: all.failed ? 'no' : 'ok', 'data-testid': 'verdict' }, h('b', {}, all.failed ? `✗ ${all.failed} of ${all.made} checks fail` : `✓ ${all.made} of ${all.made} checks pass`), h('span.dim', {}, ' computed in this page from bytes, hashes and signatures', all.waiting ? `; ${all.waiting} wait for a batch or an answer` : '')),
+      head(
+        'Call',
+        parties(nameOf(escrow.payer) ?? escrow.payer, '→', nameOf(escrow.payee) ?? escrow.payee),
+        h('span.id.big', {}, parts.join('/')),
+        chip(state, { 'data-testid': 'call-state' }),
+      ),
+      h(
+        'div.verdict',
+        { class: all.failed ? 'no' : 'ok', 'data-testid': 'verdict' },
+        h(
+          'b',
+          {},
+          all.failed ? `✗ ${all.failed} of ${all.made} checks fail` : `✓ ${all.made} of ${all.made} checks pass`,
+        ),
+        h(
+          'span.dim',
+          {},
+          ' computed in this page from bytes, hashes and signatures',
+          all.waiting ? `; ${all.waiting} wait for a batch or an answer` : '',
+        ),
+      ),
       stepper(data, l1),
       h(
         'ol.journey',
         {},
-        station('core', 'Invoked', placeOf(invoke), h('p', {}, sentence(invoke.f.bundle.actor, 'invoke', i.fields, invoke.f.steps[invoke.index + 1], (s) => store.services.get(idText(s))?.metadata?.name)), status(invoke.f.steps[invoke.index + 1].status, { 'data-testid': 'invoke-status' }), check(invoke.checks.bundle, 'signed by the payer’s machine key', invoke.checks.bundle === false && Number(invoke.checks.actorKey?.epoch) > 0 ? 'its key was replaced since' : '', 'invoke-signature')),
-        station('core', `Escrow ${id}`, h('span.dim', {}, `cell 0x${proof.at.toString(16).padStart(8, '0')}`), escrowPart(proof, id, held)),
+        station(
+          'core',
+          'Invoked',
+          placeOf(invoke),
+          h(
+            'p.said',
+            {},
+            h(
+              'span',
+              {},
+              sentence(
+                invoke.f.bundle.actor,
+                'invoke',
+                i.fields,
+                invoke.f.steps[invoke.index + 1],
+                (s) => store.services.get(idText(s))?.metadata?.name,
+              ),
+            ),
+            status(invoke.f.steps[invoke.index + 1].status, { 'data-testid': 'invoke-status' }),
+          ),
+          check(
+            invoke.checks.bundle,
+            'signed by the payer’s machine key',
+            invoke.checks.bundle === false && Number(invoke.checks.actorKey?.epoch) > 0
+              ? 'its key was replaced since'
+              : '',
+            'invoke-signature',
+          ),
+        ),
+        station(
+          'core',
+          `Escrow ${id}`,
+          h('span.dim', {}, `cell 0x${proof.at.toString(16).padStart(8, '0')}`),
+          escrowPart(proof, id, held),
+        ),
         respond
-          ? station('core', opName(respond.f.bundle.interactions[respond.index].op) === 'expire' ? 'Expired' : Number(respond.f.bundle.interactions[respond.index].fields.result) ? 'Failed' : 'Answered', placeOf(respond), h('p', {}, sentence(respond.f.bundle.actor, opName(respond.f.bundle.interactions[respond.index].op), respond.f.bundle.interactions[respond.index].fields, respond.f.steps[respond.index + 1])), status(respond.f.steps[respond.index + 1].status, { 'data-testid': 'respond-status' }), price !== null ? h('p.dim', {}, amountText(price), ' to ', agentLink(escrow.payee), ', ', amountText(big(escrow.amount) - big(price)), ' back to ', agentLink(escrow.payer)) : null, check(respond.checks.bundle, 'signed by the machine key of its agent', '', 'respond-signature'))
+          ? station(
+              'core',
+              opName(respond.f.bundle.interactions[respond.index].op) === 'expire'
+                ? 'Expired'
+                : Number(respond.f.bundle.interactions[respond.index].fields.result)
+                  ? 'Failed'
+                  : 'Answered',
+              placeOf(respond),
+              h(
+                'p.said',
+                {},
+                h(
+                  'span',
+                  {},
+                  sentence(
+                    respond.f.bundle.actor,
+                    opName(respond.f.bundle.interactions[respond.index].op),
+                    respond.f.bundle.interactions[respond.index].fields,
+                    respond.f.steps[respond.index + 1],
+                  ),
+                ),
+                status(respond.f.steps[respond.index + 1].status, { 'data-testid': 'respond-status' }),
+              ),
+              price !== null
+                ? h(
+                    'p.dim',
+                    {},
+                    amountText(price),
+                    ' to ',
+                    agentLink(escrow.payee),
+                    ', ',
+                    amountText(big(escrow.amount) - big(price)),
+                    ' back to ',
+                    agentLink(escrow.payer),
+                  )
+                : null,
+              check(respond.checks.bundle, 'signed by the machine key of its agent', '', 'respond-signature'),
+            )
           : station('core', 'Answer', null, waiting(proof.fields)),
-        station('core', 'Soft receipts', null, h('div.two', {}, receipt('of the invoke', invoke, 'receipt-invoke'), respond ? receipt('of the answer', respond, 'receipt-respond') : null)),
-        station('root', 'In a batch', held.length ? h('span.list', {}, batchNumbers.map(batchLink)) : null, h('div.two', {}, h('div', {}, h('h3', {}, 'the invoke'), placeChecks(invoke.place, 'inclusion-invoke')), respond ? h('div', {}, h('h3', {}, 'the answer'), placeChecks(respond.place, 'inclusion-respond')) : null)),
-        station('root', 'Settled at L1', l1 ? chip(l1, { 'data-testid': 'call-l1' }) : null, held.length ? held.map((b) => settled(b, held.length > 1)) : h('p.dim', {}, 'The poster will put it into a batch in a moment; until then the receipts above are the sequencer’s word, and it is bonded.')),
+        station(
+          'core',
+          'Soft receipts',
+          null,
+          h(
+            'div.two',
+            {},
+            receipt('of the invoke', invoke, 'receipt-invoke'),
+            respond ? receipt('of the answer', respond, 'receipt-respond') : null,
+          ),
+        ),
+        station(
+          'root',
+          'In a batch',
+          held.length ? h('span.list', {}, batchNumbers.map(batchLink)) : null,
+          h(
+            'div.two',
+            {},
+            h('div', {}, h('h3', {}, 'the invoke'), placeChecks(invoke.place, 'inclusion-invoke')),
+            respond ? h('div', {}, h('h3', {}, 'the answer'), placeChecks(respond.place, 'inclusion-respond')) : null,
+          ),
+        ),
+        station(
+          'root',
+          'Settled at L1',
+          l1 ? chip(l1, { 'data-testid': 'call-l1' }) : null,
+          held.length
+            ? held.map((b) => settled(b, held.length > 1))
+            : h(
+                'p.dim',
+                {},
+                'The poster will put it into a batch in a moment; until then the receipts above are the sequencer’s word, and it is bonded.',
+              ),
+        ),
       ),
     ];
   },
 };
 
-const placeOf = (x) => h('span.fin', {}, frameLink(x.f.shard, x.f.seq), x.f.chunk === undefined || x.f.chunk === null ? null : h('span.dim', {}, 'chunk ', chunkLink(x.f.shard, x.f.chunk)), x.sealed ? time(x.sealed.timeMs) : null);
-const station = (layer, title, aside, ...content) => h(`li.${layer}`, {}, h('div.st-head', {}, h('h2', {}, title), aside), content);
+const placeOf = (x) =>
+  h(
+    'span.fin',
+    {},
+    frameLink(x.f.shard, x.f.seq),
+    x.f.chunk === undefined || x.f.chunk === null ? null : h('span.dim', {}, 'chunk ', chunkLink(x.f.shard, x.f.chunk)),
+    x.sealed ? time(x.sealed.timeMs) : null,
+  );
+const station = (layer, title, aside, ...content) =>
+  h(`li.${layer}`, {}, h('div.st-head', {}, h('h2', {}, title), aside), content);
 
 function waiting(fields) {
   const left = Number(fields.deadline) - Date.now() / 1000;
-  if (fields.status === 'open') return h('p.dim', {}, left > 0 ? `Not answered yet; ${span(left)} left. After that anyone may have the payer refunded.` : 'Not answered, and overdue: anyone may have the payer refunded now.');
+  if (fields.status === 'open')
+    return h(
+      'p.dim',
+      {},
+      left > 0
+        ? `Not answered yet; ${span(left)} left. After that anyone may have the payer refunded.`
+        : 'Not answered, and overdue: anyone may have the payer refunded now.',
+    );
   return h('p.dim', {}, 'It ended outside of the chunks that this page searched.');
 }
 
-function escrowPart(proof, id, held) {
-  const f = proof.fields;
-  const stale = String(f.serial) !== id.split(':')[1];
-  const root = proof.answer.proof.stateRoot;
-  const under = [...new Set([...held, ...store.batches.values()])].find((b) => same(commitment(root), b.post));
-  return [
-    stale ? h('p.warn', {}, 'A newer escrow has taken over this cell since: what follows is its, not this call’s.') : null,
-    facts([
-      ['Payer', agentLink(f.payer)],
-      ['Payee', agentLink(f.payee)],
-      ['Service', serviceLink(f.service, store.services.get(f.service)?.metadata?.name)],
-      ['Escrowed', amount(f.amount, { 'data-testid': 'escrow-amount' })],
-      ['Paid', amount(f.paid, { 'data-testid': 'escrow-paid' })],
-      ['Deadline', time(Number(f.deadline) * 1000)],
-      ['Status', chip(f.status)],
-      ['State root', hash(root)],
-    ]),
-    check(proof.ok, 'the cell folds to the state root', `at frame ${proof.answer.proof.seq}${under ? `, the root that batch ${under.number} commits to` : ''}`, 'escrow-proof'),
-    details('16 levels, from the cell to the root', ladder(proof.folded, root)),
-  ];
-}
-
 const receipt = (of, x, testid) =>
-  h('div', {}, h('h3', {}, of), x.f.receipt ? facts([['Frame hash', hash(x.f.receipt.frameHash)], ['Signature', hash(x.f.receipt.signature, { 'data-testid': `${testid}-bytes` })], ['In a batch by', time(Number(x.f.receipt.promisedBy) * 1000)]]) : null, receiptChecks(x.f, x.checks, testid));
+  h(
+    'div',
+    {},
+    h('h3', {}, of),
+    x.f.receipt
+      ? facts([
+          ['Frame hash', hash(x.f.receipt.frameHash)],
+          ['Signature', hash(x.f.receipt.signature, { 'data-testid': `${testid}-bytes` })],
+          ['In a batch by', time(Number(x.f.receipt.promisedBy) * 1000)],
+        ])
+      : null,
+    receiptChecks(x.f, x.checks, testid),
+  );
 
 const settled = (b, many) =>
-  h('div', { 'data-key': b.number, 'data-still': true }, many ? h('h3', {}, 'Batch ', batchLink(b.number), ' ', chip(b.l1.state)) : null,
-    facts([['Transaction', hash(b.l1.tx, { 'data-testid': 'l1-tx' })], ['Block', b.l1.block ? count(b.l1.block) : '–'], ['Posted', time(Number(b.l1.postedAt) * 1000)], [b.l1.state === 'final' ? 'Final' : 'Window ends', time(Number(b.l1.finalAt) * 1000)], ['Commitment', h('span.arrow', {}, hash(b.pre), h('span.dim', {}, '→'), hash(b.post))]]),
+  h(
+    'div.settled',
+    { 'data-key': b.number, 'data-still': true },
+    many ? h('h3', {}, 'Batch ', batchLink(b.number), ' ', chip(b.l1.state)) : null,
+    facts([
+      ['Transaction', hash(b.l1.tx, { 'data-testid': 'l1-tx' })],
+      ['Block', b.l1.block ? count(b.l1.block) : '–'],
+      ['Posted', time(Number(b.l1.postedAt) * 1000)],
+      [b.l1.state === 'final' ? 'Final' : 'Window ends', time(Number(b.l1.finalAt) * 1000)],
+      ['Commitment before', hash(b.pre)],
+      ['Commitment after', hash(b.post)],
+    ]),
     b.hash ? check(same(b.hash, batchHash(b)), 'header hashes to the batch hash that L1 keeps', '', 'l1-hash') : null,
-    b.stateRoot ? check(same(commitment(b.stateRoot), b.post), 'commits to its state root', '', 'l1-post') : null);
+    b.stateRoot ? check(same(commitment(b.stateRoot), b.post), 'commits to its state root', '', 'l1-post') : null,
+  );
 
 /** Every check of the page, counted: {made, failed, waiting}. */
 function verdict({ invoke, respond, proof }, held) {
@@ -153,7 +341,11 @@ function verdict({ invoke, respond, proof }, held) {
     if (b.hash) results.push(same(b.hash, batchHash(b)));
     if (b.stateRoot) results.push(same(commitment(b.stateRoot), b.post));
   }
-  return { made: results.filter((r) => typeof r === 'boolean').length, failed: results.filter((r) => r === false).length, waiting: results.filter((r) => r === undefined).length };
+  return {
+    made: results.filter((r) => typeof r === 'boolean').length,
+    failed: results.filter((r) => r === false).length,
+    waiting: results.filter((r) => r === undefined).length,
+  };
 }
 
 function stepper({ invoke, respond, proof }, l1) {
@@ -165,19 +357,18 @@ function stepper({ invoke, respond, proof }, l1) {
     ['posted', l1 === 'posted' || l1 === 'final', null],
     ['final', l1 === 'final', null],
   ];
-  return h('ol.life', { 'data-testid': 'stepper' }, steps.map(([label, done, at]) => h('li', { class: done ? 'done' : '' }, label, at && label !== 'invoked' && invoke.sealed ? h('span.dim', {}, ` +${((at - invoke.sealed.timeMs) / 1000).toFixed(1)} s`) : null)));
+  return h(
+    'ol.life',
+    { 'data-testid': 'stepper' },
+    steps.map(([label, done, at]) =>
+      h(
+        'li',
+        { class: done ? 'done' : '' },
+        label,
+        at && label !== 'invoked' && invoke.sealed
+          ? h('span.dim', {}, ` +${((at - invoke.sealed.timeMs) / 1000).toFixed(1)} s`)
+          : null,
+      ),
+    ),
+  );
 }
-
-/** An escrow by its id: its call where the gateway knows it, else its cell. */
-export const escrow = {
-  title: ({ parts: [id] }) => `Escrow ${id}`,
-  async load({ parts: [id] }, change, before) {
-    if (before && change && !change.chunks) return before;
-    const one = await get(`/escrows/${id}`);
-    if (one.invoked && location.hash.startsWith(`#/escrows/${id}`)) {
-      location.replace(`#/calls/${one.invoked.shard}/${one.invoked.seq}/${one.invoked.index}`);
-    }
-    return { proof: await prove(id) };
-  },
-  draw: ({ parts: [id] }, { proof }) => [head('Escrow', id, chip(proof.fields.status)), section('Cell', escrowPart(proof, id, []))],
-};

@@ -1,7 +1,25 @@
 /** Sessions: two deposits, two directions, two newest halves. */
 import { h } from '../dom.js';
 import { big, brief, count, idNumber, percent } from '../format.js';
-import { agentLink, amount, check, chip, deposits, empty, facts, figures, hash, head, pager, seconds, section, sessionStatus, time, windowEnd } from '../parts.js';
+import {
+  agentLink,
+  amount,
+  check,
+  chip,
+  deposits,
+  empty,
+  facts,
+  figures,
+  hash,
+  head,
+  pager,
+  parties,
+  seconds,
+  section,
+  sessionStatus,
+  time,
+  windowEnd,
+} from '../parts.js';
 import { domain, get, nameOf, rate, session as refresh, sessionsWindow, sessionSums, total } from '../store.js';
 import { halfPreimage, verifyP256 } from '../verify.js';
 import { sessionTable } from './agents.js';
@@ -12,9 +30,21 @@ export const sessions = {
   draw(args, list) {
     const now = rate();
     return [
-      head('Layer Top', 'Sessions', h('span.dim', {}, `${count(total('sessions'))} opened`, now.calls > 0 ? `, ${brief(now.calls)} calls a second now` : '')),
+      head(
+        'Layer Top',
+        'Sessions',
+        h(
+          'span.dim',
+          {},
+          `${count(total('sessions'))} opened`,
+          now.calls > 0 ? `, ${brief(now.calls)} calls a second now` : '',
+        ),
+      ),
       list.length === 0
-        ? empty('No session yet', 'A session opens with one interaction when a sidecar’s policy finds that it pays; its deposits, calls and payments then show here live.')
+        ? empty(
+            'No session yet',
+            'A session opens with one interaction when a sidecar’s policy finds that it pays; its deposits, calls and payments then show here live.',
+          )
         : sessionTable(list),
       pager('/sessions', { to: windowEnd(args), last: Number(total('sessions')), size: 50 }),
     ];
@@ -32,13 +62,19 @@ async function checkHalves(s, before) {
       checked[dir] = before[dir];
       continue;
     }
-    const payer = dir ? 'B' : 'A';
-    const pinned = s[`key${payer}`];
-    const signer = pinned ?? (before?.keys?.[dir] ? before.keys[dir] : await get(`/agents/${dir ? s.b : s.a}/key`));
+    const keys = {
+      a: s.keyA ?? before?.keys?.a ?? (await get(`/agents/${s.a}/key`)),
+      b: s.keyB ?? before?.keys?.b ?? (await get(`/agents/${s.b}/key`)),
+    };
+    checked.keys = keys;
+    const [payer, payee] = dir ? [keys.b, keys.a] : [keys.a, keys.b];
     const message = halfPreimage(domain(), { session: idNumber(s.id), ...half });
-    const payee = half.payeeSignature && s[`key${dir ? 'A' : 'B'}`] ? await verifyP256(s[`key${dir ? 'A' : 'B'}`], half.payeeSignature, message) : undefined;
-    checked[dir] = { key, payee, payer: await verifyP256(signer, half.payerSignature, message), pinned: Boolean(pinned) };
-    (checked.keys ??= { ...before?.keys })[dir] = signer;
+    checked[dir] = {
+      key,
+      pinned: Boolean(s.keyA && s.keyB),
+      payer: await verifyP256(payer, half.payerSignature, message),
+      payee: half.payeeSignature ? await verifyP256(payee, half.payeeSignature, message) : null,
+    };
   }
   checked.keys ??= before?.keys;
   return checked;
@@ -57,12 +93,34 @@ export const session = {
     const { bar, total: locked, outA, outB } = deposits(s, sums);
     const on = (agent) => (s.live?.connected ?? []).includes(agent);
     const party = (agent, letter, out, deposit) =>
-      h('div.party', {}, h('span.letter', {}, letter), agentLink(agent, { both: true }), h('i.dot', { class: on(agent) ? 'on' : '', title: on(agent) ? 'connected' : 'not connected' }), h('b', {}, amount(out, { 'data-testid': `out-${letter}` })), h('span.dim', {}, 'would get, put in ', amount(deposit)));
+      h(
+        'div.party',
+        {},
+        h(
+          'span.who',
+          {},
+          h('i.dot', { class: on(agent) ? 'on' : '', title: on(agent) ? 'connected' : 'not connected' }),
+          agentLink(agent, { both: true }),
+        ),
+        h('b', {}, amount(out, { 'data-testid': `out-${letter}` })),
+        h('span.dim', {}, 'would get, put in ', amount(deposit)),
+      );
     return [
-      head('Session', h('span', {}, nameOf(s.a) ?? s.a, h('span.dim', {}, ' ⇄ '), nameOf(s.b) ?? s.b), h('span.id.big', {}, id), chip(sessionStatus(s.status)), Number(s.exitAt) && sessionStatus(s.status) === 'exiting' ? ['pays out ', time(Number(s.exitAt) * 1000)] : null),
+      head(
+        'Session',
+        parties(nameOf(s.a) ?? s.a, '⇄', nameOf(s.b) ?? s.b),
+        h('span.id.big', {}, id),
+        chip(sessionStatus(s.status)),
+        Number(s.exitAt) && sessionStatus(s.status) === 'exiting' ? ['pays out ', time(Number(s.exitAt) * 1000)] : null,
+      ),
       figures([
         ['Calls', count(sums.calls), now.calls > 0 ? `${brief(now.calls)} a second` : 'quiet now', 'session-calls'],
-        ['Paid, both ways', amount(sums.paid), now.paid > 0 ? [amount(Math.round(now.paid)), ' a second'] : null, 'session-paid'],
+        [
+          'Paid, both ways',
+          amount(sums.paid),
+          now.paid > 0 ? [amount(Math.round(now.paid)), ' a second'] : null,
+          'session-paid',
+        ],
         ['Locked', amount(locked), null, 'session-locked'],
       ]),
       h('div.balance', {}, party(s.a, 'a', outA, s.depositA), bar, party(s.b, 'b', outB, s.depositB)),
@@ -70,7 +128,10 @@ export const session = {
       section(
         'On the trace',
         facts([
-          ['Settled calls', [count(s.callsAB), h('span.dim', {}, ' a→b, '), count(s.callsBA), h('span.dim', {}, ' b→a')]],
+          [
+            'Settled calls',
+            [count(s.callsAB), h('span.dim', {}, ' a→b, '), count(s.callsBA), h('span.dim', {}, ' b→a')],
+          ],
           ['Settled, a→b', amount(s.paidAB)],
           ['Settled, b→a', amount(s.paidBA)],
           ['Exit delay', seconds(s.exitDelay)],
@@ -82,6 +143,8 @@ export const session = {
     ];
   },
 };
+
+const older = (one) => (one.pinned ? '' : 'against its current key; the session may have pinned an older one');
 
 function direction(s, sums, checked, dir) {
   const half = dir ? sums.ba : sums.ab;
@@ -103,9 +166,24 @@ function direction(s, sums, checked, dir) {
     ]),
     half
       ? [
-          check(checked[dir]?.payer, 'signed by the payer: this is money', checked[dir]?.payer === false && !checked[dir].pinned ? 'against its current key; the session may have pinned an older one' : '', `half-check-${dir}`),
-          half.payeeSignature ? (checked[dir]?.payee === undefined ? check(null, 'countersigned by the payee', 'its pinned key is not in the answer') : check(checked[dir].payee, 'countersigned by the payee: this is a receipt')) : check(null, 'not yet countersigned'),
+          check(
+            checked[dir]?.payer,
+            'signed by the payer: this is money',
+            checked[dir]?.payer === false ? older(checked[dir]) : '',
+            `half-check-${dir}`,
+          ),
+          half.payeeSignature
+            ? check(
+                checked[dir]?.payee,
+                'countersigned by the payee: this is a receipt',
+                checked[dir]?.payee === false ? older(checked[dir]) : '',
+              )
+            : check(null, 'not yet countersigned'),
         ]
-      : h('p.dim', {}, 'No half is held by the session: nothing was paid this way since it opened, or all of it is settled.'),
+      : h(
+          'p.dim',
+          {},
+          'No half is held by the session: nothing was paid this way since it opened, or all of it is settled.',
+        ),
   );
 }

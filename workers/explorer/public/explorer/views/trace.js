@@ -1,9 +1,51 @@
 /** The trace: chunks, their frames, and one frame with its receipt and its place in a batch. */
 import { h } from '../dom.js';
 import { count, opName, plural, statusName, STATUS, words } from '../format.js';
-import { agentLink, batchLink, check, chip, chunkLink, details, empty, facts, frameLink, hash, head, itemSentence, pager, pathLadder, section, status, table, time, windowEnd } from '../parts.js';
-import { batch as fetchBatch, batchesWindow, batchOf, chunk as fetchChunk, chunksWindow, domain, get, servicesWindow, shardOf, shards, store } from '../store.js';
-import { bundlePreimage, bytes, foldPath, frameLeaf, hex, outcomesHash, receiptPreimage, same, verifyP256 } from '../verify.js';
+import {
+  agentLink,
+  batchLink,
+  check,
+  chip,
+  chunkLink,
+  details,
+  empty,
+  facts,
+  frameLink,
+  hash,
+  head,
+  itemSentence,
+  pager,
+  pathLadder,
+  section,
+  status,
+  table,
+  time,
+  windowEnd,
+} from '../parts.js';
+import {
+  batch as fetchBatch,
+  batchesWindow,
+  batchOf,
+  chunk as fetchChunk,
+  chunksWindow,
+  domain,
+  get,
+  servicesWindow,
+  shardOf,
+  shards,
+  store,
+} from '../store.js';
+import {
+  bundlePreimage,
+  bytes,
+  foldPath,
+  frameLeaf,
+  hex,
+  outcomesHash,
+  receiptPreimage,
+  same,
+  verifyP256,
+} from '../verify.js';
 import { keccak } from '../keccak.js';
 import { interaction } from './agents.js';
 
@@ -13,11 +55,14 @@ const interactionsOf = (c) => c.frames.reduce((n, f) => n + (f.bundle?.interacti
 /** What a chunk holds, by operation: "3 invoke, 1 respond, tick". */
 function contents(c) {
   const ops = new Map();
-  for (const f of c.frames) for (const op of f.bundle ? f.bundle.interactions.map((i) => opName(i.op)) : [f.kind]) ops.set(op, (ops.get(op) ?? 0) + 1);
+  for (const f of c.frames)
+    for (const op of f.bundle ? f.bundle.interactions.map((i) => opName(i.op)) : [f.kind])
+      ops.set(op, (ops.get(op) ?? 0) + 1);
   return [...ops].map(([op, n]) => h('span.tally', {}, n > 1 ? h('b', {}, n) : null, words(op)));
 }
 
-const refused = (c) => c.frames.reduce((n, f) => n + (f.steps ?? []).filter((s) => statusName(s.status) !== 'ok').length, 0);
+const refused = (c) =>
+  c.frames.reduce((n, f) => n + (f.steps ?? []).filter((s) => statusName(s.status) !== 'ok').length, 0);
 
 /** A place's finality: in which batch it is and what L1 says of that. */
 function finality(shard, seq, hint) {
@@ -30,19 +75,55 @@ export const trace = {
   title: () => 'Trace',
   async load(args, change) {
     const shard = args.query.get('shard') ?? shards()[0]?.shard ?? 0;
-    const [list] = await Promise.all([chunksWindow(shard, { size: SIZE, to: windowEnd(args) }), !change || change.status || change.batches?.size ? batchesWindow(change) : null]);
+    const [list] = await Promise.all([
+      chunksWindow(shard, { size: SIZE, to: windowEnd(args) }),
+      !change || change.status || change.batches?.size ? batchesWindow(change) : null,
+    ]);
     return { shard, list };
   },
   draw(args, { shard, list }) {
     const tip = shardOf(shard);
     return [
-      head('Layer Core', 'Trace', h('span.dim', {}, `shard ${shard}: ${plural(tip?.seq, 'frame')} in ${plural(tip?.chunks, 'chunk')}`), shards().length > 1 ? h('span.tabs', {}, shards().map((s) => h('a', { href: `#/trace?shard=${s.shard}`, 'aria-current': String(s.shard) === String(shard) ? 'page' : null }, s.shard))) : null),
+      head(
+        'Layer Core',
+        'Trace',
+        h('span.dim', {}, `shard ${shard}: ${plural(tip?.seq, 'frame')} in ${plural(tip?.chunks, 'chunk')}`),
+        shards().length > 1
+          ? h(
+              'span.tabs',
+              {},
+              shards().map((s) =>
+                h(
+                  'a',
+                  {
+                    href: `#/trace?shard=${s.shard}`,
+                    'aria-current': String(s.shard) === String(shard) ? 'page' : null,
+                  },
+                  s.shard,
+                ),
+              ),
+            )
+          : null,
+      ),
       list.length === 0
-        ? empty('The trace is empty', 'It starts with the first frame: a tick, an item of L1’s inbox or an agent’s bundle.')
+        ? empty(
+            'The trace is empty',
+            'It starts with the first frame: a tick, an item of L1’s inbox or an agent’s bundle.',
+          )
         : table(
             [
               ['Chunk', (c) => chunkLink(c.shard, c.number)],
-              ['Frames', (c) => h('span.num.dim', {}, Number(c.firstSeq) === Number(c.firstSeq) + c.frames.length - 1 ? c.firstSeq : `${c.firstSeq}–${Number(c.firstSeq) + c.frames.length - 1}`)],
+              [
+                'Frames',
+                (c) =>
+                  h(
+                    'span.num.dim',
+                    {},
+                    Number(c.firstSeq) === Number(c.firstSeq) + c.frames.length - 1
+                      ? c.firstSeq
+                      : `${c.firstSeq}–${Number(c.firstSeq) + c.frames.length - 1}`,
+                  ),
+              ],
               ['Interactions', (c) => h('b.num', {}, interactionsOf(c)), 'r'],
               ['Holds', (c) => h('span.list', {}, contents(c)), 'wide'],
               ['Refused', (c) => (refused(c) ? h('span.num.warn', {}, refused(c)) : h('span.dim', {}, '–')), 'r'],
@@ -58,8 +139,17 @@ export const trace = {
 };
 
 function frameTitle(f) {
-  if (f.bundle) return [agentLink(f.bundle.actor), h('span.dim', {}, ` nonce ${f.bundle.nonce}, ${plural(f.bundle.interactions.length, 'interaction')}`)];
-  if (f.kind === 'tick') return ['Tick ', h('span.dim', {}, 'the shard’s clock reads '), h('span.num', {}, new Date(Number(f.time) * 1000).toLocaleTimeString())];
+  if (f.bundle)
+    return [
+      agentLink(f.bundle.actor),
+      h('span.dim', {}, ` nonce ${f.bundle.nonce}, ${plural(f.bundle.interactions.length, 'interaction')}`),
+    ];
+  if (f.kind === 'tick')
+    return [
+      'Tick ',
+      h('span.dim', {}, 'the shard’s clock reads '),
+      h('span.num', {}, new Date(Number(f.time) * 1000).toLocaleTimeString()),
+    ];
   if (f.kind === 'inbox') return itemSentence(f.item);
   return [words(f.kind)];
 }
@@ -69,13 +159,23 @@ const frameCard = (f) =>
     'li.frame',
     { 'data-key': f.seq, 'data-testid': 'frame' },
     h('div.frame-head', {}, frameLink(f.shard, f.seq), h('span.say', {}, frameTitle(f)), status(f.steps?.[0]?.status)),
-    f.bundle ? h('ul', {}, f.bundle.interactions.map((i, at) => interaction(f, i, at))) : null,
+    f.bundle
+      ? h(
+          'ul',
+          {},
+          f.bundle.interactions.map((i, at) => interaction(f, i, at)),
+        )
+      : null,
   );
 
 export const chunk = {
   title: ({ parts: [shard, n] }) => `Chunk ${shard}/${n}`,
   async load({ parts: [shard, n] }, change, before) {
-    const [one] = await Promise.all([before?.one ?? fetchChunk(shard, n), before ? null : servicesWindow({}), !change || change.status || change.batches?.size ? batchesWindow(change) : null]);
+    const [one] = await Promise.all([
+      before?.one ?? fetchChunk(shard, n),
+      before ? null : servicesWindow({}),
+      !change || change.status || change.batches?.size ? batchesWindow(change) : null,
+    ]);
     const at = batchOf(shard, one.firstSeq, one.batch);
     if (at !== null && !store.batches.has(at)) await fetchBatch(at);
     return { one };
@@ -83,7 +183,18 @@ export const chunk = {
   draw({ parts: [shard, n] }, { one }) {
     const number = Number(n);
     return [
-      head('Chunk', `${shard}/${n}`, h('nav.steps', { 'aria-label': 'Neighbours' }, number > 0 ? h('a', { href: `#/trace/${shard}/${number - 1}` }, '← before') : null, number + 1 < Number(shardOf(shard)?.chunks ?? 0) ? h('a', { href: `#/trace/${shard}/${number + 1}` }, 'after →') : null)),
+      head(
+        'Chunk',
+        `${shard}/${n}`,
+        h(
+          'nav.steps',
+          { 'aria-label': 'Neighbours' },
+          number > 0 ? h('a', { href: `#/trace/${shard}/${number - 1}` }, '← before') : null,
+          number + 1 < Number(shardOf(shard)?.chunks ?? 0)
+            ? h('a', { href: `#/trace/${shard}/${number + 1}` }, 'after →')
+            : null,
+        ),
+      ),
       facts([
         ['Sealed', time(one.timeMs)],
         ['Frames', plural(one.frames.length, 'frame')],
@@ -96,19 +207,28 @@ export const chunk = {
   },
 };
 
+const statusNumber = (name) => STATUS.indexOf(statusName(name));
+
 /** Every check that one frame allows: its bundle's signature, its receipt, its place under a dataRoot. */
 export async function checkFrame(f) {
   const out = {};
   const receipt = f.receipt ?? null;
-  const number = (s) => (typeof s === 'number' ? s : STATUS.indexOf(statusName(s)));
   if (f.bundle) {
     const key = await get(`/agents/${f.bundle.actor}/key`);
     out.actorKey = key;
-    out.bundle = statusName(f.steps?.[0]?.status) === 'ok' ? await verifyP256(key, f.bundle.signature, bundlePreimage(domain(), f.bytes)) : null;
+    out.bundle =
+      statusName(f.steps?.[0]?.status) === 'ok'
+        ? await verifyP256(key, f.bundle.signature, bundlePreimage(domain(), f.bytes))
+        : null;
   }
   if (receipt) {
     out.hash = same(receipt.frameHash, hex(keccak(bytes(f.bytes))));
-    out.outcomes = f.steps?.every((s) => number(s.status) >= 0) ? same(receipt.outcomesHash, outcomesHash(f.steps.map((s) => ({ status: number(s.status), value: s.value ?? 0 })))) : null;
+    out.outcomes = f.steps?.every((s) => statusNumber(s.status) >= 0)
+      ? same(
+          receipt.outcomesHash,
+          outcomesHash(f.steps.map((s) => ({ status: statusNumber(s.status), value: s.value ?? 0 }))),
+        )
+      : null;
     out.receipt = await verifyP256(store.status.sequencerKey, receipt.signature, receiptPreimage(domain(), receipt));
   }
   return out;
@@ -137,7 +257,17 @@ export const receiptChecks = (f, checks, testid) =>
 export function placeChecks(place, testid) {
   if (!place) return check(null, 'not in a batch yet', 'the receipt promises that it will be', testid);
   return [
-    check(place.ok, ['leaf ', String(place.answer.index), ` of ${count(place.size)} under the data root of batch `, batchLink(place.batch)], `step ${place.answer.firstStep}`, testid),
+    check(
+      place.ok,
+      [
+        'leaf ',
+        String(place.answer.index),
+        ` of ${count(place.size)} under the data root of batch `,
+        batchLink(place.batch),
+      ],
+      `step ${place.answer.firstStep}`,
+      testid,
+    ),
     details(plural(place.folded.levels.length, 'level'), pathLadder(place.leaf, place.folded, place.answer.dataRoot)),
   ];
 }
@@ -146,7 +276,11 @@ export const frame = {
   title: ({ parts: [shard, seq] }) => `Frame ${shard}/${seq}`,
   async load({ parts: [shard, seq] }, change, before) {
     if (before?.place && change && !change.status && !change.batches?.has(before.place.batch)) return before;
-    const [f] = await Promise.all([before?.place ? before.f : get(`/shards/${shard}/frames/${seq}`), !change || change.status || change.batches?.size ? batchesWindow(change) : null, before ? null : servicesWindow({})]);
+    const [f] = await Promise.all([
+      before?.place ? before.f : get(`/shards/${shard}/frames/${seq}`),
+      !change || change.status || change.batches?.size ? batchesWindow(change) : null,
+      before ? null : servicesWindow({}),
+    ]);
     f.shard ??= Number(shard);
     f.seq ??= seq;
     const [checks, place] = await Promise.all([before?.checks ?? checkFrame(f), before?.place ?? checkPlace(f)]);
@@ -157,29 +291,84 @@ export const frame = {
     const size = (f.bytes.length - 2) / 2;
     const r = f.receipt;
     return [
-      head('Frame', `${shard}/${seq}`, chip(statusName(f.steps?.[0]?.status)), h('span.dim', {}, words(f.kind)), h('nav.steps', { 'aria-label': 'Neighbours' }, Number(seq) > 0 ? h('a', { href: `#/frames/${shard}/${Number(seq) - 1}` }, '← before') : null, Number(seq) + 1 < Number(shardOf(shard)?.seq ?? 0) ? h('a', { href: `#/frames/${shard}/${Number(seq) + 1}` }, 'after →') : null)),
-      h('ol.frames', {}, frameCard(f)),
-      h('div.two', {},
-        section('Bytes', facts([
-          ['Length', `${count(size)} bytes`],
-          ['Steps', count(f.steps?.length)],
-          f.chunk === undefined || f.chunk === null ? null : ['Chunk', chunkLink(shard, f.chunk)],
-          f.bundle ? ['Expires', time(Number(f.bundle.expiry) * 1000)] : null,
-          f.bundle?.payloadRoot ? ['Payload root', hash(f.bundle.payloadRoot)] : null,
-          f.bundle ? ['Signature', hash(f.bundle.signature, { 'data-testid': 'bundle-signature' })] : null,
-        ]),
-        f.bundle ? check(checks.bundle, 'signed by the agent’s machine key', checks.bundle === false ? (Number(checks.actorKey?.epoch) > 0 ? `its key was replaced since (epoch ${checks.actorKey.epoch})` : '') : checks.bundle === null ? 'a refused bundle' : '', 'bundle-check') : null,
-        details('As hex', h('pre.hex', { tabindex: '0' }, f.bytes.slice(2).replace(/(.{2})/g, '$1 ').trim()))),
-        section('Soft receipt', r ? facts([
-          ['Frame hash', hash(r.frameHash)],
-          ['Running hash', hash(r.runningHash)],
-          ['Outcomes', hash(r.outcomesHash)],
-          ['In a batch by', time(Number(r.promisedBy) * 1000)],
-          ['Signature', hash(r.signature, { 'data-testid': 'receipt-signature' })],
-        ]) : null, receiptChecks(f, checks, 'receipt')),
+      head(
+        'Frame',
+        `${shard}/${seq}`,
+        chip(statusName(f.steps?.[0]?.status)),
+        h('span.dim', {}, words(f.kind)),
+        h(
+          'nav.steps',
+          { 'aria-label': 'Neighbours' },
+          Number(seq) > 0 ? h('a', { href: `#/frames/${shard}/${Number(seq) - 1}` }, '← before') : null,
+          Number(seq) + 1 < Number(shardOf(shard)?.seq ?? 0)
+            ? h('a', { href: `#/frames/${shard}/${Number(seq) + 1}` }, 'after →')
+            : null,
+        ),
       ),
-      section('Place in its batch', place ? facts([['Batch', [batchLink(place.batch), ' ', chip(store.batches.get(place.batch)?.l1.state ?? 'pending')]], ['Data root', hash(place.answer.dataRoot)]]) : null, placeChecks(place, 'inclusion')),
+      h('ol.frames', {}, frameCard(f)),
+      h(
+        'div.two',
+        {},
+        section(
+          'Bytes',
+          facts([
+            ['Length', `${count(size)} bytes`],
+            ['Steps', count(f.steps?.length)],
+            f.chunk === undefined || f.chunk === null ? null : ['Chunk', chunkLink(shard, f.chunk)],
+            f.bundle ? ['Expires', time(Number(f.bundle.expiry) * 1000)] : null,
+            f.bundle?.payloadRoot ? ['Payload root', hash(f.bundle.payloadRoot)] : null,
+            f.bundle ? ['Signature', hash(f.bundle.signature, { 'data-testid': 'bundle-signature' })] : null,
+          ]),
+          f.bundle
+            ? check(
+                checks.bundle,
+                'signed by the agent’s machine key',
+                checks.bundle === false
+                  ? Number(checks.actorKey?.epoch) > 0
+                    ? `its key was replaced since (epoch ${checks.actorKey.epoch})`
+                    : ''
+                  : checks.bundle === null
+                    ? 'a refused bundle'
+                    : '',
+                'bundle-check',
+              )
+            : null,
+          details(
+            'As hex',
+            h(
+              'pre.hex',
+              { tabindex: '0' },
+              f.bytes
+                .slice(2)
+                .replace(/(.{2})/g, '$1 ')
+                .trim(),
+            ),
+          ),
+        ),
+        section(
+          'Soft receipt',
+          r
+            ? facts([
+                ['Frame hash', hash(r.frameHash)],
+                ['Running hash', hash(r.runningHash)],
+                ['Outcomes', hash(r.outcomesHash)],
+                ['In a batch by', time(Number(r.promisedBy) * 1000)],
+                ['Signature', hash(r.signature, { 'data-testid': 'receipt-signature' })],
+              ])
+            : null,
+          receiptChecks(f, checks, 'receipt'),
+        ),
+      ),
+      section(
+        'Place in its batch',
+        place
+          ? facts([
+              ['Batch', [batchLink(place.batch), ' ', chip(store.batches.get(place.batch)?.l1.state ?? 'pending')]],
+              ['Data root', hash(place.answer.dataRoot)],
+            ])
+          : null,
+        placeChecks(place, 'inclusion'),
+      ),
     ];
   },
 };
-
