@@ -590,7 +590,8 @@ export class SessionEndpoint {
   async #onHalf(packet: Uint8Array): Promise<void> {
     const { half, signature } = decodeSigned(packet);
     await this.#checkHalf(half, this.#payee.dir, this.#peerKey, signature);
-    if (this.#payee.restoring) return;
+    // Held back by the relay for a side that has since lost its log: the hello brings it, with the records.
+    if (this.#payee.restoring || (this.#state !== 'ready' && half.calls > this.#payee.size)) return;
     const signed = { half, payer: signature };
     if (!this.#payee.accept(signed)) return;
     this.#payee.save();
