@@ -28,7 +28,7 @@ export interface L1Options {
   readonly inboxDelay?: number;
   /** Token wei in a base unit. */
   readonly unit?: bigint;
-  /** Seconds between L1 blocks. */
+  /** Seconds between L1 blocks; 0: a block for every transaction, at once. */
   readonly blockTime?: number;
 }
 
@@ -91,17 +91,15 @@ export class L1 {
       name: 'l1',
       command: binary,
       args: [
-        ...['--host', '127.0.0.1', '--port', String(this.port), '--hardfork', 'osaka', '--accounts', '0'],
-        ...[
-          '--block-time',
-          String(this.#blockTime),
-          '--order',
-          'fifo',
-          '--state',
-          join(this.#dir, 'l1.json'),
-          '--state-interval',
-          '5',
-        ],
+        `--host=127.0.0.1`,
+        `--port=${this.port}`,
+        '--hardfork=osaka',
+        '--accounts=0',
+        // Without a block time, a block is made for every transaction at once, and none otherwise.
+        ...(this.#blockTime > 0 ? [`--block-time=${this.#blockTime}`] : []),
+        '--order=fifo',
+        `--state=${join(this.#dir, 'l1.json')}`,
+        '--state-interval=5',
       ],
       log: join(this.#dir, 'l1.log'),
     });

@@ -114,23 +114,22 @@ export class Chain {
     );
   }
 
-  /** The number of the last block at or before `block` with a timestamp ≤ `time`. */
-  async blockAt(time: number, block: Block): Promise<number> {
-    if (block.timestamp <= time) return block.number;
+  /** The number of the first block with a timestamp ≥ `time`, where `tip` is one. Blocks may share a timestamp. */
+  async blockAt(time: number, tip: Block): Promise<number> {
     // Gallop back from the tip, since what is asked for is nearly always recent; then halve. No archive node needed.
-    let high = block.number;
+    let high = tip.number;
     let low = high;
-    for (let step = 8; ; step *= 4) {
-      low = Math.max(0, block.number - step);
-      if (low === 0 || (await this.block(BigInt(low))).timestamp <= time) break;
+    for (let step = 8; low > 0; step *= 4) {
+      low = Math.max(0, tip.number - step);
+      if ((await this.block(BigInt(low))).timestamp < time) break;
       high = low;
     }
     while (high - low > 1) {
       const middle = Math.floor((low + high) / 2);
-      if ((await this.block(BigInt(middle))).timestamp <= time) low = middle;
+      if ((await this.block(BigInt(middle))).timestamp < time) low = middle;
       else high = middle;
     }
-    return low;
+    return high;
   }
 
   /** Items `from … to − 1`, contiguous from `from`, as many as one log query gives; none that `safe` does not hold yet. */
@@ -148,7 +147,7 @@ export class Chain {
     const items = logs
       .map(({ args }) => ({ index: Number(args.index), bytes: unhex(args.item) }))
       .filter(({ index }) => index >= from && index < to)
-      .sort((a, b) => a.index - b.index);
+      .toSorted((a, b) => a.index - b.index);
     // A node that answers logs later than state would leave a gap: take what is whole, the rest comes next time.
     const gap = items.findIndex(({ index }, i) => index !== from + i);
     return gap < 0 ? items : items.slice(0, gap);
@@ -156,14 +155,13 @@ export class Chain {
 
   /** The transaction and block that posted a batch which stands; null when its log can't be found. */
   async postedIn(number: number, posted: PostedBatch, latest: Block): Promise<{ tx: Hex; block: number } | null> {
-    const block = BigInt(await this.blockAt(posted.postedAt, latest));
-    const args = { number: BigInt(number) };
+    const fromBlock = BigInt(await this.blockAt(posted.postedAt, latest));
     const logs = await this.client.getContractEvents({
       ...this.#at,
       eventName: 'BatchPosted',
-      args,
-      fromBlock: block,
-      toBlock: block,
+      args: { number: BigInt(number) },
+      fromBlock,
+      toBlock: fromBlock + LOG_BLOCKS,
       strict: true,
     });
     const found = logs.findLast((log) => log.args.batchHash === posted.batchHash);

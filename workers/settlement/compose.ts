@@ -4,8 +4,7 @@
  */
 import { type Cut, type Failure, type BatchRecord, type ShardRpc, isFailure } from '../../durable/shard/api.ts';
 import { hex } from '../../protocol/bytes.ts';
-import { commitment } from '../../protocol/engine.ts';
-import { stepsOf } from '../../protocol/engine.ts';
+import { commitment, stepsOf } from '../../protocol/engine.ts';
 import { keccak } from '../../protocol/hash.ts';
 import { Frontier } from '../../protocol/log.ts';
 import { type BatchHeader, type ChunkRecord, batchHash, decodeChunkRecords, frameLeaf } from '../../protocol/trace.ts';
@@ -28,15 +27,31 @@ function answered<T extends object | null>(what: string, answer: T | Failure): T
   return answer as T;
 }
 
+/** Records looked back through for where a shard's part of a batch starts. */
+const LOOK_BACK = 64;
+
+/** Where shard `shard`'s part of batch `number` starts: where the newest batch before it that holds frames of that shard ends. */
+async function partStart(shards: readonly ShardRpc[], shard: number, number: number): Promise<number> {
+  const { cut: newest } = await shards[shard].head();
+  if (newest.number < number) return newest.toSeq;
+  // An earlier pass cut this shard, and died before it could write the batch down: ask for that very cut.
+  const records = (await shards[0].batches({ newest: true, limit: LOOK_BACK })).filter(
+    (record) => record.number < number,
+  );
+  const before = records.flatMap(({ ranges }) => ranges).findLast((range) => range.shard === shard);
+  if (!before && records.length >= LOOK_BACK)
+    throw new Inconsistent(`shard ${shard} was cut for batch ${number}, nobody knows from where`);
+  return before ? before.firstSeq + before.frames : 0;
+}
+
 /** Cuts every shard for batch `number`; the cuts that hold frames, by shard. */
 export async function cutShards(shards: readonly ShardRpc[], number: number): Promise<Cut[]> {
   const cuts: Cut[] = [];
-  for (const shard of shards) {
-    const { cut: newest } = await shard.head();
-    const cut = answered('cut', await shard.cut(number, newest.toSeq));
+  for (const [shard, stub] of shards.entries()) {
+    const cut = answered('cut', await stub.cut(number, await partStart(shards, shard, number)));
     if (cut) cuts.push(cut);
   }
-  return cuts.sort((a, b) => a.shard - b.shard);
+  return cuts;
 }
 
 /** Chunk records of ranges, page by page, `skip` frames into them. */

@@ -53,8 +53,11 @@ export class Refused extends Error {
   }
 }
 
-/** `mined`: it is in a block and did what it should. `open`: sent, not seen in a block in time. `reverted`: mined in vain. */
-export type Sent = { readonly outcome: 'mined' | 'open' | 'reverted'; readonly tx: Hex };
+/**
+ * `mined`: it is in a block and did what it should. `reverted`: mined in vain. `replaced`: another transaction of ours took its nonce.
+ * `open`: in no block when the pass had to end.
+ */
+export type Sent = { readonly outcome: 'mined' | 'open' | 'replaced' | 'reverted'; readonly tx: Hex };
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -186,15 +189,12 @@ export class Sender {
   }
 
   async #follow(tx: Hex, nonce: number): Promise<Sent> {
-    for (;;) {
+    for (let passed = false; ;) {
       const receipt = await this.#client.getTransactionReceipt({ hash: tx }).catch(() => null);
       if (receipt) return { outcome: receipt.status === 'success' ? 'mined' : 'reverted', tx };
-      // Mined, but not this one: another transaction of ours took the nonce. Whoever asks looks at L1 anew anyway.
-      if (
-        (await this.#nonces()).mined > nonce &&
-        !(await this.#client.getTransactionReceipt({ hash: tx }).catch(() => null))
-      )
-        return { outcome: 'open', tx };
+      if (passed) return { outcome: 'replaced', tx };
+      // Looked for once more after its nonce was taken: a node may count a transaction before it shows its receipt.
+      passed = (await this.#nonces()).mined > nonce;
       if (Date.now() + POLL_MS > this.#deadline) return { outcome: 'open', tx };
       await wait(POLL_MS);
     }
