@@ -92,7 +92,7 @@ function reach(ok, error) {
   }
   const pulse = $('pulse');
   pulse.className = `pulse ${ok ? 'on' : 'off'}`;
-  pulse.lastChild.textContent = ok ? count(total('seq')) : 'offline';
+  pulse.lastElementChild.textContent = ok ? count(total('seq')) : 'offline';
   pulse.title = ok ? `Live: ${plural(total('seq'), 'frame')} sequenced` : 'The gateway does not answer';
   if (ok)
     $('foot').textContent =
