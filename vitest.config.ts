@@ -25,6 +25,8 @@ export default defineConfig({
         test: {
           name: 'workers',
           include: ['durable/**/*.workers.test.ts', 'workers/**/*.workers.test.ts'],
+          // It ships ES modules without saying so.
+          deps: { optimizer: { ssr: { enabled: true, include: ['itty-durable'] } } },
           testTimeout: 30_000,
         },
       },

@@ -13,7 +13,9 @@ export interface Failure {
   readonly error: { readonly code: string; readonly detail: string; readonly [more: string]: unknown };
 }
 export const isFailure = (answer: object | null): answer is Failure => answer !== null && 'error' in answer;
-export const failure = (code: string, detail: string, more: Record<string, unknown> = {}): Failure => ({ error: { code, detail, ...more } });
+export const failure = (code: string, detail: string, more: Record<string, unknown> = {}): Failure => ({
+  error: { code, detail, ...more },
+});
 
 // --- submitting ---
 
@@ -135,7 +137,9 @@ export interface SettlementRpc {
   /** Chunk records of frames `fromSeq … toSeq − 1`, at least one frame, at most about `maxBytes` (default 1 MiB). `not_found` beyond the head. */
   frames(fromSeq: number, toSeq: number, maxBytes?: number): Promise<FramesPage | Failure>;
   /** Consumes L1 inbox items, ascending. Items below the cursor are ignored; `inbox_gap` when one is missing; `wrong_shard` except on shard 0. */
-  inbox(items: readonly { readonly index: number; readonly bytes: Uint8Array }[]): Promise<{ readonly cursor: number } | Failure>;
+  inbox(
+    items: readonly { readonly index: number; readonly bytes: Uint8Array }[],
+  ): Promise<{ readonly cursor: number } | Failure>;
   /** Executes a tick when frames came since the last one or, with `maxAgeSeconds`, when the shard's time is older than that. */
   tickIfDue(maxAgeSeconds?: number): Promise<{ readonly ticked: boolean; readonly seq: number; readonly time: number }>;
   /** Creates or changes a batch's record (shard 0). */
@@ -219,10 +223,13 @@ export interface ReadRpc {
   /** Adds an event that is not in the log (a socket came, a half was signed) to the feed; kept in memory only. */
   note(event: Record<string, string | number | boolean>): Promise<void>;
   batch(number: number): Promise<BatchRecord | null>;
+  newestBatches(): Promise<{ readonly posted: number; readonly final: number }>;
   l1(): Promise<L1View | null>;
   withdrawal(number: number, id: number): Promise<CutWithdrawal | null>;
   /** Shard root under the newest cut with a number ≤ `number`: that shard's leaf of the batch's state root. */
   rootAt(number: number): Promise<Uint8Array>;
+  /** Takes a `Connect` nonce (0x hex): false when it was taken in the last minutes. */
+  claimNonce(nonce: Hex, timeMs: number): Promise<boolean>;
 }
 
 export interface ShardRpc extends SettlementRpc, ReadRpc {

@@ -4,13 +4,19 @@ import type { BatchHeader } from '../../protocol/trace.ts';
 import type { ReceiptJson } from '../../protocol/receipt.ts';
 
 /** A record's fields: numbers for small integers, decimal strings for amounts and wide ones, `shard:serial` for ids, hex for bytes. */
-export type RecordJson = Record<string, string | number | boolean | null | PlaceJson>;
+export type RecordJson = Record<string, string | number | boolean | null | PlaceJson | KeyJson>;
 
 /** An interaction's place. */
 export interface PlaceJson {
   shard: number;
   seq: string;
   index: number;
+}
+
+/** A public machine key. */
+export interface KeyJson {
+  x: Hex;
+  y: Hex;
 }
 
 export interface CellJson {

@@ -1,0 +1,223 @@
+/**
+ * A shard's state and its log, always together: frames run, their chunk is appended, and only then may anyone be told.
+ * Memory is nothing but the snapshot plus the log after it; whatever throws between the two makes the owner abort and rebuild.
+ */
+import { type Bundle, decodeBundle } from '../../protocol/bundle.ts';
+import { equal } from '../../protocol/bytes.ts';
+import { Head, get } from '../../protocol/cells.ts';
+import { Engine, FrameKind, stepsOf, tickFrame } from '../../protocol/engine.ts';
+import { Signing } from '../../protocol/eip712.ts';
+import { codeOf } from '../../protocol/errors.ts';
+import { keccak } from '../../protocol/hash.ts';
+import { extendRunning } from '../../protocol/receipt.ts';
+import type { Outcome } from '../../protocol/status.ts';
+import { encodeChunkRecord } from '../../protocol/trace.ts';
+import { ShardTrie } from '../../protocol/trie.ts';
+import { Verdicts } from '../../protocol/verdicts.ts';
+import { Feed, FEED_PAGE } from './feed.ts';
+import { type Chunk, Log, encodeOutcomes, framesOf } from './log.ts';
+import { Recent } from './recent.ts';
+import { Snapshots } from './snapshots.ts';
+
+/** Seconds within which the sequencer promises that a batch holds a frame. */
+export const PROMISE_SECONDS = 3600;
+/** A chunk ends at about this many bytes of frames and outcomes: far below a row's 2 MB, and small enough to show as JSON. */
+const MAX_CHUNK_BYTES = 256 * 1024;
+/** A snapshot is taken after so many frames or chunks: replaying them takes a fraction of a second. */
+const SNAPSHOT_FRAMES = 2048;
+const SNAPSHOT_CHUNKS = 512;
+
+/** A frame that has run, in the chunk being made. */
+export interface Executed {
+  readonly seq: number;
+  readonly frame: Uint8Array;
+  readonly frameHash: Uint8Array;
+  readonly runningHash: Uint8Array;
+  readonly outcomes: Outcome[];
+}
+
+const interactionsOf = (frame: Uint8Array): number => (frame[0] === FrameKind.bundle ? stepsOf(frame) - 1 : 0);
+
+export class Core {
+  readonly engine: Engine;
+  readonly verdicts = new Verdicts();
+  readonly log: Log;
+  readonly snapshots: Snapshots;
+  readonly recent = new Recent();
+  readonly feed: Feed;
+  /** Running hash after the last frame. */
+  running: Uint8Array = new Uint8Array(32);
+  #interactions = 0;
+  #lastMs = 0;
+  #frames = 0;
+  /** Whether frames other than ticks ran since the last tick. */
+  #untimed = false;
+  #pending: Executed[] = [];
+  #pendingBytes = 0;
+
+  constructor(sql: SqlStorage, shard: number, signing: Signing) {
+    this.engine = new Engine(shard, signing, this.verdicts.verify, new ShardTrie());
+    this.log = new Log(sql);
+    this.snapshots = new Snapshots(sql);
+    this.feed = new Feed(shard);
+  }
+
+  get seq(): number {
+    return this.engine.seq;
+  }
+  get time(): number {
+    return this.engine.machine.time;
+  }
+  /** Interactions executed so far. */
+  get interactions(): number {
+    return this.#interactions;
+  }
+  get untimed(): boolean {
+    return this.#untimed;
+  }
+
+  // --- restart ---
+
+  /** Loads the snapshot and replays the log after it. Throws when the log says otherwise than the code: a bug, and better no answer than a wrong one. */
+  async restore(): Promise<void> {
+    const { engine, snapshots, log } = this;
+    snapshots.load(engine.trie);
+    const from = snapshots.chunks;
+    const before = from > 0 ? log.at(from - 1) : null;
+    if (before) this.#adopt(before);
+    for (const chunk of log.from(from)) {
+      const frames = framesOf(chunk);
+      const bundles = frames.filter((frame) => frame[0] === FrameKind.bundle).map(decodeBundle);
+      await this.#prefetch(bundles);
+      const outcomes: Outcome[][] = [];
+      for (const [i, frame] of frames.entries()) {
+        outcomes.push(engine.execute(chunk.firstSeq + i, frame));
+        this.running = extendRunning(this.running, keccak(frame));
+      }
+      if (!equal(encodeOutcomes(outcomes), chunk.outcomes) || !equal(this.running, chunk.running)) {
+        throw new Error(`replay of chunk ${chunk.number} of shard ${engine.shard} differs from its log`);
+      }
+      this.#adopt(chunk);
+      this.#frames += chunk.count;
+      for (const bundle of bundles) this.forget(bundle);
+    }
+    this.#recall();
+  }
+
+  /** Verdicts by WebCrypto, many times faster than the synchronous check that execution would fall back to. */
+  async #prefetch(bundles: readonly Bundle[]): Promise<void> {
+    await Promise.all(bundles.map((bundle) => this.verdicts.prefetch(this.engine.machine, bundle)));
+  }
+
+  /** Drops the verdicts that a bundle's execution needed. */
+  forget(bundle: Bundle): void {
+    this.verdicts.forget(bundle.signature);
+    for (const interaction of bundle.interactions) {
+      if (interaction.op === 'settle' || interaction.op === 'close') this.verdicts.forget(interaction.signature);
+    }
+  }
+
+  #adopt(chunk: Chunk): void {
+    this.running = chunk.running;
+    this.#interactions = chunk.interactions;
+    this.#lastMs = chunk.timeMs;
+    this.#untimed = chunk.count > 1 || chunk.tick === null;
+  }
+
+  /** Fills the recent places and the feed from the newest chunks. */
+  #recall(): void {
+    let from = this.log.length;
+    for (let frames = 0; from > 0 && frames < Recent.kept / 4 && this.log.length - from < FEED_PAGE; from--) {
+      frames += this.log.at(from - 1)!.count;
+    }
+    let interactions = from > 0 ? this.log.at(from - 1)!.interactions : 0;
+    for (const chunk of this.log.from(from)) {
+      for (const [i, frame] of framesOf(chunk).entries()) this.recent.add(keccak(frame), chunk.firstSeq + i);
+      this.feed.pushChunk(chunk, chunk.interactions - interactions);
+      interactions = chunk.interactions;
+    }
+  }
+
+  // --- executing ---
+
+  /** Whether the chunk being made has no room for another frame. */
+  get full(): boolean {
+    return this.#pendingBytes >= MAX_CHUNK_BYTES;
+  }
+
+  /** Runs a frame as part of the chunk being made; {@link seal} must follow before any await. */
+  execute(frame: Uint8Array): Executed {
+    const { seq } = this;
+    const outcomes = this.engine.execute(seq, frame);
+    const frameHash = keccak(frame);
+    this.running = extendRunning(this.running, frameHash);
+    this.#interactions += interactionsOf(frame);
+    const executed = { seq, frame, frameHash, runningHash: this.running, outcomes };
+    this.#pending.push(executed);
+    this.#pendingBytes += frame.length + 2 + 9 * outcomes.length;
+    return executed;
+  }
+
+  /** Runs a tick when whole seconds have passed; time never goes back. */
+  tick(nowMs: number): boolean {
+    const now = Math.floor(nowMs / 1000);
+    if (now <= this.time) return false;
+    this.execute(tickFrame(now));
+    return true;
+  }
+
+  /** Appends the chunk being made to the log. Returns by when its frames are promised to L1, null when there is none. */
+  seal(nowMs: number): { promisedBy: number } | null {
+    const executed = this.#pending;
+    if (executed.length === 0) return null;
+    const { engine, log } = this;
+    const promisedBy = Math.floor(nowMs / 1000) + PROMISE_SECONDS;
+    const frames = executed.map(({ frame }) => frame);
+    const hasTick = frames[0][0] === FrameKind.tick;
+    const chunk: Chunk = {
+      number: log.length,
+      firstSeq: executed[0].seq,
+      count: frames.length,
+      timeMs: Math.max(nowMs, this.#lastMs + 1),
+      promisedBy,
+      tick: hasTick ? this.time : null,
+      steps: frames.reduce((sum, frame) => sum + stepsOf(frame), 0),
+      interactions: this.#interactions,
+      escrows: get(engine.machine.head(), Head.escrows),
+      record: encodeChunkRecord({ shard: engine.shard, firstSeq: executed[0].seq, frames }),
+      outcomes: encodeOutcomes(executed.map(({ outcomes }) => outcomes)),
+      running: this.running,
+    };
+    log.append(chunk);
+    this.#pending = [];
+    this.#pendingBytes = 0;
+    this.#lastMs = chunk.timeMs;
+    this.#untimed = frames.length > (hasTick ? 1 : 0);
+    this.#frames += frames.length;
+    if (this.#frames >= SNAPSHOT_FRAMES || log.length - this.snapshots.chunks >= SNAPSHOT_CHUNKS) this.snapshot();
+    for (const { frameHash, seq } of executed) this.recent.add(frameHash, seq);
+    this.feed.pushChunk(
+      chunk,
+      frames.reduce((sum, frame) => sum + interactionsOf(frame), 0),
+      frames,
+      executed.map(({ outcomes }) => outcomes),
+    );
+    return { promisedBy };
+  }
+
+  /** Stores the cells as they are, so that a restart starts from here. */
+  snapshot(): void {
+    this.snapshots.take(this.engine.trie, this.log.length);
+    this.#frames = 0;
+  }
+
+  /** What a bundle's parser says of bytes, or null. */
+  static decode(frame: Uint8Array): Bundle | null {
+    try {
+      return decodeBundle(frame);
+    } catch (error) {
+      if (codeOf(error) !== 'malformed') throw error;
+      return null;
+    }
+  }
+}

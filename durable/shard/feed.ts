@@ -1,0 +1,99 @@
+/**
+ * What happened lately, for live pages. Events of the log are derived from its chunks, so a restart finds the newest again;
+ * others (sockets, halves) live in memory only.
+ */
+import { codeOf } from '../../protocol/errors.ts';
+import { decodeInboxItem } from '../../protocol/inbox.ts';
+import { decodeBundle } from '../../protocol/bundle.ts';
+import { FrameKind } from '../../protocol/engine.ts';
+import { formatId } from '../../protocol/ids.ts';
+import { type Outcome, Status } from '../../protocol/status.ts';
+import type { EventJson } from './json.ts';
+import { type Chunk, decodeOutcomes, framesOf } from './log.ts';
+
+type Fields = Record<string, string | number | boolean>;
+
+const KEPT = 1000;
+export const FEED_PAGE = 100;
+/** Most events of one chunk besides its own. */
+const PER_CHUNK = 64;
+
+const SESSION_EVENTS = {
+  open: 'open',
+  fund: 'fund',
+  settle: 'settle',
+  exit: 'exit',
+  finalize: 'close',
+  close: 'close',
+} as const;
+
+/** The sessions and agents a frame changed. */
+function* eventsOf(frame: Uint8Array, outcomes: readonly Outcome[]): Generator<Fields> {
+  if (frame[0] === FrameKind.inbox && outcomes[0].status === Status.ok && frame[1] === 1) {
+    if (decodeInboxItem(frame.subarray(1)).kind === 'register')
+      yield { kind: 'agent', id: formatId(outcomes[0].value), event: 'register' };
+  }
+  if (frame[0] !== FrameKind.bundle || outcomes[0].status !== Status.ok) return;
+  for (const [i, interaction] of decodeBundle(frame).interactions.entries()) {
+    const { status, value } = outcomes[i + 1];
+    if (status !== Status.ok) continue;
+    if (interaction.op === 'register') yield { kind: 'agent', id: formatId(value), event: 'register' };
+    else if (interaction.op === 'open') yield { kind: 'session', id: formatId(value), event: 'open' };
+    else if (interaction.op === 'settle') {
+      const { session, dir, calls, paid } = interaction.half;
+      yield { kind: 'session', id: formatId(session), event: 'settle', dir, calls: String(calls), paid: String(paid) };
+    } else if (interaction.op === 'close')
+      yield { kind: 'session', id: formatId(interaction.close.session), event: 'close' };
+    else if (interaction.op === 'fund' || interaction.op === 'exit' || interaction.op === 'finalize') {
+      yield { kind: 'session', id: formatId(interaction.session), event: SESSION_EVENTS[interaction.op] };
+    }
+  }
+}
+
+export class Feed {
+  readonly #shard: number;
+  #events: EventJson[] = [];
+  #last = 0;
+
+  constructor(shard: number) {
+    this.#shard = shard;
+  }
+
+  push(fields: Fields, timeMs = Date.now()): void {
+    this.#last = Math.max(timeMs * 1000, this.#last + 1);
+    this.#events.push({ ...fields, kind: String(fields.kind), n: this.#last, timeMs });
+    if (this.#events.length > 2 * KEPT) this.#events = this.#events.slice(-KEPT);
+  }
+
+  /** The chunk's own event and those of the sessions and agents in it. */
+  pushChunk(
+    chunk: Chunk,
+    interactions: number,
+    frames = framesOf(chunk),
+    outcomes = decodeOutcomes(chunk.outcomes, frames),
+  ): void {
+    const { number, firstSeq, count, timeMs } = chunk;
+    this.push(
+      { kind: 'chunk', shard: this.#shard, number, firstSeq: String(firstSeq), frames: count, interactions },
+      timeMs,
+    );
+    let left = PER_CHUNK;
+    for (const [i, frame] of frames.entries()) {
+      try {
+        for (const event of eventsOf(frame, outcomes[i])) {
+          if (left-- <= 0) return;
+          this.push(event, timeMs);
+        }
+      } catch (error) {
+        if (codeOf(error) !== 'malformed') throw error;
+      }
+    }
+  }
+
+  /** The oldest events after a cursor, or the newest ones. */
+  read(after?: number): EventJson[] {
+    return after === undefined
+      ? this.#events.slice(-FEED_PAGE)
+      : this.#events.filter(({ n }) => n > after).slice(0, FEED_PAGE);
+  }
+}

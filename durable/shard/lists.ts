@@ -1,0 +1,120 @@
+/** Lists of records, a page at a time, in the order of their serials. */
+import {
+  Agent,
+  Escrow,
+  EscrowStatus,
+  Head,
+  Service,
+  Session,
+  SessionStatus,
+  get,
+  getBytes,
+} from '../../protocol/cells.ts';
+import { SESSION_SLOTS, REGION_SLOTS } from '../../protocol/cells.ts';
+import { type Hex, hex } from '../../protocol/bytes.ts';
+import { keccak } from '../../protocol/hash.ts';
+import { makeId, serialOf } from '../../protocol/ids.ts';
+import type { Machine } from '../../protocol/machine.ts';
+import type { Page, PageQuery, Supply } from './api.ts';
+import type { RecordJson } from './json.ts';
+import { agentJson, serviceJson, sessionJson } from './views.ts';
+
+export const MAX_PAGE = 100;
+
+/** Page of what `view` shows of serials above `after`, up to `last`; `wanted` decides on the id. */
+function page(
+  machine: Machine,
+  query: PageQuery,
+  last: number,
+  wanted: (id: number) => boolean,
+  view: (id: number) => RecordJson | null,
+): Page<RecordJson> {
+  const limit = Math.min(query.limit ?? 20, MAX_PAGE);
+  const items: RecordJson[] = [];
+  for (let serial = (query.after ?? 0) + 1; serial <= last; serial++) {
+    const id = makeId(machine.shard, serial);
+    if (!wanted(id)) continue;
+    if (items.length === limit) return { items, next: serial - 1 };
+    const item = view(id);
+    if (item) items.push(item);
+  }
+  return { items };
+}
+
+export class Lists {
+  readonly #machine: Machine;
+  /** By serial: the agent's epoch when its key was last hashed, and keccak(x ‖ y) then. */
+  readonly #keys: { epoch: number; hash: Hex }[] = [];
+
+  constructor(machine: Machine) {
+    this.#machine = machine;
+  }
+
+  #count(field: (typeof Head)[keyof typeof Head]): number {
+    return get(this.#machine.head(), field);
+  }
+
+  /** keccak(x ‖ y) of an agent's key; hashed again only when its epoch has changed. */
+  #keyHash(id: number): Hex {
+    const epoch = get(this.#machine.readAgent(id), Agent.epoch);
+    const known = this.#keys[serialOf(id)];
+    if (known?.epoch === epoch) return known.hash;
+    const hash = hex(keccak(this.#machine.keyOf(id)));
+    this.#keys[serialOf(id)] = { epoch, hash };
+    return hash;
+  }
+
+  agents(query: PageQuery & { owner?: Hex; key?: Hex }): Page<RecordJson> {
+    const machine = this.#machine;
+    const owner = query.owner?.toLowerCase();
+    const key = query.key?.toLowerCase();
+    const wanted = (id: number): boolean =>
+      (!key || this.#keyHash(id) === key) && (!owner || hex(getBytes(machine.readAgent(id), Agent.owner)) === owner);
+    return page(machine, query, this.#count(Head.agents), wanted, (id) => agentJson(machine, id));
+  }
+
+  services(query: PageQuery & { provider?: number }): Page<RecordJson> {
+    const machine = this.#machine;
+    const wanted = (id: number): boolean =>
+      query.provider === undefined || get(machine.readService(id), Service.provider) === query.provider;
+    return page(machine, query, this.#count(Head.services), wanted, (id) => serviceJson(machine, id));
+  }
+
+  sessions(query: PageQuery & { agent?: number }): Page<RecordJson> {
+    const machine = this.#machine;
+    const last = this.#count(Head.sessions);
+    const after = Math.max(query.after ?? 0, last - SESSION_SLOTS);
+    const wanted = (id: number): boolean =>
+      query.agent === undefined || machine.partyOf(machine.readSession(id), query.agent) !== -1;
+    return page(machine, { ...query, after }, last, wanted, (id) => sessionJson(machine, id));
+  }
+
+  balances(): number {
+    let sum = 0;
+    for (let serial = 1; serial <= this.#count(Head.agents); serial++)
+      sum += this.#machine.balance(makeId(this.#machine.shard, serial));
+    return sum;
+  }
+
+  supply(withdrawals: number): Supply {
+    const machine = this.#machine;
+    let [stakes, escrows, sessions] = [0, 0, 0];
+    for (let serial = 1; serial <= this.#count(Head.agents); serial++) {
+      stakes += get(machine.readAgent(makeId(machine.shard, serial)), Agent.stake);
+    }
+    const lastEscrow = this.#count(Head.escrows);
+    for (let serial = Math.max(1, lastEscrow - REGION_SLOTS + 1); serial <= lastEscrow; serial++) {
+      const cell = machine.readEscrow(makeId(machine.shard, serial));
+      const status = get(cell, Escrow.status);
+      if (status === EscrowStatus.open || status === EscrowStatus.held) escrows += get(cell, Escrow.amount);
+    }
+    const lastSession = this.#count(Head.sessions);
+    for (let serial = Math.max(1, lastSession - SESSION_SLOTS + 1); serial <= lastSession; serial++) {
+      const cell = machine.readSession(makeId(machine.shard, serial));
+      const status = get(cell, Session.status);
+      if (status === SessionStatus.open || status === SessionStatus.exiting)
+        sessions += get(cell, Session.depositA) + get(cell, Session.depositB);
+    }
+    return { balances: this.balances(), stakes, escrows, sessions, withdrawals };
+  }
+}

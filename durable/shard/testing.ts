@@ -1,0 +1,68 @@
+/** What tests of the shard and the gateway need: agents that exist on chain, and bundles of theirs. */
+import { env } from 'cloudflare:workers';
+import { signBundle } from '../../protocol/bundle.ts';
+import { type Hex } from '../../protocol/bytes.ts';
+import { Signing } from '../../protocol/eip712.ts';
+import { makeId } from '../../protocol/ids.ts';
+import { encodeInboxItem } from '../../protocol/inbox.ts';
+import { MachineKey } from '../../protocol/keys.ts';
+import type { Interaction } from '../../protocol/ops/index.ts';
+import { type ShardRpc, isFailure, shardStub } from './api.ts';
+
+export interface TestEnv {
+  readonly SHARD: DurableObjectNamespace;
+  readonly SESSION: DurableObjectNamespace;
+  readonly AGENT: DurableObjectNamespace;
+  readonly DIRECTORY: DurableObjectNamespace;
+  readonly CHAIN_ID: string;
+  readonly ROOT_ADDRESS: string;
+  readonly SEQUENCER_KEY: string;
+}
+
+export const testEnv = env as unknown as TestEnv;
+export const signing = new Signing({ chainId: Number(testEnv.CHAIN_ID), root: testEnv.ROOT_ADDRESS as Hex });
+export const shard0 = (): ShardRpc => shardStub(testEnv.SHARD, 0);
+export const FOREVER = 0xffffffff;
+
+/** An agent with its key; counts its own nonces. */
+export class TestAgent {
+  readonly id: number;
+  readonly key: MachineKey;
+  readonly owner: Uint8Array;
+  nonce = 0;
+
+  constructor(id: number, key: MachineKey, owner: Uint8Array) {
+    this.id = id;
+    this.key = key;
+    this.owner = owner;
+  }
+
+  /** A bundle with the next nonce, or the one given. */
+  async bundle(interactions: readonly Interaction[], options: { nonce?: number; expiry?: number; signing?: Signing } = {}): Promise<Uint8Array> {
+    const { nonce = this.nonce++, expiry = FOREVER } = options;
+    return signBundle(this.key, options.signing ?? signing, { actor: this.id, nonce, expiry }, interactions);
+  }
+
+  /** Submits straight to the shard. */
+  async submit(...bundles: Uint8Array[]) {
+    return shard0().submit(bundles.map((frame) => ({ frame, key: this.key.publicKey })));
+  }
+}
+
+/** Registers agents by the inbox, as L1 would. */
+export async function registerAgents(count: number, balance = 1_000_000): Promise<TestAgent[]> {
+  const shard = shard0();
+  const { inboxCursor } = await shard.head();
+  const first = (await shard.status()).agents + 1;
+  const keys = await Promise.all(Array.from({ length: count }, () => MachineKey.import(MachineKey.randomSecret())));
+  const owner = new Uint8Array(20).fill(7);
+  const items = keys.map((key, i) => ({
+    index: inboxCursor + i,
+    bytes: encodeInboxItem({ kind: 'register', shard: 0, owner, key: key.publicKey, amount: balance }),
+  }));
+  const answer = await shard.inbox(items);
+  if (isFailure(answer)) throw new Error(answer.error.detail);
+  return keys.map((key, i) => new TestAgent(makeId(0, first + i), key, owner));
+}
+
+export const transfer = (to: TestAgent, amount: number): Interaction => ({ op: 'transfer', to: to.id, amount });

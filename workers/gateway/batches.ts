@@ -1,0 +1,165 @@
+/** Batches, what is in them, and what L1 needs to pay a withdrawal out. */
+import { type BatchRecord, isFailure } from '../../durable/shard/api.ts';
+import type { BatchJson } from '../../durable/shard/json.ts';
+import { hex } from '../../protocol/bytes.ts';
+import { stepsOf } from '../../protocol/engine.ts';
+import { formatId, shardOf } from '../../protocol/ids.ts';
+import { inclusionPath, keccak } from '../../protocol/log.ts';
+import { decodeChunkRecords, frameLeaf } from '../../protocol/trace.ts';
+import { StateTree } from '../../protocol/trie.ts';
+import { type Ctx, type Env, allShards, shardHolding, shardNumbered } from './env.ts';
+import { countParam, countQuery, idParam, limitQuery } from './input.ts';
+import { problem } from './problem.ts';
+import type { Route } from './route.ts';
+import { levels } from './state.ts';
+
+function batchJson({
+  number,
+  header,
+  hash,
+  stateRoot,
+  state,
+  tx,
+  block,
+  postedAt,
+  finalAt,
+  ranges,
+}: BatchRecord): BatchJson {
+  const l1 = { state, tx, block, postedAt, finalAt };
+  return {
+    number,
+    header,
+    hash,
+    stateRoot,
+    l1,
+    ranges: ranges.map((range) => ({ ...range, firstSeq: String(range.firstSeq) })),
+  };
+}
+
+async function batchOf(c: Ctx): Promise<BatchRecord> {
+  const number = countParam(c, 'n');
+  const batch = await shardNumbered(c.env, 0).batch(number);
+  if (!batch) throw problem('not_found', `there is no batch ${number} yet`);
+  return batch;
+}
+
+/** Leaves of a batch's data in order, with the first step of each. */
+async function leavesOf(
+  env: Env,
+  batch: BatchRecord,
+): Promise<{ shard: number; seq: number; firstStep: number; leaf: Uint8Array }[]> {
+  const leaves: { shard: number; seq: number; firstStep: number; leaf: Uint8Array }[] = [];
+  let firstStep = 0;
+  for (const { shard, firstSeq, frames } of batch.ranges) {
+    const end = firstSeq + frames;
+    for (let seq = firstSeq; seq < end;) {
+      const page = await shardNumbered(env, shard).frames(seq, end);
+      if (isFailure(page)) throw problem(page.error.code, page.error.detail);
+      for (const frame of decodeChunkRecords(page.records).flatMap((record) => record.frames)) {
+        leaves.push({ shard, seq, firstStep, leaf: frameLeaf({ shard, seq, firstStep, frame }) });
+        firstStep += stepsOf(frame);
+        seq += 1;
+      }
+    }
+  }
+  return leaves;
+}
+
+async function inclusion(c: Ctx): Promise<Response> {
+  const batch = await batchOf(c);
+  const [shard, seq] = [countParam(c, 's', 255), countParam(c, 'seq')];
+  const inRange = batch.ranges.some(
+    (range) => range.shard === shard && seq >= range.firstSeq && seq < range.firstSeq + range.frames,
+  );
+  if (!inRange) throw problem('not_found', `batch ${batch.number} does not hold frame ${shard}:${seq}`);
+  const leaves = await leavesOf(c.env, batch);
+  const index = leaves.findIndex((leaf) => leaf.shard === shard && leaf.seq === seq);
+  const path = inclusionPath(
+    keccak,
+    leaves.map(({ leaf }) => leaf),
+    index,
+  );
+  return c.json({
+    firstStep: leaves[index].firstStep,
+    index,
+    size: leaves.length,
+    path: path.map(hex),
+    dataRoot: batch.header.dataRoot,
+  });
+}
+
+async function withdrawal(c: Ctx): Promise<Response> {
+  const batch = await batchOf(c);
+  const id = idParam(c, 'outboxId');
+  const found = await shardHolding(c.env, id).withdrawal(batch.number, id);
+  if (!found)
+    throw problem(
+      'not_found',
+      `withdrawal ${formatId(id)} is not among those that batch ${batch.number} is the first to hold`,
+    );
+  if (batch.state !== 'final') {
+    const more = batch.finalAt === undefined ? {} : { finalAt: batch.finalAt };
+    throw problem('not_final', `batch ${batch.number} is ${batch.state}: L1 pays when its window has passed`, more);
+  }
+  const roots = await Promise.all(
+    allShards(c.env).map(async (shard, number) => [number, await shard.rootAt(batch.number)] as const),
+  );
+  const tree = new StateTree(roots);
+  const shard = shardOf(id);
+  const proof = levels([...found.siblings, ...tree.siblings(shard)].map(hex));
+  return c.json({
+    header: batch.header,
+    stateRoot: hex(tree.root()),
+    shard,
+    id: formatId(id),
+    cell: hex(found.cell),
+    proof,
+  });
+}
+
+export const batchRoutes: readonly Route[] = [
+  {
+    method: 'get',
+    path: '/batches',
+    summary: 'Lists batches, oldest first.',
+    query: { after: 'number of the last batch not wanted', limit: 'at most 100' },
+    answer: {
+      description:
+        '{batches: [{number, header, hash, stateRoot, l1: {state, tx?, block?, postedAt?, finalAt?}, ranges}], next?}',
+    },
+    problems: ['malformed'],
+    handle: async (c) => {
+      const limit = limitQuery(c);
+      const batches = await shardNumbered(c.env, 0).batches({ after: countQuery(c, 'after'), limit: limit + 1 });
+      const next = batches.length > limit ? batches[limit - 1].number : undefined;
+      return c.json({ batches: batches.slice(0, limit).map(batchJson), next });
+    },
+  },
+  {
+    method: 'get',
+    path: '/batches/{n}',
+    summary: 'One batch: its header, where it stands at L1, and the frames it holds.',
+    answer: {
+      description:
+        '{number, header, hash, stateRoot, l1: {state, tx?, block?, postedAt?, finalAt?}, ranges: [{shard, firstSeq, frames}]}',
+    },
+    problems: ['malformed', 'not_found'],
+    handle: async (c) => c.json(batchJson(await batchOf(c))),
+  },
+  {
+    method: 'get',
+    path: '/batches/{n}/frames/{s}/{seq}',
+    summary: 'Proof that a batch’s data holds a frame.',
+    answer: { description: '{firstStep, index, size, path: [hash from the leaf up], dataRoot}' },
+    problems: ['malformed', 'wrong_shard', 'not_found'],
+    handle: inclusion,
+  },
+  {
+    method: 'get',
+    path: '/batches/{n}/withdrawals/{outboxId}',
+    summary: 'All that Root.withdraw needs of a withdrawal that this batch is the first to hold.',
+    answer: { description: '{header, stateRoot, shard, id, cell, proof: 16 × 3 hashes from the leaf up}' },
+    problems: ['malformed', 'wrong_shard', 'not_found', 'not_final'],
+    handle: withdrawal,
+  },
+];

@@ -1,0 +1,68 @@
+/** Escrows and cells, with proofs. */
+import { hex, unhex } from '../../protocol/bytes.ts';
+import { placeOf } from '../../protocol/cells.ts';
+import { formatId } from '../../protocol/ids.ts';
+import { StateTree } from '../../protocol/trie.ts';
+import { type Ctx, allShards, shardHolding, shardNumbered } from './env.ts';
+import { idParam } from './input.ts';
+import { problem } from './problem.ts';
+import type { Route } from './route.ts';
+
+/** Siblings from the leaf up, three a level. */
+export const levels = <T>(siblings: readonly T[]): T[][] =>
+  Array.from({ length: siblings.length / 3 }, (_, level) => siblings.slice(3 * level, 3 * level + 3));
+
+function addressParam(c: Ctx): number {
+  const text = c.req.param('address') ?? '';
+  const address = /^(\d{1,10}|0x[0-9a-fA-F]{1,8})$/.test(text) ? Number(text) : NaN;
+  if (!(address < 2 ** 32)) throw problem('malformed', 'address: expected a u32, decimal or 0x hex');
+  return address;
+}
+
+async function cell(c: Ctx): Promise<Response> {
+  const address = addressParam(c);
+  const { shard } = placeOf(address);
+  const { siblings, shardRoot, seq, ...json } = await shardNumbered(c.env, shard).cell(address);
+  if (c.req.query('proof') !== '1') return c.json({ ...json, seq });
+  const others = await Promise.all(
+    allShards(c.env).map(async (stub, number) => [number, number === shard ? null : (await stub.head()).root] as const),
+  );
+  const tree = new StateTree(others.map(([number, root]) => [number, root ?? unhex(shardRoot)]));
+  const proof = {
+    siblings: levels([...siblings, ...tree.siblings(shard).map(hex)]),
+    stateRoot: hex(tree.root()),
+    shardRoot,
+    seq,
+  };
+  return c.json({ ...json, proof });
+}
+
+export const stateRoutes: readonly Route[] = [
+  {
+    method: 'get',
+    path: '/escrows/{id}',
+    summary: 'One escrow, with the interactions that opened and ended it.',
+    answer: {
+      description: '{id, payer, payee, service, amount, paid, deadline, status, address, invoked?, responded?}',
+    },
+    problems: ['malformed', 'wrong_shard', 'unknown_escrow'],
+    handle: async (c) => {
+      const id = idParam(c);
+      const escrow = await shardHolding(c.env, id).escrow(id);
+      if (!escrow) throw problem('unknown_escrow', `there is no escrow ${formatId(id)}, or its place was taken over`);
+      return c.json(escrow);
+    },
+  },
+  {
+    method: 'get',
+    path: '/cells/{address}',
+    summary: 'One cell of the state, by its address; with `proof=1`, up to the state root.',
+    query: { proof: '1 for the proof' },
+    answer: {
+      description:
+        '{address, region, kind, cell, fields, seq} or {…, proof: {siblings: 16 × 3 hashes from the leaf up, stateRoot, shardRoot, seq}}',
+    },
+    problems: ['malformed', 'wrong_shard'],
+    handle: cell,
+  },
+];

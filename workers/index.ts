@@ -1,0 +1,16 @@
+/** The one Worker script: the gateway's fetch, the settlement's scheduled, and every Durable Object class. */
+import { createGateway } from './gateway/app.ts';
+import type { Env } from './gateway/env.ts';
+import { type SettlementEnv, scheduled } from './settlement/index.ts';
+
+export { Agent } from '../durable/agent.ts';
+export { Directory } from '../durable/directory.ts';
+export { Session } from '../durable/session.ts';
+export { Shard } from '../durable/shard.ts';
+
+const gateway = createGateway();
+
+export default {
+  fetch: (request, env, ctx) => gateway.fetch(request, env, ctx),
+  scheduled,
+} satisfies ExportedHandler<Env & SettlementEnv>;
