@@ -109,14 +109,15 @@ class Pass {
       throw new Error(`POSTER_KEY is of ${sender.account.address}, Root's sequencer is ${this.#terms.sequencer}`);
     }
     this.#posterWei = await sender.balance();
-    if (!(await sender.settled(this.#deadline - passMs / 3)))
-      this.#log('stuck', { note: 'a transaction of ours waited for most of a pass and will be replaced' });
+    let stuck = !(await sender.settled(this.#deadline - passMs / 3));
+    if (stuck) this.#log('stuck', { note: 'a transaction of ours waited for most of a pass and will be replaced' });
 
     for (let stale = 0; Date.now() < this.#deadline;) {
       const step = await this.#next(await this.#newLook());
       if (!step) return;
       try {
-        const { outcome, tx } = await sender.send(step.call);
+        const { outcome, tx } = await sender.send(step.call, stuck);
+        stuck = false;
         this.#sent += 1;
         this.#restart = false;
         this.#log(outcome, { call: step.call.functionName, batch: step.batch?.number, tx });

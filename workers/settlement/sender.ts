@@ -23,6 +23,9 @@ const BUMP_PERCENT = 130n;
 const MAX_BUMPS = 12;
 const MIN_TIP = 1_000_000_000n;
 const POLL_MS = 250;
+/** What nodes say of a transaction they have, and of one that pays too little to take a waiting one's place. */
+const KNOWN = /already (?:known|imported)/i;
+const UNDERPRICED = /underpriced|replacement|already reserved/i;
 
 export type RootCall =
   | { readonly functionName: 'postData'; readonly args: readonly [number: bigint, part: number, data: Hex] }
@@ -114,8 +117,11 @@ export class Sender {
     return this.#client.getBalance({ address: this.account.address });
   }
 
-  /** Tries the call on L1's newest state, then signs and sends it and waits while there is time. Throws {@link Refused}, or when L1 is out of reach. */
-  async send(call: RootCall): Promise<Sent> {
+  /**
+   * Tries the call on L1's newest state, then signs and sends it and waits while there is time. With `outbid`, never settles for a
+   * transaction that already waits. Throws {@link Refused}, or when L1 is out of reach.
+   */
+  async send(call: RootCall, outbid = false): Promise<Sent> {
     const data = encodeFunctionData({ abi: rootAbi, ...call } as Parameters<
       typeof encodeFunctionData<typeof rootAbi>
     >[0]);
@@ -140,7 +146,7 @@ export class Sender {
       } as const;
       const serializedTransaction = await this.account.signTransaction(tx);
       try {
-        const hash = await this.#submit(serializedTransaction);
+        const hash = await this.#submit(serializedTransaction, outbid);
         this.#log('sent', {
           call: call.functionName,
           tx: hash,
@@ -153,20 +159,19 @@ export class Sender {
       } catch (error) {
         // Something of ours holds the nonce: outbid it. What it was does not matter, since this call was just found to be what L1 needs.
         const said = error instanceof BaseError ? `${error.shortMessage} ${error.details}` : String(error);
-        if (!/underpriced|replacement|already reserved/i.test(said) || bump >= MAX_BUMPS) throw error;
+        if (!(UNDERPRICED.test(said) || KNOWN.test(said)) || bump >= MAX_BUMPS) throw error;
         maxFeePerGas = (maxFeePerGas * BUMP_PERCENT) / 100n;
         maxPriorityFeePerGas = (maxPriorityFeePerGas * BUMP_PERCENT) / 100n;
       }
     }
   }
 
-  async #submit(serializedTransaction: Hex): Promise<Hex> {
+  async #submit(serializedTransaction: Hex, outbid: boolean): Promise<Hex> {
     try {
       return await this.#client.sendRawTransaction({ serializedTransaction });
     } catch (error) {
-      // The very same transaction, from a pass that ended before this one: as good as sent.
-      if (/already (?:known|imported)/i.test(String((error as BaseError).details ?? error)))
-        return keccak256(serializedTransaction);
+      // The very same transaction, from a pass that ended before this one: as good as sent, unless that is what is stuck.
+      if (!outbid && KNOWN.test(String((error as BaseError).details ?? error))) return keccak256(serializedTransaction);
       throw error;
     }
   }
