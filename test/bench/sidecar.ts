@@ -1,0 +1,281 @@
+/**
+ * The sidecar's overhead, all in one run on one origin: keep-alive, 1 KiB each way, medians over interleaved rounds. One proxy hop against its peers (where they are
+ * installed), and the whole call between two sidecars with everything on and everything off.
+ */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { Readable } from 'node:stream';
+import { freePort } from '../../local/ports.ts';
+import { type Metric, type Suite, median, percentile } from './suite.ts';
+
+const ROUNDS = 5;
+const CALLS = 1500;
+const SATURATION = 32;
+const LARGE = 2 * 2 ** 30;
+const BODY = Buffer.alloc(1024, 'q');
+
+interface Role {
+  readonly port: number;
+  usage(): Promise<{ rssMb: number; cpuUs: number }>;
+  stop(): void;
+}
+
+const children: ChildProcess[] = [];
+
+async function role(...args: string[]): Promise<Role> {
+  const child = spawn(process.execPath, [new URL('sidecar-role.ts', import.meta.url).pathname, ...args], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  children.push(child);
+  const lines = createInterface({ input: child.stdout! });
+  const next = (): Promise<string> => new Promise((resolve) => lines.once('line', resolve));
+  const { port } = JSON.parse(await next()) as { port: number };
+  return {
+    port,
+    usage: async () => {
+      const line = next();
+      child.stdin!.write('usage\n');
+      return JSON.parse(await line) as { rssMb: number; cpuUs: number };
+    },
+    stop: () => child.kill(),
+  };
+}
+
+/** A peer of Debian's, in front of the origin; null where it is not installed. */
+async function peer(name: 'nginx' | 'haproxy', origin: number, dir: string): Promise<number | null> {
+  const found = spawnSync('which', [name], { env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` } })
+    .stdout.toString()
+    .trim();
+  if (!found) return null;
+  const port = await freePort();
+  const config = join(dir, `${name}.conf`);
+  if (name === 'nginx') {
+    const upstream = `upstream o { server 127.0.0.1:${origin}; keepalive 64; }`;
+    const server = `server { listen 127.0.0.1:${port}; location / { proxy_pass http://o; proxy_http_version 1.1; proxy_set_header Connection ""; } }`;
+    writeFileSync(
+      config,
+      `daemon off; pid ${dir}/nginx.pid; error_log /dev/null; worker_processes 1; events {} http { access_log off; keepalive_requests 10000000; ${upstream} ${server} }`,
+    );
+  } else {
+    writeFileSync(
+      config,
+      `global\n  nbthread 1\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\nfrontend f\n  bind 127.0.0.1:${port}\n  default_backend o\nbackend o\n  http-reuse always\n  server s 127.0.0.1:${origin}\n`,
+    );
+  }
+  children.push(spawn(found, name === 'nginx' ? ['-c', config, '-p', dir] : ['-f', config], { stdio: 'ignore' }));
+  for (let i = 0; i < 50; i++) {
+    if (
+      await call(port, new http.Agent()).then(
+        () => true,
+        () => false,
+      )
+    )
+      return port;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  return null;
+}
+
+/** One POST of 1 KiB; microseconds. */
+function call(port: number, agent: http.Agent): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const start = performance.now();
+    const request = http.request({
+      host: '127.0.0.1',
+      port,
+      method: 'POST',
+      path: '/echo',
+      agent,
+      headers: { 'content-length': BODY.length },
+    });
+    request.on('error', reject);
+    request.on('response', (response) => {
+      if (response.statusCode !== 200) reject(new Error(`status ${response.statusCode}`));
+      response.resume().on('end', () => resolve((performance.now() - start) * 1000));
+    });
+    request.end(BODY);
+  });
+}
+
+/** Latencies of sequential calls over one kept-alive connection. */
+async function latencies(port: number, calls: number): Promise<number[]> {
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+  const out: number[] = [];
+  for (let i = 0; i < calls; i++) out.push(await call(port, agent));
+  agent.destroy();
+  return out;
+}
+
+/** Requests a second with many in flight. */
+async function saturated(port: number, calls: number): Promise<number> {
+  const agent = new http.Agent({ keepAlive: true, maxSockets: SATURATION });
+  const start = performance.now();
+  let left = calls;
+  await Promise.all(
+    Array.from({ length: SATURATION }, async () => {
+      while (left-- > 0) await call(port, agent);
+    }),
+  );
+  agent.destroy();
+  return calls / ((performance.now() - start) / 1000);
+}
+
+/** Milliseconds an SSE event took from the origin, whose clock is ours, to here. */
+function sseMs(port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const request = http.get({ host: '127.0.0.1', port, path: '/sse' }, (response) => {
+      response.once('data', (data: Buffer) => {
+        resolve(Number(process.hrtime.bigint() - BigInt(/\d+/.exec(data.toString())![0])) / 1e6);
+        response.resume();
+      });
+    });
+    request.on('error', reject);
+  });
+}
+
+/** Sends or fetches a body of so many bytes, keeping none of it. */
+function transfer(port: number, direction: 'up' | 'down', bytes: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const options = {
+      host: '127.0.0.1',
+      port,
+      method: direction === 'up' ? 'POST' : 'GET',
+      path: direction === 'up' ? '/up' : `/big?bytes=${bytes}`,
+    };
+    const request = http.request(options, (response) => {
+      response.resume().on('end', resolve).on('error', reject);
+    });
+    request.on('error', reject);
+    if (direction === 'down') {
+      request.end();
+      return;
+    }
+    const block = Buffer.alloc(64 * 1024, 'b');
+    Readable.from(
+      (function* () {
+        for (let left = bytes; left > 0; left -= block.length) yield block;
+      })(),
+    ).pipe(request);
+  });
+}
+
+/** Largest growth of memory of any of the processes while `work` runs, MiB. */
+async function growth(roles: readonly Role[], work: () => Promise<void>): Promise<number> {
+  const before = await Promise.all(roles.map((r) => r.usage()));
+  let most = 0;
+  let running = true;
+  const watch = (async () => {
+    while (running) {
+      const now = await Promise.all(roles.map((r) => r.usage()));
+      most = Math.max(most, ...now.map(({ rssMb }, i) => rssMb - before[i].rssMb));
+      await new Promise((resolve) => setTimeout(resolve, 250));
+    }
+  })();
+  await work();
+  running = false;
+  await watch;
+  return most;
+}
+
+export const suite: Suite = {
+  name: 'sidecar',
+  async run(progress) {
+    const dir = mkdtempSync(join(tmpdir(), 'agnt2-bench-'));
+    try {
+      const origin = await role('origin', '-', '-');
+      const url = `http://127.0.0.1:${origin.port}`;
+      const hop = await role('hop', '-', url);
+      const pairs = {
+        on: await role('callee', 'on', url),
+        off: await role('callee', 'off', url),
+      };
+      const callers = {
+        on: await role('caller', 'on', `ws://127.0.0.1:${pairs.on.port}`),
+        off: await role('caller', 'off', `ws://127.0.0.1:${pairs.off.port}`),
+      };
+      const ports: Record<string, number | null> = {
+        direct: origin.port,
+        hop: hop.port,
+        nginx: await peer('nginx', origin.port, dir),
+        haproxy: await peer('haproxy', origin.port, dir),
+        off: callers.off.port,
+        on: callers.on.port,
+      };
+      const p50: Record<string, number[]> = {};
+      const p99: Record<string, number[]> = {};
+      const cpu: Record<'on' | 'off', number[]> = { on: [], off: [] };
+      for (const port of Object.values(ports)) if (port !== null) await latencies(port, 300);
+      for (let round = 0; round < ROUNDS; round++) {
+        for (const [name, port] of Object.entries(ports)) {
+          if (port === null) continue;
+          const spent = async (): Promise<number> =>
+            name === 'on' || name === 'off'
+              ? (await pairs[name].usage()).cpuUs + (await callers[name].usage()).cpuUs
+              : 0;
+          const before = await spent();
+          const samples = await latencies(port, CALLS);
+          if (name === 'on' || name === 'off') cpu[name].push(((await spent()) - before) / CALLS);
+          (p50[name] ??= []).push(percentile(samples, 50));
+          (p99[name] ??= []).push(percentile(samples, 99));
+        }
+        progress(
+          `round ${round + 1}: ${Object.entries(p50)
+            .map(([name, all]) => `${name} ${Math.round(all.at(-1)!)} µs`)
+            .join(', ')}`,
+        );
+      }
+      const rates = { on: [] as number[], off: [] as number[] };
+      for (let round = 0; round < 3; round++)
+        for (const which of ['off', 'on'] as const) rates[which].push(await saturated(ports[which]!, 4000));
+      progress('a 2 GiB body each way');
+      const large = await growth([callers.on, pairs.on], async () => {
+        await transfer(callers.on.port, 'up', LARGE);
+        await transfer(callers.on.port, 'down', LARGE);
+      });
+      const events = { direct: [] as number[], on: [] as number[] };
+      for (let round = 0; round < 20; round++)
+        for (const which of ['direct', 'on'] as const) events[which].push(await sseMs(ports[which]!));
+      const of = (from: Record<string, number[]>, name: string): Metric => (from[name] ? median(from[name]) : null);
+      const [direct, hopUs, nginx, off, on] = ['direct', 'hop', 'nginx', 'off', 'on'].map((name) => of(p50, name));
+      const missing = (name: string) => `${name} is not installed`;
+      return {
+        metrics: {
+          directP50Us: direct,
+          hopP50Us: hopUs,
+          nginxP50Us: nginx,
+          haproxyP50Us: of(p50, 'haproxy'),
+          directP99Us: of(p99, 'direct'),
+          hopP99Us: of(p99, 'hop'),
+          nginxP99Us: of(p99, 'nginx'),
+          haproxyP99Us: of(p99, 'haproxy'),
+          hopVsNginx: nginx === null ? null : (hopUs! - direct!) / (nginx - direct!),
+          offP50Us: off,
+          onP50Us: on,
+          onPathUs: on! - off!,
+          cpuPerRequestOnUs: median(cpu.on),
+          cpuPerRequestOffUs: median(cpu.off),
+          requestsPerSecondOn: median(rates.on),
+          requestsPerSecondOff: median(rates.off),
+          rssMb: Math.max((await callers.on.usage()).rssMb, (await pairs.on.usage()).rssMb),
+          largeBodyRssGrowthMb: large,
+          sseFirstByteDirectMs: median(events.direct),
+          sseFirstByteMs: median(events.on),
+        },
+        notes: {
+          nginxP50Us: missing('nginx'),
+          nginxP99Us: missing('nginx'),
+          haproxyP50Us: missing('haproxy'),
+          haproxyP99Us: missing('haproxy'),
+          hopVsNginx: missing('nginx'),
+        },
+      };
+    } finally {
+      for (const child of children) child.kill('SIGKILL');
+      rmSync(dir, { recursive: true, force: true });
+    }
+  },
+};
