@@ -13,7 +13,7 @@ import { Signing } from '../protocol/eip712.ts';
 import { inboxFrame } from '../protocol/engine.ts';
 
 import { keccak } from '../protocol/hash.ts';
-import { formatId, serialOf, shardOf } from '../protocol/ids.ts';
+import { SHARDS, formatId, serialOf, shardOf } from '../protocol/ids.ts';
 import { MachineKey } from '../protocol/keys.ts';
 import { type SignedReceipt, extendRunning, outcomesHash, signReceipt } from '../protocol/receipt.ts';
 import { encodeChunkRecord } from '../protocol/trace.ts';
@@ -84,7 +84,9 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
 
   constructor(ctx: DurableObjectState, env: ShardEnv) {
     super(ctx, env);
-    const shard = Number(/^shard-(\d{1,3})$/.exec(ctx.id.name ?? '')?.[1] ?? 0);
+    const shard = Number(/^shard-(\d{1,3})$/.exec(ctx.id.name ?? '')?.[1] ?? NaN);
+    if (!(shard < SHARDS))
+      throw new RangeError(`a shard's object is named shard-0 to shard-255, not ${String(ctx.id.name)}`);
     const { sql } = ctx.storage;
     this.#signing = new Signing({ chainId: Number(env.CHAIN_ID), root: env.ROOT_ADDRESS as Hex });
     this.#core = new Core(sql, shard, this.#signing);

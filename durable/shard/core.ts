@@ -83,6 +83,7 @@ export class Core {
     const { engine, snapshots, log } = this;
     snapshots.load(engine.trie);
     const from = snapshots.chunks;
+    if (from > log.length) throw new Error(`the snapshot of shard ${engine.shard} is ahead of its log`);
     const before = from > 0 ? log.at(from - 1) : null;
     if (before) this.#adopt(before);
     for (const chunk of log.from(from)) {
@@ -154,6 +155,7 @@ export class Core {
     this.#interactions += interactionsOf(frame);
     const executed = { seq, frame, frameHash, runningHash: this.running, outcomes };
     this.#pending.push(executed);
+    this.recent.add(frameHash, seq);
     this.#pendingBytes += frame.length + 2 + 9 * outcomes.length;
     return executed;
   }
@@ -195,7 +197,6 @@ export class Core {
     this.#untimed = frames.length > (hasTick ? 1 : 0);
     this.#frames += frames.length;
     if (this.#frames >= SNAPSHOT_FRAMES || log.length - this.snapshots.chunks >= SNAPSHOT_CHUNKS) this.snapshot();
-    for (const { frameHash, seq } of executed) this.recent.add(frameHash, seq);
     this.feed.pushChunk(
       chunk,
       frames.reduce((sum, frame) => sum + interactionsOf(frame), 0),

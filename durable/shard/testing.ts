@@ -38,7 +38,10 @@ export class TestAgent {
   }
 
   /** A bundle with the next nonce, or the one given. */
-  async bundle(interactions: readonly Interaction[], options: { nonce?: number; expiry?: number; signing?: Signing } = {}): Promise<Uint8Array> {
+  async bundle(
+    interactions: readonly Interaction[],
+    options: { nonce?: number; expiry?: number; signing?: Signing } = {},
+  ): Promise<Uint8Array> {
     const { nonce = this.nonce++, expiry = FOREVER } = options;
     return signBundle(this.key, options.signing ?? signing, { actor: this.id, nonce, expiry }, interactions);
   }
