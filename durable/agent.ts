@@ -109,7 +109,7 @@ export class Agent extends DurableObject {
     const packet = new Uint8Array(message);
     try {
       if (packet[0] === PacketType.calls) this.#muxOf(ws).receive(packet);
-      else if (packet[0] !== PacketType.error) sendError(ws, 'malformed', 'an agent\'s socket carries calls');
+      else if (packet[0] !== PacketType.error) sendError(ws, 'malformed', "an agent's socket carries calls");
     } catch (error) {
       // Framing is broken: nothing after this can be trusted to mean what it says.
       sendError(ws, codeOf(error), 'not a calls packet');
@@ -132,25 +132,32 @@ export class Agent extends DurableObject {
   }
 
   async #call(request: Request): Promise<Response> {
-    if (request.method !== 'POST') return problemResponse(405, 'method_not_allowed', 'a first-contact call is a POST', { allow: 'POST' });
+    if (request.method !== 'POST')
+      return problemResponse(405, 'method_not_allowed', 'a first-contact call is a POST', { allow: 'POST' });
     const method = request.headers.get('agnt2-method');
     const target = request.headers.get('agnt2-target');
-    if (!method || !target?.startsWith('/')) throw new Agnt2Error('malformed', 'agnt2-method and agnt2-target name the call');
+    if (!method || !target?.startsWith('/'))
+      throw new Agnt2Error('malformed', 'agnt2-method and agnt2-target name the call');
     const socket = this.#socket ?? (await this.#wait(request.signal));
     const headers: [string, string][] = [];
-    for (const [name, value] of request.headers) if (name.startsWith(CARRIED)) headers.push([name.slice(CARRIED.length), value]);
+    for (const [name, value] of request.headers)
+      if (name.startsWith(CARRIED)) headers.push([name.slice(CARRIED.length), value]);
     const meta: Record<string, string> = {};
     for (const claim of CLAIMS) {
       const value = request.headers.get(`agnt2-${claim}`);
       if (value !== null) meta[claim] = value;
     }
-    const open = await this.#muxOf(socket).call({ method, target, headers, body: chunksOf(request.body), signal: request.signal }, { meta });
+    const open = await this.#muxOf(socket).call(
+      { method, target, headers, body: chunksOf(request.body), signal: request.signal },
+      { meta },
+    );
     return respond(open);
   }
 
   /** The mailbox: holds a call while its sidecar restarts. */
   async #wait(signal: AbortSignal): Promise<WebSocket> {
-    if (this.#waiting.size >= MAILBOX_SIZE) throw new Agnt2Error('agent_offline', 'the agent is not connected and its mailbox is full');
+    if (this.#waiting.size >= MAILBOX_SIZE)
+      throw new Agnt2Error('agent_offline', 'the agent is not connected and its mailbox is full');
     const here = await new Promise<boolean>((resolve) => {
       const wake = (came: boolean): void => {
         this.#waiting.delete(wake);
@@ -161,7 +168,8 @@ export class Agent extends DurableObject {
       this.#waiting.add(wake);
       signal.addEventListener('abort', () => wake(false));
     });
-    if (!here || this.#socket === null) throw new Agnt2Error('agent_offline', `the agent did not connect within ${MAILBOX_MS / 1000} s`);
+    if (!here || this.#socket === null)
+      throw new Agnt2Error('agent_offline', `the agent did not connect within ${MAILBOX_MS / 1000} s`);
     return this.#socket;
   }
 }

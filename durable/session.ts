@@ -11,8 +11,25 @@ import { type Domain, Signing } from '../protocol/eip712.ts';
 import { Agnt2Error, codeOf, malformed } from '../protocol/errors.ts';
 import { type Direction, type Half, type SignedHalf, covers, decodeHalf, encodeHalf } from '../protocol/half.ts';
 import { verifyP256 } from '../protocol/keys.ts';
-import { MAX_PACKET_BYTES, PacketType, decodeHello, decodeRecords, decodeSigned, encodeHalfPacket, encodeReceiptPacket } from '../protocol/packet.ts';
-import { acceptSocket, closeSocket, isUpgrade, newest, partyOf, problemResponse, sendError, sendPacket } from './socket.ts';
+import {
+  MAX_PACKET_BYTES,
+  PacketType,
+  decodeHello,
+  decodeRecords,
+  decodeSigned,
+  encodeHalfPacket,
+  encodeReceiptPacket,
+} from '../protocol/packet.ts';
+import {
+  acceptSocket,
+  closeSocket,
+  isUpgrade,
+  newest,
+  partyOf,
+  problemResponse,
+  sendError,
+  sendPacket,
+} from './socket.ts';
 
 export type Party = 'a' | 'b';
 
@@ -143,10 +160,13 @@ export class Session extends DurableObject {
 
   /** The socket of the party the gateway has authenticated and named in `agnt2-party`. */
   override async fetch(request: Request): Promise<Response> {
-    if (!isUpgrade(request)) return problemResponse(426, 'upgrade_required', 'a session is a WebSocket', { upgrade: 'websocket' });
+    if (!isUpgrade(request))
+      return problemResponse(426, 'upgrade_required', 'a session is a WebSocket', { upgrade: 'websocket' });
     const party = request.headers.get('agnt2-party');
-    if (party !== 'a' && party !== 'b') return problemResponse(403, 'forbidden', 'only the two parties of a session may join it');
-    if (this.#facts === null) return problemResponse(409, 'unknown_session', 'the gateway has not configured this session');
+    if (party !== 'a' && party !== 'b')
+      return problemResponse(403, 'forbidden', 'only the two parties of a session may join it');
+    if (this.#facts === null)
+      return problemResponse(409, 'unknown_session', 'the gateway has not configured this session');
     const { client, server } = acceptSocket(this.ctx, party);
     this.#current[party] = server;
     this.#tails[party] = null;
@@ -255,7 +275,8 @@ export class Session extends DurableObject {
   async #verify(half: Half, party: Party | null, signer: Party, signature: Uint8Array): Promise<void> {
     const facts = this.#facts!;
     if (half.session !== facts.id) throw new Agnt2Error('wrong_session', 'a half of another session');
-    if (party !== null && party !== signer) throw new Agnt2Error('bad_signature', 'a party signs what it owes, and receipts of what it is owed');
+    if (party !== null && party !== signer)
+      throw new Agnt2Error('bad_signature', 'a party signs what it owes, and receipts of what it is owed');
     if (!(await verifyP256(signer === 'a' ? facts.keyA : facts.keyB, facts.signing.half(half), signature))) {
       throw new Agnt2Error('bad_signature', 'not signed by the pinned key');
     }
@@ -267,23 +288,32 @@ export class Session extends DurableObject {
     if (known !== null) {
       const same = known.half.seq === signed.half.seq;
       if (same && equal(encodeHalf(known.half), encodeHalf(signed.half))) return;
-      if (same || !covers(signed.half, known.half)) throw new Agnt2Error('stale_half', `half ${known.half.seq} is newer or at odds with it`);
+      if (same || !covers(signed.half, known.half))
+        throw new Agnt2Error('stale_half', `half ${known.half.seq} is newer or at odds with it`);
     }
     this.#write(signed);
   }
 
   #receipt(half: Half, payee: Uint8Array): void {
     const known = this.#halves[half.dir];
-    if (known === null || half.seq > known.half.seq) throw new Agnt2Error('unknown_half', 'a receipt for a half that was not sent');
+    if (known === null || half.seq > known.half.seq)
+      throw new Agnt2Error('unknown_half', 'a receipt for a half that was not sent');
     if (half.seq < known.half.seq) return;
-    if (!equal(encodeHalf(known.half), encodeHalf(half))) throw new Agnt2Error('unknown_half', 'a receipt for another half');
+    if (!equal(encodeHalf(known.half), encodeHalf(half)))
+      throw new Agnt2Error('unknown_half', 'a receipt for another half');
     if (known.payee === undefined) this.#write({ ...known, payee });
   }
 
   #write(signed: SignedHalf): void {
     const { half, payer, payee } = signed;
     this.#halves[half.dir] = signed;
-    this.#sql.exec('INSERT OR REPLACE INTO half VALUES (?, ?, ?, ?)', half.dir, encodeHalf(half).buffer, payer.slice().buffer, payee?.slice().buffer ?? null);
+    this.#sql.exec(
+      'INSERT OR REPLACE INTO half VALUES (?, ?, ?, ?)',
+      half.dir,
+      encodeHalf(half).buffer,
+      payer.slice().buffer,
+      payee?.slice().buffer ?? null,
+    );
     this.#count();
   }
 
@@ -301,7 +331,8 @@ export class Session extends DurableObject {
     for (const signed of halves) {
       const known = this.#halves[signed.half.dir];
       if (known === null || (signed.half.seq > known.half.seq && covers(signed.half, known.half))) this.#write(signed);
-      else if (signed.payee !== undefined && signed.half.seq === known.half.seq) this.#receipt(signed.half, signed.payee);
+      else if (signed.payee !== undefined && signed.half.seq === known.half.seq)
+        this.#receipt(signed.half, signed.payee);
     }
   }
 
@@ -337,4 +368,3 @@ const halfJson = ({ half, payer, payee }: SignedHalf): HalfJson => ({
   payerSignature: hex(payer),
   ...(payee !== undefined && { payeeSignature: hex(payee) }),
 });
-

@@ -4,7 +4,14 @@ import { describe, expect, test } from 'vitest';
 import { fromUtf8, hex } from '../protocol/bytes.ts';
 import type { Half } from '../protocol/half.ts';
 import { MachineKey } from '../protocol/keys.ts';
-import { MAX_PACKET_BYTES, PacketType, encodeHalfPacket, encodeHello, encodeReceiptPacket, encodeRecords } from '../protocol/packet.ts';
+import {
+  MAX_PACKET_BYTES,
+  PacketType,
+  encodeHalfPacket,
+  encodeHello,
+  encodeReceiptPacket,
+  encodeRecords,
+} from '../protocol/packet.ts';
 import { packetSocket } from '../sidecar/session/index.ts';
 import { type Party, collect, endpoint, parties, request, signing } from '../sidecar/session/testing.ts';
 import type { RelayFacts, SessionRpc } from './session.ts';
@@ -44,7 +51,8 @@ async function connect(stub: Stub, party: string): Promise<Client> {
     ws,
     presence,
     closed,
-    next: () => (packets.length > 0 ? Promise.resolve(packets.shift()!) : new Promise((resolve) => readers.push(resolve))),
+    next: () =>
+      packets.length > 0 ? Promise.resolve(packets.shift()!) : new Promise((resolve) => readers.push(resolve)),
   };
 }
 
@@ -59,7 +67,15 @@ async function open() {
   const stub = namespace.get(namespace.idFromName(`session-${id}`)) as Stub;
   const relay: RelayFacts = { id, keyA: facts.keyA, keyB: facts.keyB, depositA: 1000, depositB: 1000, domain: DOMAIN };
   await stub.configure(relay);
-  const half = (over: Partial<Half> = {}): Half => ({ session: id, dir: 0, seq: 1, calls: 1, paid: 5, root: new Uint8Array(32).fill(1), ...over });
+  const half = (over: Partial<Half> = {}): Half => ({
+    session: id,
+    dir: 0,
+    seq: 1,
+    calls: 1,
+    paid: 5,
+    root: new Uint8Array(32).fill(1),
+    ...over,
+  });
   const sign = async (party: Party, h: Half) => party.key.sign(signing.half(h));
   const pay = async (h: Half) => encodeHalfPacket(h, await sign(h.dir === 0 ? a : b, h));
   const receipt = async (h: Half) => encodeReceiptPacket(h, await sign(h.dir === 0 ? b : a, h));
@@ -71,7 +87,8 @@ describe('Session', () => {
     const { stub, half, pay } = await open();
     const [a, b] = [await connect(stub, 'a'), await connect(stub, 'b')];
     const money = await pay(half());
-    for (const packet of [calls(0), money, calls(1), calls(2), await pay(half({ seq: 2, calls: 2 })), calls(3)]) a.ws.send(packet);
+    for (const packet of [calls(0), money, calls(1), calls(2), await pay(half({ seq: 2, calls: 2 })), calls(3)])
+      a.ws.send(packet);
     const seen: number[] = [];
     for (let i = 0; i < 6; i++) {
       const packet = await b.next();
@@ -110,7 +127,10 @@ describe('Session', () => {
     await b.next();
     const before = await stub.live();
     const stranger = await MachineKey.import(MachineKey.randomSecret());
-    const forged = encodeHalfPacket(half({ seq: 6, calls: 60, paid: 600 }), await stranger.sign(signing.half(half({ seq: 6, calls: 60, paid: 600 }))));
+    const forged = encodeHalfPacket(
+      half({ seq: 6, calls: 60, paid: 600 }),
+      await stranger.sign(signing.half(half({ seq: 6, calls: 60, paid: 600 }))),
+    );
     const foreign = half({ session: 77, seq: 6, calls: 60, paid: 600 });
     const dirB = half({ dir: 1, seq: 1 });
     const bad: [Uint8Array | string, string][] = [
@@ -127,7 +147,13 @@ describe('Session', () => {
       [await pay(half({ seq: 6, calls: 49, paid: 500 })), 'stale_half'],
       [await pay(half({ seq: 6, calls: 60, paid: 499 })), 'stale_half'],
       [await pay(half({ seq: 5, calls: 50, paid: 501 })), 'stale_half'],
-      [encodeHello({ halves: [{ half: half({ seq: 9, calls: 90, paid: 900 }), payer: new Uint8Array(64).fill(1) }], credit: 1 }), 'bad_signature'],
+      [
+        encodeHello({
+          halves: [{ half: half({ seq: 9, calls: 90, paid: 900 }), payer: new Uint8Array(64).fill(1) }],
+          credit: 1,
+        }),
+        'bad_signature',
+      ],
       [encodeRecords(0, [new Uint8Array(89)]), 'malformed'],
       [Uint8Array.of(0x7f, ...new TextEncoder().encode('{"code":"peer_online"}')), 'malformed'],
     ];
@@ -205,7 +231,8 @@ describe('Session', () => {
   test('only parties, only sockets, only once configured, and only for its own session', async () => {
     const { stub, relay } = await open();
     const fresh = namespace.get(namespace.idFromName('never-configured')) as Stub;
-    const status = async (s: Stub, headers: Record<string, string>) => (await s.fetch('https://do/socket', { headers })).status;
+    const status = async (s: Stub, headers: Record<string, string>) =>
+      (await s.fetch('https://do/socket', { headers })).status;
     expect(await status(stub, { upgrade: 'websocket', 'agnt2-party': 'c' })).toBe(403);
     expect(await status(stub, { 'agnt2-party': 'a' })).toBe(426);
     expect(await status(fresh, { upgrade: 'websocket', 'agnt2-party': 'a' })).toBe(409);
@@ -242,7 +269,9 @@ describe('Session', () => {
   test('two endpoints over the relay, through an eviction and a lost store', async () => {
     const { stub, a, b, facts } = await open();
     const socket = async (party: string) => {
-      const response = await stub.fetch('https://do/socket', { headers: { upgrade: 'websocket', 'agnt2-party': party } });
+      const response = await stub.fetch('https://do/socket', {
+        headers: { upgrade: 'websocket', 'agnt2-party': party },
+      });
       response.webSocket!.accept();
       return packetSocket(response.webSocket as unknown as Parameters<typeof packetSocket>[0]);
     };

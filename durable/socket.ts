@@ -45,7 +45,8 @@ export function sendPacket(ws: WebSocket, packet: Uint8Array): boolean {
   }
 }
 
-export const sendError = (ws: WebSocket, code: string, detail: string): boolean => sendPacket(ws, encodeError(code, detail));
+export const sendError = (ws: WebSocket, code: string, detail: string): boolean =>
+  sendPacket(ws, encodeError(code, detail));
 
 export function closeSocket(ws: WebSocket, code: number, reason: string): void {
   try {
@@ -56,7 +57,12 @@ export function closeSocket(ws: WebSocket, code: number, reason: string): void {
 }
 
 /** An RFC 9457 answer. */
-export function problemResponse(status: number, code: string, detail: string, headers: Record<string, string> = {}): Response {
+export function problemResponse(
+  status: number,
+  code: string,
+  detail: string,
+  headers: Record<string, string> = {},
+): Response {
   return Response.json(
     { type: `urn:agnt2:problem:${code}`, title: code.replaceAll('_', ' '), status, code, detail },
     { status, headers: { ...headers, 'content-type': 'application/problem+json' } },

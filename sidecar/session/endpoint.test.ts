@@ -1,12 +1,13 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { encodeCallRecord } from '../../protocol/call.ts';
 import { codeOf } from '../../protocol/errors.ts';
 import { leafHash, sha, verifyInclusion } from '../../protocol/log.ts';
 import { verifyP256 } from '../../protocol/keys.ts';
-import { PartKind, decodeCalls, encodeCalls } from '../../protocol/packet.ts';
+import { PartKind, decodeCalls, encodeCalls, encodeError } from '../../protocol/packet.ts';
 import type { SessionEndpoint } from './endpoint.ts';
 import { sqliteStore } from './store-sqlite.ts';
 import { memoryStore } from './store.ts';
@@ -131,6 +132,47 @@ describe('SessionEndpoint', () => {
     expect(codes.filter((c) => c === 'none').length).toBe(10);
     expect(codes.filter((c) => c === 'over_credit').length).toBe(30);
     expect(victim.unsigned.earns).toBeLessThanOrEqual(20);
+  });
+
+  test('a payer that takes answers and cuts the socket before their records gets no more than the credit', async () => {
+    for (const endless of [false, true]) {
+      const { pipe, left, right } = await pair(
+        { peerWaitMs: 50 },
+        {
+          credit: 20,
+          handler: async () => ({
+            status: 200,
+            headers: [],
+            body: (async function* () {
+              yield bytesOf('the goods');
+              await sleep(1e5);
+            })(),
+          }),
+        },
+      );
+      // It signs nothing and denies every record.
+      pipe.tap = (from, packet) =>
+        (from === 'a' && packet[0] === 2) || (from === 'b' && packet[0] === 5) ? null : packet;
+      let taken = 0;
+      for (let i = 0; i < 15; i++) {
+        const source = (async function* () {
+          yield bytesOf('x');
+          if (endless) await sleep(1e5);
+        })();
+        try {
+          const { response } = await left.call(request('PUT', '/', source), { maxPrice: 2 });
+          for await (const _ of response.body) break;
+          taken += 1;
+        } catch (error) {
+          expect(codeOf(error)).toBe('over_credit');
+        }
+        pipe.kill('a');
+        void left.attach(pipe.socket('a'));
+        await sleep(2);
+      }
+      expect(taken).toBe(10);
+      right.close();
+    }
   });
 
   for (const [what, change] of [
@@ -332,6 +374,64 @@ describe('SessionEndpoint', () => {
     await sleep(10);
     expect(right.state).toBe('offline');
     expect(right.halves().earns!.half.seq).toBeLessThanOrEqual(before!.half.seq + 1);
+  });
+
+  test('random and mutated packets cost at most the socket, never the books', async () => {
+    const { a, b, facts } = await parties();
+    const pipe = new Pipe();
+    const recorded: Uint8Array[] = [];
+    pipe.tap = (from, packet) => {
+      if (from === 'b') recorded.push(packet);
+      return packet;
+    };
+    const left = endpoint('a', a, facts);
+    const right = endpoint('b', b, facts);
+    void left.attach(pipe.socket('a'));
+    void right.attach(pipe.socket('b'));
+    await Promise.all([go(left, 20), go(right, 20)]);
+    await Promise.all([left.flush(), right.flush()]);
+    await right.drain();
+    const before = left.halves();
+    left.close();
+    const online = encodeError('peer_online', '');
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(
+          fc.tuple(
+            fc.nat(recorded.length - 1),
+            fc.nat(2000),
+            fc.integer({ min: 1, max: 255 }),
+            fc.option(fc.uint8Array({ maxLength: 40 })),
+          ),
+          {
+            maxLength: 12,
+          },
+        ),
+        async (edits) => {
+          let receive: (packet: Uint8Array) => void = () => {};
+          const victim = endpoint('a', a, facts);
+          void victim.attach({
+            send: () => {},
+            buffered: () => 0,
+            close: () => {},
+            listen: (onPacket) => (receive = onPacket),
+          });
+          receive(online);
+          for (const [which, at, flip, random] of edits) {
+            const packet = random ?? recorded[which].slice();
+            if (random === null) packet[at % packet.length] ^= flip;
+            receive(packet);
+          }
+          await sleep(3);
+          expect(victim.halves().pays).toEqual(before.pays);
+          expect(victim.halves().earns).toEqual(before.earns);
+          if (victim.error !== null)
+            expect(['log_conflict', 'record_rejected', 'half_mismatch']).toContain(victim.error.code);
+          victim.close();
+        },
+      ),
+      { numRuns: 150 },
+    );
   });
 
   test('the SQLite store keeps what the memory store keeps', async () => {

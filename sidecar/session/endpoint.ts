@@ -430,6 +430,7 @@ export class SessionEndpoint {
         this.#payee.keepReceipt({ ...signed, payee });
         this.#payee.save();
         if (this.#state === 'ready') this.#send(encodeReceiptPacket(signed.half, payee));
+        this.#changed();
       })
       .catch((error: unknown) => this.#stop(asError(error)));
   }
@@ -462,6 +463,8 @@ export class SessionEndpoint {
 
   #detach(reason: string, state: EndpointState): void {
     const socket = this.#socket;
+    this.#waiting = [];
+    this.#waitingBytes = 0;
     this.#part(state);
     if (socket === null) return;
     this.#socket = null;
@@ -476,10 +479,6 @@ export class SessionEndpoint {
     this.#greeted = false;
     this.#mux = null;
     if (this.#state !== 'closed' && this.#state !== 'stopped') this.#state = state;
-    if (state !== 'resuming') {
-      this.#waiting = [];
-      this.#waitingBytes = 0;
-    }
     mux?.close();
     this.#commit();
     this.#changed();

@@ -202,7 +202,8 @@ export class PayerLedger extends Ledger {
     for (const bytes of this.fresh(records)) {
       const record = decodeCallRecord(bytes);
       if (record.index !== this.size) throw rejected(`record ${record.index}, the log has ${this.size}`);
-      if (this.half === null || this.size >= this.half.half.calls) this.#match(record, credit);
+      if (this.unsigned.calls >= MAX_UNSIGNED_CALLS) throw rejected(`more than ${MAX_UNSIGNED_CALLS} records at once`);
+      if (!this.restoring) this.#match(record, credit);
       this.push(bytes, record.price);
       if (this.half !== null && this.size === this.half.half.calls) this.checkAgainst(this.half.half);
     }
@@ -314,6 +315,8 @@ export class PayeeLedger extends Ledger {
     for (const bytes of this.fresh(records)) {
       const record = decodeCallRecord(bytes);
       if (record.index !== this.size) throw conflict(`record ${record.index}, the log has ${this.size}`);
+      // A payer signs all it has before it says hello, so it has nothing beyond its newest half.
+      if (!this.restoring) throw conflict(`a record of call ${record.index}, which was never served`);
       this.push(bytes, record.price);
       if (this.half !== null && this.size === this.half.half.calls) this.checkAgainst(this.half.half);
     }

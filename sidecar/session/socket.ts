@@ -65,8 +65,12 @@ export async function keepConnected(
   while (!signal.aborted && endpoint.state !== 'closed') {
     try {
       const socket = await dial();
+      const leave = (): void => socket.close('going down');
+      signal.addEventListener('abort', leave);
       const began = Date.now();
-      const reason = await endpoint.attach(socket);
+      const attached = endpoint.attach(socket).finally(() => signal.removeEventListener('abort', leave));
+      if (signal.aborted) leave();
+      const reason = await attached;
       if (reason === 'replaced') return;
       failures = Date.now() - began > 5_000 ? 0 : failures + 1;
     } catch (error) {
@@ -75,11 +79,14 @@ export async function keepConnected(
     }
     const delay = Math.min(5_000, 50 * 2 ** Math.min(failures, 7)) * (0.5 + Math.random() / 2);
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, failures === 0 ? 0 : delay);
-      signal.addEventListener('abort', () => {
+      const over = (): void => {
         clearTimeout(timer);
+        signal.removeEventListener('abort', over);
         resolve();
-      });
+      };
+      const timer = setTimeout(over, failures === 0 ? 0 : delay);
+      signal.addEventListener('abort', over);
+      if (signal.aborted) over();
     });
   }
 }

@@ -61,7 +61,7 @@ export class Pipe {
         const passed = this.tap(role, packet);
         this.packets += 1;
         this.bytes += packet.length;
-        if (passed === null) return;
+        if (passed === null || this.#ends[role] !== self) return;
         const from = self;
         setImmediate(() => {
           if (this.#ends[role] === from) this.#ends[other]?.packet(passed);
@@ -83,6 +83,12 @@ export class Pipe {
           });
       },
     };
+  }
+
+  /** A side's process dies: it hears nothing any more, and nothing it still says arrives. */
+  kill(role: Role): void {
+    delete this.#ends[role];
+    this.#ends[role === 'a' ? 'b' : 'a']?.packet(encodeError('peer_offline', 'the other party left'));
   }
 
   /** Loses one side's socket. */
