@@ -1,0 +1,104 @@
+import { describe, expect, test } from 'vitest';
+import { MAX_FRAME_BYTES } from '../../protocol/bundle.ts';
+import { concat, unhex } from '../../protocol/bytes.ts';
+import { Signing } from '../../protocol/eip712.ts';
+import { formatId, makeId } from '../../protocol/ids.ts';
+import { encodeInboxItem } from '../../protocol/inbox.ts';
+import { MachineKey } from '../../protocol/keys.ts';
+import { type ReceiptJson, receiptFromJson, verifyReceipt } from '../../protocol/receipt.ts';
+import { TestAgent, registerAgents, shard0, signing, transfer } from '../../durable/shard/testing.ts';
+import { getJson, postBundle, problemOf } from './testing.ts';
+
+const MANY = 'application/vnd.agnt2.bundles';
+const pack = (...frames: Uint8Array[]): Uint8Array =>
+  concat(...frames.flatMap((f) => [Uint8Array.of(f.length >> 8, f.length & 255), f]));
+const results = async (answer: Response): Promise<{ receipt?: ReceiptJson; error?: { code: string } }[]> =>
+  (await answer.json<{ results: { receipt?: ReceiptJson; error?: { code: string } }[] }>()).results;
+const refusal = async (frame: Uint8Array, type?: string) => problemOf(await postBundle(frame, type));
+
+describe('POST /bundles', () => {
+  test('one bundle: a receipt that verifies under the key that /status names', async () => {
+    const [alice, bob] = await registerAgents(2);
+    const frame = await alice.bundle([transfer(bob, 3)]);
+    const answer = await postBundle(frame);
+    expect(answer.status).toBe(200);
+    const [{ receipt }] = await results(answer);
+    const { sequencerKey } = await getJson<{ sequencerKey: { x: string; y: string } }>('/status');
+    const key = concat(unhex(sequencerKey.x), unhex(sequencerKey.y));
+    expect(await verifyReceipt(key, signing, receiptFromJson(receipt!), frame)).toBe(true);
+    expect(await getJson(`/receipts/0/${receipt!.seq}`)).toMatchObject({
+      frameHash: receipt!.frameHash,
+      outcomes: receipt!.outcomes,
+    });
+  });
+
+  test('many: results in order, the refused among the others', async () => {
+    const [alice, bob] = await registerAgents(2);
+    const good = await alice.bundle([transfer(bob, 1)]);
+    const late = await alice.bundle([transfer(bob, 1)], { nonce: 9 });
+    const next = await bob.bundle([transfer(alice, 1)]);
+    const answer = await postBundle(pack(good, late, new Uint8Array(8), next), MANY);
+    expect((await results(answer)).map(({ error }) => error?.code ?? 'ok')).toEqual([
+      'ok',
+      'bad_nonce',
+      'malformed',
+      'ok',
+    ]);
+  });
+
+  test('each bad input has its own code and changes nothing', async () => {
+    const [alice, bob] = await registerAgents(2);
+    const taken = await alice.bundle([transfer(bob, 1)]);
+    const [{ receipt }] = await results(await postBundle(taken));
+    const frame = await alice.bundle([transfer(bob, 1)]);
+    const flip = (at: number) => frame.map((byte, i) => (i === at ? byte ^ 1 : byte));
+    const nobody = new TestAgent(makeId(0, 900_000), alice.key, alice.owner);
+    const elsewhere = new TestAgent(makeId(5, 1), alice.key, alice.owner);
+    const otherChain = new Signing({ chainId: 1, root: '0x0000000000000000000000000000000000000000' });
+    const before = await shard0().head();
+    const cases: [Uint8Array, number, string][] = [
+      [new Uint8Array(0), 400, 'malformed'],
+      [new TextEncoder().encode('hello'), 400, 'malformed'],
+      [frame.slice(0, -1), 400, 'malformed'],
+      [new Uint8Array(MAX_FRAME_BYTES + 1), 413, 'too_large'],
+      [flip(frame.length - 1), 401, 'bad_signature'],
+      [flip(frame.length - 66), 401, 'bad_signature'],
+      [await alice.bundle([transfer(bob, 1)], { nonce: 1, signing: otherChain }), 401, 'bad_signature'],
+      [
+        await new TestAgent(alice.id, bob.key, alice.owner).bundle([transfer(bob, 1)], { nonce: 1 }),
+        401,
+        'bad_signature',
+      ],
+      [taken, 409, 'replayed'],
+      [await alice.bundle([transfer(bob, 1)], { nonce: 7 }), 409, 'bad_nonce'],
+      [await alice.bundle([transfer(bob, 1)], { nonce: 1, expiry: 1_000_000 }), 410, 'expired'],
+      [await nobody.bundle([transfer(bob, 1)]), 404, 'unknown_agent'],
+      [await elsewhere.bundle([transfer(bob, 1)]), 404, 'wrong_shard'],
+    ];
+    for (const [bytes, status, code] of cases) {
+      expect(await refusal(bytes)).toMatchObject({ status, code });
+    }
+    expect(await refusal(taken)).toMatchObject({ body: { place: `0:${receipt!.seq}` } });
+    expect(await refusal(frame, 'text/plain')).toMatchObject({ status: 415, code: 'unsupported_media_type' });
+    expect(await refusal(new Uint8Array(0), MANY)).toMatchObject({ status: 400, code: 'malformed' });
+    expect(await refusal(Uint8Array.of(0, 9, 1), MANY)).toMatchObject({ status: 400, code: 'malformed' });
+    expect(await refusal(new Uint8Array(1024 * 1024 + 1), MANY)).toMatchObject({ status: 413, code: 'too_large' });
+    expect(await shard0().head()).toEqual(before);
+    expect((await postBundle(frame)).status).toBe(200);
+  });
+
+  test('a rotated key is picked up, whichever the cache knew', async () => {
+    const [alice, bob] = await registerAgents(2);
+    expect((await postBundle(await alice.bundle([transfer(bob, 1)]))).status).toBe(200);
+    const fresh = await MachineKey.import(MachineKey.randomSecret());
+    const { inboxCursor } = await shard0().head();
+    const bytes = encodeInboxItem({ kind: 'rotate', owner: alice.owner, agent: alice.id, key: fresh.publicKey });
+    await shard0().inbox([{ index: inboxCursor, bytes }]);
+    const old = await alice.bundle([transfer(bob, 1)], { nonce: 1 });
+    expect(await refusal(old)).toMatchObject({ code: 'bad_signature' });
+    const rotated = new TestAgent(alice.id, fresh, alice.owner);
+    expect((await postBundle(await rotated.bundle([transfer(bob, 1)], { nonce: 1 }))).status).toBe(200);
+    const { epoch } = await getJson<{ epoch: number }>(`/agents/${formatId(alice.id)}/key`);
+    expect(epoch).toBe(1);
+  });
+});
