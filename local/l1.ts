@@ -1,5 +1,5 @@
 /** The local L1: anvil with Osaka's rules (the P-256 precompile), a test token, and Root with a bonded sequencer. */
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import {
   type Account,
   type Address,
@@ -86,7 +86,7 @@ export class L1 {
   #spawn(): Child {
     // The binary itself, not its launcher: signals must reach it, and its end must be seen.
     const platform = `${process.platform}-${process.arch === 'x64' ? 'amd64' : process.arch}`;
-    const binary = join(dirname(packageFile(`@foundry-rs/anvil-${platform}/package.json`)), 'bin', 'anvil');
+    const binary = packageFile(`@foundry-rs/anvil-${platform}`, 'bin', 'anvil');
     return start({
       name: 'l1',
       command: binary,

@@ -1,15 +1,13 @@
 /** Where things are: the repository, its tools, and a run's own folder under `.agnt2/`. */
 import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const repository: string = fileURLToPath(new URL('..', import.meta.url)).replace(/\/$/, '');
 export const inRepository = (...parts: string[]): string => join(repository, ...parts);
 
-const require = createRequire(import.meta.url);
-/** A file of an installed package. */
-export const packageFile = (specifier: string): string => require.resolve(specifier);
+/** A file of an installed package, whatever its `exports` say. */
+export const packageFile = (name: string, ...parts: string[]): string => inRepository('node_modules', name, ...parts);
 
 const DAY_MS = 86_400_000;
 

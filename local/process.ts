@@ -5,6 +5,31 @@ import { basename } from 'node:path';
 
 const alive = new Set<Child>();
 
+/** Kills the groups it was told of when our end of its pipe closes, which even `kill -9` of us does. */
+const REAPER = `
+const groups = new Set();
+process.stdin.on('data', (data) => {
+  for (const word of String(data).split('\\n')) {
+    if (word.startsWith('+')) groups.add(Number(word.slice(1)));
+    else if (word.startsWith('-')) groups.delete(Number(word.slice(1)));
+  }
+});
+process.stdin.on('end', () => {
+  for (const group of groups) try { process.kill(-group, 'SIGKILL'); } catch {}
+});`;
+
+let reaper: ChildProcess | null = null;
+
+function tellReaper(word: string): void {
+  if (!reaper) {
+    reaper = spawn(process.execPath, ['-e', REAPER], { detached: true, stdio: ['pipe', 'ignore', 'ignore'] });
+    reaper.unref();
+    (reaper.stdin as unknown as { unref?: () => void }).unref?.();
+    reaper.stdin!.on('error', () => {});
+  }
+  reaper.stdin!.write(`${word}\n`);
+}
+
 export interface SpawnOptions {
   readonly name: string;
   readonly command: string;
@@ -49,6 +74,7 @@ export class Child {
     this.#process.stderr!.pipe(sink, { end: false });
     this.pid = this.#process.pid ?? 0;
     alive.add(this);
+    if (this.pid !== 0) tellReaper(`+${this.pid}`);
     this.exited = new Promise((resolve) => {
       this.#process.once('error', (error) => {
         sink.write(`${String(error)}\n`);
@@ -63,6 +89,7 @@ export class Child {
     // What the leader left behind in its group goes too.
     this.signal('SIGKILL');
     alive.delete(this);
+    tellReaper(`-${this.pid}`);
     resolve();
   }
 
@@ -120,7 +147,7 @@ export async function stopAll(): Promise<void> {
   await Promise.all([...alive].map((child) => child.stop()));
 }
 
-/** The last line of defence: nothing survives the end of this process, however it comes. */
+/** At once, where the reaper would take a moment. */
 process.on('exit', () => {
   for (const child of alive) child.signal('SIGKILL');
 });

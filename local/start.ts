@@ -1,0 +1,79 @@
+/**
+ * `npm start`: the whole system on this machine, trading. Stays up until Ctrl-C.
+ *
+ *     --once   ends after the scenario; exit code 0 only if all money reconciles
+ *     --json   the last line on stdout is one JSON object; everything else goes to stderr
+ *     --port   the gateway's port (8787, or any free one)
+ */
+import { parseArgs } from 'node:util';
+import { type Books, printBooks } from './accounting.ts';
+import { ChildFailure, stopAll } from './process.ts';
+import { Display } from './progress.ts';
+import { FULL, scenario } from './scenario.ts';
+import { type Stack, startStack, stopStack } from './stack.ts';
+
+const { values } = parseArgs({
+  options: {
+    once: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    port: { type: 'string', default: '8787' },
+  },
+});
+const display = new Display(values.json ? process.stderr : process.stdout);
+const print = (text: string): void => void (values.json ? process.stderr : process.stdout).write(`${text}\n`);
+const started = Date.now();
+
+let stack: Stack | undefined;
+let ending = false;
+
+/** Stops everything, says how it went, and ends. */
+async function end(code: number, result?: Record<string, unknown>): Promise<never> {
+  if (ending) return new Promise(() => {});
+  ending = true;
+  display.end();
+  await stopStack(stack).catch(() => stopAll());
+  if (values.json && result)
+    await new Promise((resolve) => process.stdout.write(`${JSON.stringify(result)}\n`, resolve));
+  process.exit(code);
+}
+
+const seconds = (): number => Math.round((Date.now() - started) / 100) / 10;
+
+async function fail(error: unknown): Promise<never> {
+  display.end();
+  const crashed = Object.values(stack?.sidecars ?? {}).find(({ child }) => child.crashed)?.child;
+  print(`\nFailed: ${error instanceof Error ? error.message : String(error)}`);
+  if (error instanceof Error && !(error instanceof ChildFailure) && error.stack) print(error.stack);
+  if (crashed) print(crashed.tail());
+  if (stack) print(stack.worker.child.tail());
+  return end(1, {
+    ok: false,
+    error: error instanceof Error ? error.message.split('\n')[0] : String(error),
+    seconds: seconds(),
+  });
+}
+
+function summary({ counts, reconciled }: Books): Record<string, unknown> {
+  const { agents, coreCalls, sessionCalls, batches, withdrawals } = counts;
+  return { ok: reconciled, agents, coreCalls, sessionCalls, batches, withdrawals, reconciled, seconds: seconds() };
+}
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+  process.on(signal, () => void end(signal === 'SIGINT' ? 130 : 143));
+process.on('uncaughtException', (error) => void fail(error));
+process.on('unhandledRejection', (error) => void fail(error));
+
+try {
+  stack = await startStack({ port: Number(values.port), say: (line) => display.say(line) });
+  display.watch(stack.gateway);
+  const books = await scenario(stack, FULL, display);
+  display.end();
+  print(`\n${printBooks(books)}\n`);
+  const result = summary(books);
+  if (values.once || !books.reconciled) await end(books.reconciled ? 0 : 1, result);
+  if (values.json) process.stdout.write(`${JSON.stringify(result)}\n`);
+  print(`Explorer: ${stack.gateway.url}/`);
+  print('Everything stays up until Ctrl-C.');
+} catch (error) {
+  await fail(error);
+}

@@ -1,0 +1,138 @@
+/** The Workers and Durable Objects in workerd, by `wrangler dev`, with state of its own, and the cron that production has every minute. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { L1 } from './l1.ts';
+import { inRepository, packageFile } from './paths.ts';
+import { freePort } from './ports.ts';
+import { type Child, sleep, start, until } from './process.ts';
+
+export interface WorkerOptions {
+  readonly dir: string;
+  readonly l1: L1;
+  /** The port wished for. */
+  readonly port?: number;
+  /** Milliseconds between two runs of the cron; 0: it is not run. */
+  readonly cronMs?: number;
+  /** Vars and secrets on top of the defaults. */
+  readonly vars?: Readonly<Record<string, string>>;
+}
+
+/** What wrangler needs to stay offline and quiet. */
+const QUIET = {
+  CLOUDFLARE_CF_FETCH_ENABLED: 'false',
+  WRANGLER_SEND_METRICS: 'false',
+  WRANGLER_SEND_ERROR_REPORTS: 'false',
+  DO_NOT_TRACK: '1',
+  CI: '1',
+  NO_COLOR: '1',
+};
+
+export class Worker {
+  readonly url: string;
+  readonly port: number;
+  readonly #dir: string;
+  readonly #cronMs: number;
+  #child: Child;
+  #stopped = false;
+  #cron: Promise<void> = Promise.resolve();
+
+  private constructor(dir: string, port: number, cronMs: number) {
+    this.#dir = dir;
+    this.port = port;
+    this.#cronMs = cronMs;
+    this.url = `http://127.0.0.1:${port}`;
+    this.#child = this.#spawn();
+  }
+
+  static async start({ dir, l1, port = 0, cronMs = 1000, vars = {} }: WorkerOptions): Promise<Worker> {
+    const all = {
+      CHAIN_ID: String(l1.chainId),
+      ROOT_ADDRESS: l1.root,
+      L1_RPC: l1.rpc,
+      L1_CONFIRMATIONS: '0',
+      SHARDS: '1',
+      SEQUENCER_KEY: l1.sequencerSecret,
+      POSTER_KEY: l1.posterKey,
+      PASS_SECONDS: '10',
+      BATCH_SECONDS: '2',
+      ...vars,
+    };
+    const lines = Object.entries(all).map(([name, value]) => `${name}="${value}"`);
+    writeFileSync(join(dir, 'worker.env'), `${lines.join('\n')}\n`, { mode: 0o600 });
+    const worker = new Worker(dir, await freePort(port), cronMs);
+    await worker.#ready();
+    return worker;
+  }
+
+  get child(): Child {
+    return this.#child;
+  }
+
+  #spawn(): Child {
+    return start({
+      name: 'worker',
+      command: process.execPath,
+      args: [
+        packageFile('wrangler', 'bin', 'wrangler.js'),
+        'dev',
+        '--ip=127.0.0.1',
+        `--port=${this.port}`,
+        '--inspector-port=0',
+        `--persist-to=${join(this.#dir, 'state')}`,
+        `--env-file=${join(this.#dir, 'worker.env')}`,
+        '--show-interactive-dev-session=false',
+        '--log-level=log',
+      ],
+      env: QUIET,
+      cwd: inRepository(),
+      log: join(this.#dir, 'worker.log'),
+    });
+  }
+
+  async #ready(): Promise<void> {
+    await until(
+      'the gateway',
+      () => fetch(`${this.url}/healthz`, { signal: AbortSignal.timeout(5000) }).then((r) => r.ok),
+      {
+        child: this.#child,
+        timeoutMs: 60_000,
+        everyMs: 100,
+      },
+    );
+    this.#cron = this.#runCron(this.#child);
+  }
+
+  async #runCron(child: Child): Promise<void> {
+    while (this.#cronMs > 0 && !this.#stopped && !child.ended) {
+      const next = sleep(this.#cronMs);
+      await this.tick().catch(() => {});
+      await next;
+    }
+  }
+
+  /** Runs the cron once and waits for it. */
+  async tick(): Promise<void> {
+    const answer = await fetch(`${this.url}/cdn-cgi/handler/scheduled?cron=*+*+*+*+*`, {
+      signal: AbortSignal.timeout(60_000),
+    });
+    await answer.arrayBuffer();
+  }
+
+  /** `kill -9` of wrangler and workerd together, as when the machine dies. */
+  async kill9(): Promise<void> {
+    await this.#child.kill9();
+    await this.#cron;
+  }
+
+  /** Starts again on the same port, from the state on disk. */
+  async restart(): Promise<void> {
+    this.#child = this.#spawn();
+    await this.#ready();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#child.stop();
+    await this.#cron;
+  }
+}
