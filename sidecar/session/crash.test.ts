@@ -73,7 +73,6 @@ class Side {
   }
 
   start(): void {
-    const side = this;
     this.store.onDeath = () => {
       this.crashes += 1;
       this.pipe.kill(this.role);
@@ -89,17 +88,19 @@ class Side {
         return {
           status: 200,
           headers: [],
-          body: (async function* () {
-            // The head has left: from here on the peer has something of us.
-            side.served += PRICE;
-            yield bytesOf('answer');
-            if (req.target.endsWith('slow')) await new Promise((r) => setTimeout(r, 1));
-            yield bytesOf('more');
-          })(),
+          body: this.#goods(req.target.endsWith('slow')),
         };
       },
     });
     void this.endpoint.attach(this.pipe.socket(this.role));
+  }
+
+  async *#goods(slow: boolean): AsyncGenerator<Uint8Array> {
+    // The head has left: from here on the peer has something of us.
+    this.served += PRICE;
+    yield bytesOf('answer');
+    if (slow) await new Promise((r) => setTimeout(r, 1));
+    yield bytesOf('more');
   }
 
   /** After a crash: the same disk, or none. */

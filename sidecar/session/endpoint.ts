@@ -413,7 +413,8 @@ export class SessionEndpoint {
     this.#unreceipted.set(half.seq, signature);
     if (this.#unreceipted.size > MAX_UNRECEIPTED) this.#unreceipted.delete(this.#unreceipted.keys().next().value!);
     this.counters.windowsOut += 1;
-    if (this.#state === 'ready') this.#send(encodeHalfPacket(half, signature));
+    // Also while the peer is away: the relay keeps it.
+    this.#send(encodeHalfPacket(half, signature));
   }
 
   #cancelTimer(): void {
@@ -429,7 +430,7 @@ export class SessionEndpoint {
         if (this.#state === 'closed') return;
         this.#payee.keepReceipt({ ...signed, payee });
         this.#payee.save();
-        if (this.#state === 'ready') this.#send(encodeReceiptPacket(signed.half, payee));
+        this.#send(encodeReceiptPacket(signed.half, payee));
         this.#changed();
       })
       .catch((error: unknown) => this.#stop(asError(error)));
