@@ -1,0 +1,79 @@
+/** Ends of sessions for the bench: dials the relay, answers 256 bytes. `session-callee.ts` runs them in a thread of their own. */
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Signing, type Domain } from '../../protocol/eip712.ts';
+import { formatId } from '../../protocol/ids.ts';
+import { MachineKey } from '../../protocol/keys.ts';
+import { sessionRoom } from '../../protocol/packet.ts';
+import { dial } from '../../sidecar/dial.ts';
+import type { ExchangeRequest } from '../../sidecar/exchange.ts';
+import { type PacketSocket, type Role, SessionEndpoint, type SessionFacts } from '../../sidecar/session/index.ts';
+import { sqliteStore } from '../../sidecar/session/store-sqlite.ts';
+
+export const BODY_BYTES = 256;
+export const PRICE = 1;
+const CREDIT = 100_000;
+
+export interface EndOptions {
+  readonly url: string;
+  readonly domain: Domain;
+  readonly role: Role;
+  readonly agent: number;
+  readonly secret: Uint8Array;
+  readonly facts: SessionFacts;
+  /** Calls a half covers at most. */
+  readonly windowCalls?: number;
+  /** One-way delay to emulate, milliseconds. */
+  readonly delayMs?: number;
+}
+
+/** A socket whose packets leave late, in order. */
+const delayed = (socket: PacketSocket, ms: number): PacketSocket => ({
+  ...socket,
+  send: (packet) => void setTimeout(() => socket.send(packet), ms),
+});
+
+const reply = new Uint8Array(BODY_BYTES).fill(111);
+export async function* oneChunk(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
+
+/** Connects one end and keeps it for as long as the process runs. */
+export async function connectEnd(options: EndOptions): Promise<SessionEndpoint> {
+  const key = await MachineKey.import(options.secret);
+  const signing = new Signing(options.domain);
+  const { facts, role, windowCalls } = options;
+  const endpoint = new SessionEndpoint({
+    facts,
+    role,
+    key,
+    signing,
+    store: sqliteStore(join(mkdtempSync(join(tmpdir(), 'agnt2-bench-')), 'sessions.db'), facts.session),
+    credit: CREDIT,
+    quote: () => PRICE,
+    ...(windowCalls ? { windowCalls } : {}),
+    handler: async () => ({ status: 200, headers: [], body: oneChunk(reply) }),
+  });
+  const room = sessionRoom(formatId(facts.session));
+  const socket = await dial(options.url, room, { agent: options.agent, key, signing });
+  void endpoint.attach(options.delayMs ? delayed(socket, options.delayMs) : socket);
+  return endpoint;
+}
+
+const body = new Uint8Array(BODY_BYTES).fill(113);
+const { signal } = new AbortController();
+export const request = (): ExchangeRequest => ({
+  method: 'POST',
+  target: '/bench',
+  headers: [],
+  body: oneChunk(body),
+  signal,
+});
+
+/** One whole paid call: sent, answered, read, recorded. */
+export async function callOnce(endpoint: SessionEndpoint): Promise<void> {
+  const { response, record } = await endpoint.call(request(), { maxPrice: PRICE });
+  for await (const _ of response.body);
+  await record;
+}
