@@ -140,7 +140,7 @@ describe('halves', () => {
           for (const h of list) join(state, h);
           return { ...state, root: hex(state.root) };
         };
-        const shuffled = [...halves].sort((a, b) => ((a.paid ^ seed) % 7) - ((b.paid ^ seed) % 7));
+        const shuffled = halves.toSorted((a, b) => ((a.paid ^ seed) % 7) - ((b.paid ^ seed) % 7));
         expect(run([...shuffled, ...halves])).toEqual(run(halves));
       }),
     );
