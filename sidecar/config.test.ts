@@ -22,7 +22,13 @@ const faultsOf = (value: unknown): string => {
 
 test('the least config fills in what is safe: no budget, loopback, no sessions by itself', () => {
   const config = readConfig(least);
-  expect(config).toMatchObject({ agent: 7 * 256, policy: { perCall: 0, perDay: 0 }, session: { auto: false }, listen: { host: '127.0.0.1', port: 8402 }, admin: { port: 8403 } });
+  expect(config).toMatchObject({
+    agent: 7 * 256,
+    policy: { perCall: 0, perDay: 0 },
+    session: { auto: false },
+    listen: { host: '127.0.0.1', port: 8402 },
+    admin: { port: 8403 },
+  });
 });
 
 test('a full config reads, amounts as text or numbers', () => {
@@ -54,8 +60,18 @@ test('every fault is named by its path, all at once', () => {
     session: { auto: true, exitDelay: 0 },
   });
   for (const fault of [
-    'gateway must be an http', 'agent must be an id', 'colour is not a setting', 'listen must be host:port', 'services[0].routes[0].method', 'services[0].routes[0].path must be',
-    'services[0].routes[0].price must be', 'services[0].routes[0].x is not a setting', 'policy.perCall must be', 'policy.perDay is missing', 'session.exitDelay', 'session.deposit must be more',
+    'gateway must be an http',
+    'agent must be an id',
+    'colour is not a setting',
+    'listen must be host:port',
+    'services[0].routes[0].method',
+    'services[0].routes[0].path must be',
+    'services[0].routes[0].price must be',
+    'services[0].routes[0].x is not a setting',
+    'policy.perCall must be',
+    'policy.perDay is missing',
+    'session.exitDelay',
+    'session.deposit must be more',
     'app is missing, but there are services',
   ])
     expect(faults).toContain(fault);
@@ -63,9 +79,25 @@ test('every fault is named by its path, all at once', () => {
 
 test('any JSON is a config or refused by code', () => {
   fc.assert(
-    fc.property(fc.oneof(fc.jsonValue(), fc.record({ gateway: fc.jsonValue(), agent: fc.jsonValue(), services: fc.array(fc.jsonValue()), policy: fc.jsonValue(), session: fc.jsonValue(), app: fc.jsonValue() }, { requiredKeys: [] })), (value) => {
-      faultsOf(value);
-    }),
+    fc.property(
+      fc.oneof(
+        fc.jsonValue(),
+        fc.record(
+          {
+            gateway: fc.jsonValue(),
+            agent: fc.jsonValue(),
+            services: fc.array(fc.jsonValue()),
+            policy: fc.jsonValue(),
+            session: fc.jsonValue(),
+            app: fc.jsonValue(),
+          },
+          { requiredKeys: [] },
+        ),
+      ),
+      (value) => {
+        faultsOf(value);
+      },
+    ),
   );
 });
 

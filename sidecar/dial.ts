@@ -47,7 +47,16 @@ export async function dial(base: string, room: string, { agent, key, signing }: 
       timer.unref();
       ws.on('pong', () => (alive = true));
       ws.on('close', () => clearInterval(timer));
-      resolve(packetSocket(ws as unknown as Parameters<typeof packetSocket>[0]));
+      // What the relay says first may come before anybody listens: it waits in the socket.
+      ws.pause();
+      const socket = packetSocket(ws as unknown as Parameters<typeof packetSocket>[0]);
+      resolve({
+        ...socket,
+        listen: (onPacket, onClose) => {
+          socket.listen(onPacket, onClose);
+          ws.resume();
+        },
+      });
     });
   });
 }

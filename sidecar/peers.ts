@@ -1,7 +1,7 @@
 /** Who a name stands for and what its services cost, as the gateway knows it; remembered for a while. */
 import { codeOf } from '../protocol/errors.ts';
 import { parseId } from '../protocol/ids.ts';
-import type { Core } from './core.ts';
+import type { Core, DirectoryRecord } from './core.ts';
 import { type PricedService, type PriceTable, readDocument } from './prices.ts';
 
 export interface PeerService extends PricedService {
@@ -66,7 +66,9 @@ export class Peers {
   }
 
   async #fetch(text: string): Promise<Peer> {
-    const record = text.includes(':') ? { agent: parseId(text), services: [] } : await this.#core.directory(text);
+    const record: Pick<DirectoryRecord, 'agent' | 'services'> = text.includes(':')
+      ? { agent: parseId(text), services: [] }
+      : await this.#core.directory(text);
     const all = await this.#core.servicesOf(record.agent);
     const named = all.filter(({ id }) => record.services.length === 0 || record.services.includes(id));
     return {

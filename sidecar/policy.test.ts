@@ -63,7 +63,13 @@ test('counters outlive the process', () => {
 });
 
 test('whatever order calls come and end in, no cap is passed and nothing goes negative', () => {
-  const step = fc.record({ peer: fc.integer({ min: 1, max: 3 }), amount: fc.integer({ min: 0, max: 60 }), wait: fc.integer({ min: 0, max: 200 }), price: fc.integer({ min: 0, max: 60 }), settle: fc.boolean() });
+  const step = fc.record({
+    peer: fc.integer({ min: 1, max: 3 }),
+    amount: fc.integer({ min: 0, max: 60 }),
+    wait: fc.integer({ min: 0, max: 200 }),
+    price: fc.integer({ min: 0, max: 60 }),
+    settle: fc.boolean(),
+  });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       let now = 1e12;

@@ -31,7 +31,10 @@ test('the most specific route prices a call, HEAD as GET, and what no route name
 test('both sides pick the same service, so the cheaper one cannot pay for the dearer one', () => {
   const cheap = { id: 256, table: { routes: [], defaultPrice: 1, free: [] } };
   const dear = { id: 512, table: { routes: [{ method: '*', path: '/run', price: 100 }], defaultPrice: 100, free: [] } };
-  for (const services of [[cheap, dear], [dear, cheap]]) {
+  for (const services of [
+    [cheap, dear],
+    [dear, cheap],
+  ]) {
     expect(offerOf(services, 'GET', '/run')).toEqual({ service: 512, price: 100 });
     expect(offerOf(services, 'GET', '/else')).toEqual({ service: 256, price: 1 });
   }

@@ -109,7 +109,7 @@ export class SessionManager implements Sessions {
 
   constructor(options: SessionManagerOptions) {
     this.#options = options;
-    this.#now = options.now ?? Date.now;
+    this.#now = options.now ?? (() => Date.now());
   }
 
   /** What admin and metrics show. */

@@ -77,6 +77,7 @@ export class Sidecar {
   #admin: Server | null = null;
   #running: Running | null = null;
   #ready = false;
+  #stopped = false;
   /** Ports in use, for configs that ask for any. */
   ports: { listen: number; admin: number } = { listen: 0, admin: 0 };
 
@@ -105,6 +106,8 @@ export class Sidecar {
   }
 
   readonly #onError = (error: unknown): void => {
+    // What was still in the air when the stores closed was on disk or with the peer before.
+    if (this.#stopped) return;
     // Only what a coded error says of itself: a cause may hold what a log must not.
     const known = error instanceof Agnt2Error;
     this.#onEvent('error', {
@@ -267,6 +270,12 @@ export class Sidecar {
     gauge('agnt2_pending_responds', 'Answers owed to Core', () => this.#running?.responder.pending ?? 0);
   }
 
+  /** Looks at the sessions and the paid escrows now, not at the next turn. */
+  async sweep(): Promise<void> {
+    const { sessions, refunds } = this.#assertRunning();
+    await Promise.all([sessions.watch(), refunds.look()]);
+  }
+
   /** Finishes what is in flight, signs and closes the sessions, sends what is owed to Core; at most `drainSeconds` for all of it. */
   async stop(): Promise<void> {
     if (this.#stopping.signal.aborted) return;
@@ -283,6 +292,7 @@ export class Sidecar {
     }
     this.#admin?.closeAllConnections();
     this.#admin?.close();
+    this.#stopped = true;
     this.#policy.flush();
     this.#app.close();
     this.#gateway.close();

@@ -27,8 +27,36 @@ test.each([
 });
 
 test.each([
-  '', 'a', '*', '//a', '/a//b', '/a/../b', '/a/.', '/..', '/%2e%2e/b', '/%2E/b', '/a%2fb', '/a%2Fb', '/a%5cb', '/a\\b', '/a%00', '/a%0d%0ab', '/a%7f',
-  '/a%', '/a%2', '/a%zz', '/a?x=%', '/a b', '/a\u0000', '/é', '/a#b', '/a?b#c', '/%c0%ae', '/%ff', '/a?b\n', `/${'a'.repeat(9000)}`,
+  '',
+  'a',
+  '*',
+  '//a',
+  '/a//b',
+  '/a/../b',
+  '/a/.',
+  '/..',
+  '/%2e%2e/b',
+  '/%2E/b',
+  '/a%2fb',
+  '/a%2Fb',
+  '/a%5cb',
+  '/a\\b',
+  '/a%00',
+  '/a%0d%0ab',
+  '/a%7f',
+  '/a%',
+  '/a%2',
+  '/a%zz',
+  '/a?x=%',
+  '/a b',
+  '/a\u0000',
+  '/é',
+  '/a#b',
+  '/a?b#c',
+  '/%c0%ae',
+  '/%ff',
+  '/a?b\n',
+  `/${'a'.repeat(9000)}`,
 ])('refuses %j', (raw) => {
   expect(codeFrom(() => normaliseTarget(raw))).toBe('bad_target');
 });
@@ -40,7 +68,14 @@ test('reads both forms of a destination, and refuses the open Internet', () => {
   expect(readDestination('/agents/0:7/run')).toEqual({ peer: '0:7', target: '/run' });
   expect(readDestination('/agents/0%3A7')).toEqual({ peer: '0:7', target: '/' });
   expect(readDestination('/agents/alice?x=1')).toEqual({ peer: 'alice', target: '/?x=1' });
-  for (const url of ['http://example.com/', 'https://alice.agnt2/', 'http://alice.agnt2.evil.com/', 'ftp://a.agnt2/', 'http://agnt2/', 'http://alice.agnt2:8080/'])
+  for (const url of [
+    'http://example.com/',
+    'https://alice.agnt2/',
+    'http://alice.agnt2.evil.com/',
+    'ftp://a.agnt2/',
+    'http://agnt2/',
+    'http://alice.agnt2:8080/',
+  ])
     expect(codeFrom(() => readDestination(url))).toBe('egress_denied');
   for (const url of ['http://u@alice.agnt2/', 'http://.agnt2/', '/agents/../x', '/agents/a%2fb/', 'http://a.b.agnt2/'])
     expect(codeFrom(() => readDestination(url))).toBe('unknown_name');
@@ -49,23 +84,29 @@ test('reads both forms of a destination, and refuses the open Internet', () => {
 });
 
 test('any string has one normal form or is refused, and a normal form hides no dot segment from a decoder', () => {
-  const piece = fc.oneof(fc.constantFrom('/', '.', '..', '%2e', '%2F', '%5c', '%', '\\', '?', '#', '%00', '%41', 'a', ';', '%c3%a9', '%C0'), fc.string({ unit: 'binary' }));
+  const piece = fc.oneof(
+    fc.constantFrom('/', '.', '..', '%2e', '%2F', '%5c', '%', '\\', '?', '#', '%00', '%41', 'a', ';', '%c3%a9', '%C0'),
+    fc.string({ unit: 'binary' }),
+  );
   fc.assert(
-    fc.property(fc.array(piece, { maxLength: 8 }).map((p) => `/${p.join('')}`), (raw) => {
-      let normal: string;
-      try {
-        normal = normaliseTarget(raw);
-      } catch (error) {
-        expect(codeOf(error)).toBe('bad_target');
-        return;
-      }
-      expect(normaliseTarget(normal)).toBe(normal);
-      const path = decodeURIComponent(normal.split('?')[0]);
-      expect(path.split('/').slice(1, -1)).not.toContain('');
-      expect(path.split(/[/\\]/).some((s) => s === '.' || s === '..')).toBe(false);
-      // eslint-disable-next-line no-control-regex -- that is the point.
-      expect(/[\u0000-\u001f\u007f]/.test(path)).toBe(false);
-    }),
+    fc.property(
+      fc.array(piece, { maxLength: 8 }).map((p) => `/${p.join('')}`),
+      (raw) => {
+        let normal: string;
+        try {
+          normal = normaliseTarget(raw);
+        } catch (error) {
+          expect(codeOf(error)).toBe('bad_target');
+          return;
+        }
+        expect(normaliseTarget(normal)).toBe(normal);
+        const path = decodeURIComponent(normal.split('?')[0]);
+        expect(path.split('/').slice(1, -1)).not.toContain('');
+        expect(path.split(/[/\\]/).some((s) => s === '.' || s === '..')).toBe(false);
+        // eslint-disable-next-line no-control-regex -- that is the point.
+        expect(/[\u0000-\u001f\u007f]/.test(path)).toBe(false);
+      },
+    ),
     { numRuns: 2000 },
   );
   fc.assert(

@@ -76,7 +76,7 @@ export class Wallet {
 
   constructor(options: WalletOptions) {
     this.#options = options;
-    this.#now = options.now ?? Date.now;
+    this.#now = options.now ?? (() => Date.now());
     this.#lastSeq = options.firstSeq;
   }
 
@@ -92,7 +92,7 @@ export class Wallet {
   submit(interactions: readonly Interaction[], payloads: readonly (Uint8Array | undefined)[] = []): Promise<Submitted> {
     return new Promise((resolve, reject) => {
       this.#queue.push({ interactions, payloads, resolve, reject, attempts: 0 });
-      this.#running ??= this.#run().finally(() => (this.#running = null));
+      this.#running ??= this.#run();
     });
   }
 
@@ -110,6 +110,8 @@ export class Wallet {
   }
 
   async #run(): Promise<void> {
+    // What is submitted in one turn goes together.
+    await Promise.resolve();
     while (this.#queue.length > 0) {
       const batch = this.#queue.splice(0, MAX_REQUEST);
       try {
@@ -119,6 +121,8 @@ export class Wallet {
         for (const { reject } of batch) reject(error);
       }
     }
+    // In the same turn as the last look at the queue: whoever comes next starts a new run.
+    this.#running = null;
   }
 
   async #sign(batch: readonly Submission[]): Promise<Signed[]> {

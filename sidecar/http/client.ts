@@ -73,7 +73,6 @@ export class HttpClient {
       keepAlive: true,
       maxFreeSockets: 64,
       scheduling: 'lifo',
-      noDelay: true,
     });
     this.#request = secure ? https.request : http.request;
     this.#who = who;
