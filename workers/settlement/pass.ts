@@ -18,6 +18,7 @@ const RECENT = 16;
 const FINALIZE_AHEAD = 8;
 const MAX_STALE = 4;
 const NO_DATA = '0x';
+const CLOCK_POLL_MS = 500;
 
 /** Errors of Root that only say that L1 moved on since we looked. */
 const MOVED_ON = new Set(['WrongNumber', 'WrongPart', 'AlreadyFinal', 'NotFinal']);
@@ -37,8 +38,8 @@ export interface PassMetrics {
   readonly error?: string;
 }
 
-/** What to do next at L1, and where in the data it stands. */
-type Step = { readonly call: RootCall; readonly batch?: BatchRecord; readonly fromFrame?: number } | null;
+/** What to do next at L1, and where in the data it stands. `wait`: nothing, until L1's clock has moved. */
+type Step = { readonly call: RootCall; readonly batch?: BatchRecord; readonly fromFrame?: number } | 'wait' | null;
 
 class Pass {
   readonly #settings: Settings;
@@ -74,7 +75,6 @@ class Pass {
         this.#started + this.#settings.passMs / 3,
         this.#log,
       );
-      await this.#tick();
       await this.#work();
     } catch (caught) {
       error = reason(caught);
@@ -93,6 +93,7 @@ class Pass {
     const { posterKey, chainId, root, maxFee, passMs } = this.#settings;
     if (posterKey === null) {
       await this.#newLook();
+      await this.#tick();
       this.#log('no_poster_key');
       return;
     }
@@ -115,6 +116,10 @@ class Pass {
     for (let stale = 0; Date.now() < this.#deadline;) {
       const step = await this.#next(await this.#newLook());
       if (!step) return;
+      if (step === 'wait') {
+        await new Promise((resolve) => setTimeout(resolve, CLOCK_POLL_MS));
+        continue;
+      }
       try {
         const { outcome, tx } = await sender.send(step.call, stuck);
         stuck = false;
@@ -172,12 +177,13 @@ class Pass {
     if (!batch) return null;
     checkExtends(batch, look);
     if (batch.header.timeTo > look.latest.timestamp) {
+      // The shard's clock is ours, L1's is its newest block's: the next block will do.
       this.#log('waiting_for_l1_clock', {
         batch: batch.number,
         timeTo: batch.header.timeTo,
         l1: look.latest.timestamp,
       });
-      return null;
+      return 'wait';
     }
     const total = batch.ranges.reduce((sum, { frames }) => sum + frames, 0);
     const at = this.#restart ? { part: 0, frames: 0 } : progress(batch, look);
@@ -198,6 +204,8 @@ class Pass {
   }
 
   async #nextBatch(look: Look): Promise<BatchRecord | null> {
+    // Right before the cut, so that a tick never stays behind alone and makes a batch of its own.
+    await this.#tick();
     const [recorded] = await this.#shards[0].batches({ after: look.head, limit: 1 });
     if (recorded) return recorded;
     if (!isDue(look, this.#settings.batchSeconds)) return null;
@@ -216,7 +224,7 @@ class Pass {
   }
 
   /** What to do about a refusal; false when only time can help. */
-  async #recover({ errorName }: Refused, { batch, fromFrame }: NonNullable<Step>): Promise<boolean> {
+  async #recover({ errorName }: Refused, { batch, fromFrame }: Exclude<Step, string | null>): Promise<boolean> {
     if (MOVED_ON.has(errorName)) return true;
     if (errorName === 'BadTimes') return false;
     if (WRONG_DATA.has(errorName) && (fromFrame ?? 0) > 0) {
