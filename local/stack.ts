@@ -69,6 +69,14 @@ export interface Stack extends Network {
 /** Calls through Core before a session opens by itself. */
 export const FIRST_CALLS = 10;
 
+/** A provider's config: one service under its own name. */
+const provider = (name: string, app: string, description: string, routes: object[]) => ({
+  name,
+  description,
+  app,
+  services: [{ name, description, routes, deadlineSeconds: 120 }],
+});
+
 /** Everything, registered and ready to trade. */
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const { say = () => {} } = options;
@@ -91,12 +99,6 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
 
   const start = (agent: Agent, config: Record<string, unknown>): Promise<SidecarProcess> =>
     SidecarProcess.start({ dir, gateway: gateway.url, agent, config });
-  const provider = (name: string, app: string, description: string, routes: object[]) => ({
-    name,
-    description,
-    app,
-    services: [{ name, description, routes, deadlineSeconds: 120 }],
-  });
   const caller = { policy: POLICY, session: { auto: true, afterCalls: FIRST_CALLS, deposit: '20000' } };
   const providers = await Promise.all([
     start(
