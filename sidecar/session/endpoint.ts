@@ -35,8 +35,10 @@ import {
   encodeRecords,
 } from '../../protocol/packet.ts';
 import type { ExchangeRequest } from '../exchange.ts';
-import { CallMux, type Digests, type Served } from '../mux.ts';
-import { MAX_UNSIGNED_CALLS, PayeeLedger, PayerLedger } from './ledger.ts';
+import { CallMux } from '../mux.ts';
+import { Desk } from './desk.ts';
+import { Gate } from './gate.ts';
+import { PayeeLedger, PayerLedger } from './ledger.ts';
 import type {
   CallProof,
   Counters,
@@ -53,11 +55,6 @@ const RECORDS_PER_PACKET = Math.floor((MAX_PACKET_BYTES - 2) / CALL_RECORD_BYTES
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 const MAX_UNRECEIPTED = 256;
 const DRAIN_MS = 10_000;
-
-const amount = (text: string | undefined): number | null => {
-  const value = Number(text);
-  return text !== undefined && /^\d{1,16}$/.test(text) && Number.isSafeInteger(value) ? value : null;
-};
 
 export class SessionEndpoint {
   readonly #options: EndpointOptions;
@@ -84,9 +81,8 @@ export class SessionEndpoint {
 
   /** What the peer lets us owe unsigned; its hello says. */
   #peerCredit = 0;
-  /** Agreed maximum of our calls in flight. */
-  #promised = 0;
-  #gate: { max: number; pass: () => void; fail: (error: Agnt2Error) => void }[] = [];
+  readonly #gate: Gate;
+  readonly #desk: Desk;
   #signing: Promise<void> | null = null;
   #signTimer: ReturnType<typeof setTimeout> | null = null;
   #lastSignedMs = -Infinity;
@@ -118,6 +114,19 @@ export class SessionEndpoint {
     this.#peerKey = role === 'a' ? facts.keyB : facts.keyA;
     this.#deposits =
       role === 'a' ? { own: facts.depositA, peer: facts.depositB } : { own: facts.depositB, peer: facts.depositA };
+    this.#gate = new Gate({
+      waitMs: options.peerWaitMs ?? 10_000,
+      ready: () => this.#state === 'ready',
+      shut: () => this.#shut(),
+      owed: () => this.#payer.unsigned.value,
+      credit: () => this.#peerCredit,
+      full: () => this.#schedule(),
+    });
+    this.#desk = new Desk(options, this.#payee, this.counters, {
+      shut: () => this.#shut(),
+      coverage: () => this.#deposits.peer + this.#payer.paid,
+      changed: () => this.#changed(),
+    });
     this.#rule = { ms: options.windowMs ?? 20, calls: options.windowCalls ?? 256 };
   }
 
@@ -168,20 +177,22 @@ export class SessionEndpoint {
   async call(request: ExchangeRequest, { maxPrice, deadlineMs }: SessionCallOptions): Promise<SessionCall> {
     if (!Number.isSafeInteger(maxPrice) || maxPrice < 0) throw malformed('maxPrice is an amount');
     this.#assertOpen();
-    let mux = this.#mux;
-    if (mux !== null && this.#state === 'ready' && this.#gate.length === 0 && this.#fits(maxPrice))
-      this.#promised += maxPrice;
-    else mux = await this.#enter(maxPrice, request.signal, deadlineMs);
+    const began = performance.now();
+    if (!this.#gate.pass(maxPrice)) await this.#gate.wait(maxPrice, request.signal, deadlineMs);
+    const mux = this.#mux;
+    if (mux === null) {
+      this.#gate.release(maxPrice);
+      throw new Agnt2Error('session_lost', 'the other party left');
+    }
     const payer = this.#payer;
     let over = false;
     const done = (): void => {
       if (over) return;
       over = true;
-      this.#promised -= maxPrice;
-      this.#openGate();
+      this.#gate.release(maxPrice);
       this.#changed();
     };
-    if (payer.accrued + this.#promised - this.#payee.paid > this.#deposits.own && maxPrice > 0) {
+    if (payer.accrued + this.#gate.promised - this.#payee.paid > this.#deposits.own && maxPrice > 0) {
       done();
       throw new Agnt2Error('insufficient_deposit', 'the deposit does not cover this call; fund the session');
     }
@@ -191,7 +202,7 @@ export class SessionEndpoint {
     try {
       const open = await mux.call(request, {
         meta: { max: String(maxPrice) },
-        deadlineMs,
+        deadlineMs: deadlineMs === undefined ? undefined : Math.max(0, deadlineMs - (performance.now() - began)),
         onEnd: (end, digests, status) => {
           try {
             const accepted = payer.accept(end, {
@@ -222,11 +233,6 @@ export class SessionEndpoint {
     }
   }
 
-  #fits(max: number): boolean {
-    const owed = this.#promised + this.#payer.unsigned.value;
-    return owed === 0 || owed + max <= this.#peerCredit;
-  }
-
   #shut(): Agnt2Error | null {
     if (this.#state === 'closed') return new Agnt2Error('session_closed', 'this endpoint was closed');
     if (this.#stopped !== null) return new Agnt2Error('session_stopped', this.#stopped.message);
@@ -239,143 +245,12 @@ export class SessionEndpoint {
     if (shut !== null) throw shut;
   }
 
-  /** Waits for the peer and for room in its credit, which `max` then takes. */
-  #enter(max: number, signal: AbortSignal, deadlineMs = Infinity): Promise<CallMux> {
-    const waitMs = Math.min(deadlineMs, this.#options.peerWaitMs ?? 10_000);
-    return new Promise((resolve, reject) => {
-      const settle = (): void => {
-        clearTimeout(timer);
-        signal.removeEventListener('abort', aborted);
-        const at = this.#gate.indexOf(entry);
-        if (at >= 0) this.#gate.splice(at, 1);
-      };
-      const fail = (error: Agnt2Error): void => {
-        settle();
-        reject(error);
-      };
-      const aborted = (): void => fail(new Agnt2Error('cancelled', 'the caller went away'));
-      const timer = setTimeout(
-        () =>
-          fail(
-            this.#state === 'ready'
-              ? new Agnt2Error('over_credit', 'what is owed left no room within the time to wait')
-              : new Agnt2Error('peer_offline', 'the other party is not connected'),
-          ),
-        waitMs,
-      );
-      const entry = {
-        max,
-        pass: () => {
-          settle();
-          resolve(this.#mux!);
-        },
-        fail,
-      };
-      if (signal.aborted) return aborted();
-      signal.addEventListener('abort', aborted);
-      this.#gate.push(entry);
-      this.#openGate();
-    });
-  }
-
-  /** Lets waiting calls in, in order. */
-  #openGate(): void {
-    while (this.#gate.length > 0) {
-      const first = this.#gate[0];
-      const shut = this.#shut();
-      if (shut !== null) first.fail(shut);
-      else if (this.#state !== 'ready') return;
-      else if (this.#fits(first.max)) {
-        this.#promised += first.max;
-        first.pass();
-      } else {
-        this.#schedule();
-        return;
-      }
-    }
-  }
-
-  // ---- serving ----
-
-  /** Answers a call of the peer's, or refuses it before the app sees it. */
-  async #answer(request: ExchangeRequest, meta: Readonly<Record<string, string>>): Promise<Served> {
-    const { handler, quote } = this.#options;
-    let price: number;
-    try {
-      if (handler === undefined) throw new Agnt2Error('unsupported', 'this agent answers no calls in this session');
-      this.#assertOpen();
-      const max = amount(meta.max);
-      if (max === null) throw malformed('a session call says the most it may cost');
-      price = quote?.(request) ?? 0;
-      if (!Number.isSafeInteger(price) || price < 0) throw new Agnt2Error('internal', `quoted ${price}`);
-      if (price > max) throw new Agnt2Error('over_price', `the call costs ${price}, at most ${max} was agreed`);
-      this.#weigh(price);
-    } catch (error) {
-      this.counters.refused += 1;
-      throw error;
-    }
-    const payee = this.#payee;
-    payee.reserved += price;
-    this.counters.callsIn += 1;
-    try {
-      const response = await handler(request, { price });
-      const record = (digests: Digests): Uint8Array => {
-        payee.reserved -= price;
-        const bytes = payee.append(
-          requestHash(request.method, request.target, digests.requestBody),
-          responseHash(response.status, digests.responseBody),
-          response.status >= 500 ? 0 : price,
-          response.status,
-          Date.now(),
-        );
-        this.#changed();
-        return bytes;
-      };
-      return {
-        response,
-        end: record,
-        dropped: (why, digests, complete) => {
-          if (why === 'lost' && complete) {
-            // Served, and the socket went before the end: the payer, who asked for it, gets the record on resume.
-            record(digests);
-            payee.commit();
-            return;
-          }
-          payee.reserved -= price;
-          if (why === 'lost') {
-            payee.allowance += price;
-            payee.save();
-          }
-          this.#changed();
-        },
-      };
-    } catch (error) {
-      payee.reserved -= price;
-      this.#changed();
-      throw error;
-    }
-  }
-
-  /** Throws unless one more call at this price keeps what is at risk within credit and within the payer's deposit. */
-  #weigh(price: number): void {
-    const payee = this.#payee;
-    // A call served and never recorded (its socket went with the request half sent) is a loss; those, too, stay within credit.
-    if (price > 0 && payee.exposure(price) + payee.allowance > this.#options.credit) {
-      throw new Agnt2Error('over_credit', `unsigned calls would pass the credit of ${this.#options.credit}`);
-    }
-    if (payee.unsigned.calls >= MAX_UNSIGNED_CALLS)
-      throw new Agnt2Error('over_credit', `${MAX_UNSIGNED_CALLS} calls are unsigned`);
-    if (price > 0 && payee.accrued + payee.reserved + price - this.#payer.paid > this.#deposits.peer) {
-      throw new Agnt2Error('insufficient_deposit', "the payer's deposit does not cover this call");
-    }
-  }
-
   // ---- signing ----
 
   /** Signs now, later, or not at all, as the window rule says. */
   #schedule(): void {
     if (this.#signing !== null || this.#stopped !== null || this.#state === 'closed') return;
-    const pressed = this.#gate.length > 0 && this.#state === 'ready' && this.#payer.unsigned.calls > 0;
+    const pressed = this.#gate.waiting && this.#state === 'ready' && this.#payer.unsigned.calls > 0;
     const delay = pressed
       ? 0
       : signDelay(this.#rule, this.#payer.unsigned, this.#peerCredit, performance.now() - this.#lastSignedMs);
@@ -395,7 +270,7 @@ export class SessionEndpoint {
       .catch((error: unknown) => this.#stop(asError(error)))
       .finally(() => {
         this.#signing = null;
-        this.#openGate();
+        this.#gate.open();
         this.#schedule();
         this.#changed();
       });
@@ -560,7 +435,7 @@ export class SessionEndpoint {
     this.#mux = null;
     // Not inside a packet of its own calls.
     queueMicrotask(() => mux?.close(new Agnt2Error('session_stopped', error.message)));
-    this.#openGate();
+    this.#gate.open();
     this.#changed();
   }
 
@@ -728,11 +603,11 @@ export class SessionEndpoint {
       },
       buffered: () => this.#socket?.buffered() ?? 0,
       numbering: this.#options.role === 'a' ? 'even' : 'odd',
-      handler: (request, meta) => this.#answer(request, meta),
+      handler: (request, meta) => this.#desk.answer(request, meta),
     });
     this.#mux = mux;
     this.#state = 'ready';
-    this.#openGate();
+    this.#gate.open();
     this.#changed();
   }
 
@@ -744,7 +619,7 @@ export class SessionEndpoint {
    */
   async drain(timeoutMs = DRAIN_MS): Promise<void> {
     this.#draining = true;
-    this.#openGate();
+    this.#gate.open();
     await this.#until(
       () =>
         this.inFlight.outgoing + this.inFlight.incoming === 0 &&
@@ -770,7 +645,7 @@ export class SessionEndpoint {
     this.#detach('closed', 'offline');
     this.#state = 'closed';
     this.#cancelTimer();
-    this.#openGate();
+    this.#gate.open();
     this.#changed();
   }
 

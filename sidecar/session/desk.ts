@@ -1,0 +1,114 @@
+/** Where calls of the peer are priced, weighed against what is at risk, handed to the app, and recorded. */
+import { requestHash, responseHash } from '../../protocol/call.ts';
+import { Agnt2Error, malformed } from '../../protocol/errors.ts';
+import type { ExchangeRequest } from '../exchange.ts';
+import type { Digests, Served } from '../mux.ts';
+import { MAX_UNSIGNED_CALLS, type PayeeLedger } from './ledger.ts';
+import type { Counters, EndpointOptions } from './types.ts';
+
+export interface DeskContext {
+  /** Why no call is answered any more. */
+  readonly shut: () => Agnt2Error | null;
+  /** Base units the peer can pay in all: its deposit and what we paid it. */
+  readonly coverage: () => number;
+  readonly changed: () => void;
+}
+
+const amount = (text: string | undefined): number | null => {
+  const value = Number(text);
+  return text !== undefined && /^\d{1,16}$/.test(text) && Number.isSafeInteger(value) ? value : null;
+};
+
+export class Desk {
+  readonly #options: Pick<EndpointOptions, 'handler' | 'quote' | 'credit'>;
+  readonly #payee: PayeeLedger;
+  readonly #counters: Counters;
+  readonly #context: DeskContext;
+
+  constructor(
+    options: Pick<EndpointOptions, 'handler' | 'quote' | 'credit'>,
+    payee: PayeeLedger,
+    counters: Counters,
+    context: DeskContext,
+  ) {
+    this.#options = options;
+    this.#payee = payee;
+    this.#counters = counters;
+    this.#context = context;
+  }
+
+  /** Answers a call, or refuses it before the app sees it. */
+  async answer(request: ExchangeRequest, meta: Readonly<Record<string, string>>): Promise<Served> {
+    let price: number;
+    try {
+      price = this.#admit(request, meta);
+    } catch (error) {
+      this.#counters.refused += 1;
+      throw error;
+    }
+    const payee = this.#payee;
+    payee.reserved += price;
+    this.#counters.callsIn += 1;
+    try {
+      const response = await this.#options.handler!(request, { price });
+      const record = (digests: Digests): Uint8Array => {
+        payee.reserved -= price;
+        const bytes = payee.append(
+          requestHash(request.method, request.target, digests.requestBody),
+          responseHash(response.status, digests.responseBody),
+          response.status >= 500 ? 0 : price,
+          response.status,
+          Date.now(),
+        );
+        this.#context.changed();
+        return bytes;
+      };
+      return {
+        response,
+        end: record,
+        dropped: (why, digests, complete) => {
+          if (why === 'lost' && complete) {
+            // Served, and the socket went before the end: the payer, who asked for it, gets the record on resume.
+            record(digests);
+            payee.commit();
+            return;
+          }
+          payee.reserved -= price;
+          if (why === 'lost') {
+            payee.allowance += price;
+            payee.save();
+          }
+          this.#context.changed();
+        },
+      };
+    } catch (error) {
+      payee.reserved -= price;
+      this.#context.changed();
+      throw error;
+    }
+  }
+
+  /** The price of a call that may be served. Throws unless it keeps what is at risk within credit and the payer's deposit. */
+  #admit(request: ExchangeRequest, meta: Readonly<Record<string, string>>): number {
+    const { handler, quote, credit } = this.#options;
+    const payee = this.#payee;
+    if (handler === undefined) throw new Agnt2Error('unsupported', 'this agent answers no calls in this session');
+    const shut = this.#context.shut();
+    if (shut !== null) throw shut;
+    const max = amount(meta.max);
+    if (max === null) throw malformed('a session call says the most it may cost');
+    const price = quote?.(request) ?? 0;
+    if (!Number.isSafeInteger(price) || price < 0) throw new Agnt2Error('internal', `quoted ${price}`);
+    if (price > max) throw new Agnt2Error('over_price', `the call costs ${price}, at most ${max} was agreed`);
+    if (payee.unsigned.calls >= MAX_UNSIGNED_CALLS)
+      throw new Agnt2Error('over_credit', `${MAX_UNSIGNED_CALLS} calls are unsigned`);
+    if (price === 0) return 0;
+    // A call served and never recorded (its socket went with the request half sent) is a loss; those, too, stay within credit.
+    if (payee.exposure(price) + payee.allowance > credit)
+      throw new Agnt2Error('over_credit', `unsigned calls would pass the credit of ${credit}`);
+    if (payee.accrued + payee.reserved + price > this.#context.coverage()) {
+      throw new Agnt2Error('insufficient_deposit', "the payer's deposit does not cover this call");
+    }
+    return price;
+  }
+}
