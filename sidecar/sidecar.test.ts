@@ -1,9 +1,11 @@
 /** Two whole sidecars, two plain apps, one gateway in memory: what users and attackers would do. */
 import http, { type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import { type ChildProcess, spawn } from 'node:child_process';
+import net from 'node:net';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { signBundle } from '../protocol/bundle.ts';
 import { requestHead } from '../protocol/call.ts';
@@ -467,6 +469,84 @@ test('the wrong key, or another network behind the same state, stops the start',
   } finally {
     other.stop();
   }
+});
+
+test('a deposit that runs out is topped up; meanwhile calls go through Core', async () => {
+  await callee(echo);
+  const { ports } = await caller({ session: { deposit: 30, credit: 500 } });
+  await request(ports.admin, '/admin/sessions/bob/open', { method: 'POST' });
+  const routes: string[] = [];
+  for (let i = 0; i < 3; i++) routes.push((await request(ports.listen, '/agents/bob/run', {}, 'x')).body.split(' ')[2]);
+  expect(routes).toEqual(['session', 'session', 'session']);
+  expect((await request(ports.listen, '/agents/bob/run', {}, 'x')).body).toContain(' core ');
+  await eventually(() => events.some(({ event }) => event === 'session_funded'), 'top-up');
+  expect((await request(ports.listen, '/agents/bob/run', {}, 'x')).body).toContain(' session ');
+  await sidecars[1].stop();
+  await eventually(() => gateway.balance(bob) === 50, 'all paid');
+  expect(gateway.balance(alice)).toBe(9950);
+});
+
+test('concurrent first calls open one session, and all are answered', async () => {
+  await callee(echo);
+  const { ports } = await caller({ session: { deposit: 1000, credit: 500 } });
+  const answers = await Promise.all(
+    Array.from({ length: 20 }, () => request(ports.listen, '/agents/bob/run', {}, 'x')),
+  );
+  expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 20 }, () => 200));
+  await eventually(() => events.some(({ event }) => event === 'session_open'), 'session');
+  expect(gateway.engine.machine.sessionExists(512)).toBe(false);
+  await sidecars[1].stop();
+  await eventually(() => gateway.balance(bob) === 200, 'all paid');
+});
+
+test('whatever bytes come to the listener, it answers by code or hangs up, and goes on', async () => {
+  await callee(echo);
+  const { ports } = await caller();
+  const word = fc.oneof(
+    fc.constantFrom(
+      'GET',
+      'POST',
+      'http://bob.agnt2/run',
+      '/agents/bob/',
+      '/agents/0:2/free',
+      ' ',
+      '\r\n',
+      'HTTP/1.1',
+      'Host: x',
+      'Content-Length: 5',
+      'Transfer-Encoding: chunked',
+      '\r\n\r\n',
+      '0',
+      ':',
+    ),
+    fc.string({ unit: 'binary', maxLength: 12 }),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(word, { maxLength: 14 }), async (words) => {
+      const answer = await new Promise<string>((resolve) => {
+        const socket = net.connect(ports.listen, '127.0.0.1', () => socket.end(words.join('')));
+        let text = '';
+        socket.on('data', (data) => (text += data.toString('latin1')));
+        socket.on('error', () => resolve(text));
+        socket.on('close', () => resolve(text));
+        setTimeout(() => socket.destroy(), 500).unref();
+      });
+      if (answer !== '' && !answer.startsWith('HTTP/1.1 200 ')) {
+        expect(answer).toMatch(/^HTTP\/1\.1 (?:400|402|403|404|501) [^]*"code":"[a-z_]+"/);
+      }
+      expect(answer).not.toMatch(/"code":"internal"|sidecar\/|\.ts/);
+    }),
+    { numRuns: 150 },
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.string({ unit: fc.constantFrom(...'/.%2ef5c\\?#:@a&=;0'), maxLength: 20 }), async (tail) => {
+      const { status, code } = await request(ports.listen, `/agents/bob/cheap/${tail}`);
+      if (code === undefined) expect(status).toBe(200);
+      else expect(['bad_target', 'over_budget', 'bad_request']).toContain(code);
+    }),
+    { numRuns: 60 },
+  );
+  expect((await request(ports.listen, '/agents/bob/free')).status).toBe(200);
 });
 
 // ---- what a dishonest caller may try, by talking to the gateway itself ----
