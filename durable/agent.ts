@@ -120,6 +120,8 @@ export class Agent extends DurableObject {
 
   override webSocketClose(ws: WebSocket): void {
     if (this.#isCurrent(ws)) this.#leave();
+    // Answered, or the other side waits for the end of the handshake.
+    closeSocket(ws, 1000, 'closed');
   }
 
   override webSocketError(ws: WebSocket): void {

@@ -216,6 +216,8 @@ export class Session extends DurableObject {
 
   override webSocketClose(ws: WebSocket): void {
     this.#gone(ws);
+    // Answered, or the other side waits for the end of the handshake.
+    closeSocket(ws, 1000, 'closed');
   }
 
   override webSocketError(ws: WebSocket): void {

@@ -390,6 +390,9 @@ export class SessionManager implements Sessions {
   async #leave(live: Live): Promise<void> {
     live.closing = true;
     this.#forgetPeer(live);
+    // The peer may have brought our common close on chain a moment ago: then nobody is left to ask.
+    const cell = await this.#options.core.session(live.id).catch(() => null);
+    if (cell?.status === 'closed') return this.#over(live, 'session_closed', {});
     try {
       await this.#closeTogether(live);
     } catch (error) {
