@@ -4,7 +4,6 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { p256 } from '@noble/curves/nist.js';
-import { secp256k1 } from '@noble/curves/secp256k1.js';
 import { concat, hex, unhex, utf8 } from '../../protocol/bytes.ts';
 import { encodeCallRecord } from '../../protocol/call.ts';
 import { type CellJson, LAYOUTS, addressOf, cellFromJson, Region } from '../../protocol/cells.ts';
