@@ -273,7 +273,7 @@ describe('Session', () => {
         headers: { upgrade: 'websocket', 'agnt2-party': party },
       });
       response.webSocket!.accept();
-      return packetSocket(response.webSocket as unknown as Parameters<typeof packetSocket>[0]);
+      return packetSocket(response.webSocket!);
     };
     const left = endpoint('a', a, facts);
     let right = endpoint('b', b, facts);

@@ -8,7 +8,9 @@ interface Listenable {
   readonly bufferedAmount?: number;
   readonly readyState: number;
   binaryType?: string;
-  addEventListener(type: string, listener: (event: { data?: unknown; reason?: string }) => void): void;
+  addEventListener(type: 'message', listener: (event: { readonly data?: unknown }) => void): void;
+  addEventListener(type: 'close', listener: (event: { readonly reason?: string }) => void): void;
+  addEventListener(type: 'error', listener: () => void): void;
 }
 
 const OPEN = 1;
