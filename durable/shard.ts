@@ -176,7 +176,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
         if (why) refused.push({ waiting, why });
         else {
           if (accepted.length === 0) this.#core.tick(nowMs);
-          accepted.push({ waiting, executed: this.#core.execute(waiting.frame) });
+          accepted.push({ waiting, executed: this.#core.execute(waiting.frame, waiting.bundle) });
         }
         this.#core.forget(waiting.bundle);
       }

@@ -7,7 +7,7 @@
 import type { BatchHeader } from '../../protocol/trace.ts';
 import type { Hex } from '../../protocol/bytes.ts';
 import type { SignedReceipt } from '../../protocol/receipt.ts';
-import type { BatchJson, CellJson, ChunkJson, EventJson, FrameJson, RecordJson } from './json.ts';
+import type { CellJson, ChunkJson, EventJson, FrameJson, RecordJson } from './json.ts';
 
 export interface Failure {
   readonly error: { readonly code: string; readonly detail: string; readonly [more: string]: unknown };
@@ -239,5 +239,3 @@ export interface ShardRpc extends SettlementRpc, ReadRpc {
 /** The stub of a shard, by its number. */
 export const shardStub = (namespace: DurableObjectNamespace, shard: number): ShardRpc =>
   namespace.getByName(`shard-${shard}`) as unknown as ShardRpc;
-
-export type { BatchJson };

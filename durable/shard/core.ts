@@ -34,6 +34,7 @@ export interface Executed {
   readonly frameHash: Uint8Array;
   readonly runningHash: Uint8Array;
   readonly outcomes: Outcome[];
+  readonly bundle?: Bundle;
 }
 
 const interactionsOf = (frame: Uint8Array): number => (frame[0] === FrameKind.bundle ? stepsOf(frame) - 1 : 0);
@@ -147,13 +148,13 @@ export class Core {
   }
 
   /** Runs a frame as part of the chunk being made; {@link seal} must follow before any await. */
-  execute(frame: Uint8Array): Executed {
+  execute(frame: Uint8Array, bundle?: Bundle): Executed {
     const { seq } = this;
     const outcomes = this.engine.execute(seq, frame);
     const frameHash = keccak(frame);
     this.running = extendRunning(this.running, frameHash);
     this.#interactions += interactionsOf(frame);
-    const executed = { seq, frame, frameHash, runningHash: this.running, outcomes };
+    const executed = { seq, frame, frameHash, runningHash: this.running, outcomes, bundle };
     this.#pending.push(executed);
     this.recent.add(frameHash, seq);
     this.#pendingBytes += frame.length + 2 + 9 * outcomes.length;
@@ -197,12 +198,8 @@ export class Core {
     this.#untimed = frames.length > (hasTick ? 1 : 0);
     this.#frames += frames.length;
     if (this.#frames >= SNAPSHOT_FRAMES || log.length - this.snapshots.chunks >= SNAPSHOT_CHUNKS) this.snapshot();
-    this.feed.pushChunk(
-      chunk,
-      frames.reduce((sum, frame) => sum + interactionsOf(frame), 0),
-      frames,
-      executed.map(({ outcomes }) => outcomes),
-    );
+    const interactions = frames.reduce((sum, frame) => sum + interactionsOf(frame), 0);
+    this.feed.pushChunk(chunk, interactions, executed);
     return { promisedBy };
   }
 

@@ -2,9 +2,8 @@
  * What happened lately, for live pages. Events of the log are derived from its chunks, so a restart finds the newest again;
  * others (sockets, halves) live in memory only.
  */
-import { codeOf } from '../../protocol/errors.ts';
 import { decodeInboxItem } from '../../protocol/inbox.ts';
-import { decodeBundle } from '../../protocol/bundle.ts';
+import { type Bundle, decodeBundle } from '../../protocol/bundle.ts';
 import { FrameKind } from '../../protocol/engine.ts';
 import { formatId } from '../../protocol/ids.ts';
 import { type Outcome, Status } from '../../protocol/status.ts';
@@ -27,14 +26,21 @@ const SESSION_EVENTS = {
   close: 'close',
 } as const;
 
+/** A frame with what came of it; its bundle when somebody has decoded it already. */
+export interface FrameOutcomes {
+  readonly frame: Uint8Array;
+  readonly outcomes: readonly Outcome[];
+  readonly bundle?: Bundle;
+}
+
 /** The sessions and agents a frame changed. */
-function* eventsOf(frame: Uint8Array, outcomes: readonly Outcome[]): Generator<Fields> {
+function* eventsOf({ frame, outcomes, bundle }: FrameOutcomes): Generator<Fields> {
   if (frame[0] === FrameKind.inbox && outcomes[0].status === Status.ok && frame[1] === 1) {
     if (decodeInboxItem(frame.subarray(1)).kind === 'register')
       yield { kind: 'agent', id: formatId(outcomes[0].value), event: 'register' };
   }
   if (frame[0] !== FrameKind.bundle || outcomes[0].status !== Status.ok) return;
-  for (const [i, interaction] of decodeBundle(frame).interactions.entries()) {
+  for (const [i, interaction] of (bundle ?? decodeBundle(frame)).interactions.entries()) {
     const { status, value } = outcomes[i + 1];
     if (status !== Status.ok) continue;
     if (interaction.op === 'register') yield { kind: 'agent', id: formatId(value), event: 'register' };
@@ -48,6 +54,12 @@ function* eventsOf(frame: Uint8Array, outcomes: readonly Outcome[]): Generator<F
       yield { kind: 'session', id: formatId(interaction.session), event: SESSION_EVENTS[interaction.op] };
     }
   }
+}
+
+function unpack(chunk: Chunk): FrameOutcomes[] {
+  const frames = framesOf(chunk);
+  const outcomes = decodeOutcomes(chunk.outcomes, frames);
+  return frames.map((frame, i) => ({ frame, outcomes: outcomes[i] }));
 }
 
 export class Feed {
@@ -66,26 +78,17 @@ export class Feed {
   }
 
   /** The chunk's own event and those of the sessions and agents in it. */
-  pushChunk(
-    chunk: Chunk,
-    interactions: number,
-    frames = framesOf(chunk),
-    outcomes = decodeOutcomes(chunk.outcomes, frames),
-  ): void {
+  pushChunk(chunk: Chunk, interactions: number, executed: readonly FrameOutcomes[] = unpack(chunk)): void {
     const { number, firstSeq, count, timeMs } = chunk;
     this.push(
       { kind: 'chunk', shard: this.#shard, number, firstSeq: String(firstSeq), frames: count, interactions },
       timeMs,
     );
     let left = PER_CHUNK;
-    for (const [i, frame] of frames.entries()) {
-      try {
-        for (const event of eventsOf(frame, outcomes[i])) {
-          if (left-- <= 0) return;
-          this.push(event, timeMs);
-        }
-      } catch (error) {
-        if (codeOf(error) !== 'malformed') throw error;
+    for (const each of executed) {
+      for (const event of eventsOf(each)) {
+        if (left-- <= 0) return;
+        this.push(event, timeMs);
       }
     }
   }

@@ -219,10 +219,11 @@ describe('reading', () => {
   });
 });
 
-describe('sockets and calls', () => {
-  const upgrade = (path: string) =>
-    call(path, { headers: { upgrade: 'websocket', 'agnt2-party': 'b', 'agnt2-agent': '0:1' } });
+/** Asks for a socket, and claims what only the gateway may say. */
+const upgrade = (path: string) =>
+  call(path, { headers: { upgrade: 'websocket', 'agnt2-party': 'b', 'agnt2-agent': '0:1' } });
 
+describe('sockets and calls', () => {
   test('a session’s socket is for its parties', async () => {
     const [alice, bob, eve] = await registerAgents(3);
     const [session] = (await run(alice, { op: 'open', peer: bob.id, deposit: 50, exitDelay: 10 })).values;

@@ -1,7 +1,7 @@
 /** Sockets and first-contact calls: the gateway says who is there, the objects behind it carry the bytes. */
 import { type Hex, hex } from '../../protocol/bytes.ts';
 import { SessionStatus } from '../../protocol/cells.ts';
-import { formatId } from '../../protocol/ids.ts';
+import { formatId, parseId } from '../../protocol/ids.ts';
 import { verifyP256 } from '../../protocol/keys.ts';
 import { agentRoom, sessionRoom } from '../../protocol/packet.ts';
 import { CLOCK_MS } from './directory.ts';
@@ -67,7 +67,22 @@ async function agentSocket(c: Ctx): Promise<Response> {
   const key = await machineKey(c.env, id, true);
   if (!key) throw problem('unknown_agent', `there is no agent ${formatId(id)}`);
   await admit(c, connect, agentRoom(formatId(id)), key);
-  return agentStub(c.env, formatId(id)).fetch(forwarded(c, { 'agnt2-agent': formatId(id) }));
+  return noted(
+    c,
+    { kind: 'agent', id: formatId(id), event: 'online' },
+    agentStub(c.env, formatId(id)).fetch(forwarded(c, { 'agnt2-agent': formatId(id) })),
+  );
+}
+
+/** A join that worked is told to the feed of the id's shard. */
+async function noted(
+  c: Ctx,
+  event: { kind: string; id: string; event: string; agent?: string },
+  join: Promise<Response>,
+): Promise<Response> {
+  const response = await join;
+  if (response.status === 101) await shardHolding(c.env, parseId(event.id)).note(event);
+  return response;
 }
 
 async function sessionSocket(c: Ctx): Promise<Response> {
@@ -81,7 +96,8 @@ async function sessionSocket(c: Ctx): Promise<Response> {
   await admit(c, connect, sessionRoom(formatId(id)), party === 'a' ? facts.keyA : facts.keyB);
   const object = sessionStub(c.env, formatId(id));
   await object.configure({ ...facts, domain: { chainId: Number(c.env.CHAIN_ID), root: c.env.ROOT_ADDRESS as Hex } });
-  return object.fetch(forwarded(c, { 'agnt2-party': party }));
+  const event = { kind: 'session', id: formatId(id), event: 'connect', agent: formatId(connect.agent) };
+  return noted(c, event, object.fetch(forwarded(c, { 'agnt2-party': party })));
 }
 
 /** A first-contact call: streamed to the callee's sidecar and back. */
