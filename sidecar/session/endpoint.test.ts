@@ -137,7 +137,7 @@ describe('SessionEndpoint', () => {
   test('a payer that takes answers and cuts the socket before their records gets no more than the credit', async () => {
     for (const endless of [false, true]) {
       const { pipe, left, right } = await pair(
-        { peerWaitMs: 50 },
+        {},
         {
           credit: 20,
           handler: async () => ({
@@ -168,9 +168,10 @@ describe('SessionEndpoint', () => {
         }
         pipe.kill('a');
         void left.attach(pipe.socket('a'));
-        await sleep(2);
+        while (left.state !== 'ready' || right.state !== 'ready') await sleep(1);
       }
       expect(taken).toBe(10);
+      left.close();
       right.close();
     }
   });
