@@ -47,7 +47,7 @@ export function createGateway(): Hono<{ Bindings: Env }> {
   app.use(async (c, next) => {
     await next();
     if ((c.req.method === 'GET' || c.req.method === 'HEAD') && c.res.status !== 101) {
-      for (const [name, value] of Object.entries(CORS)) c.res.headers.set(name, value);
+      for (const [name, value] of Object.entries(CORS)) c.header(name, value);
     }
   });
 

@@ -68,7 +68,10 @@ async function putName(c: Ctx): Promise<Response> {
   const name = nameParam(c);
   mediaType(c.req.raw, ['application/json']);
   const bytes = await readBody(c.req.raw, MAX_BODY);
-  const { agent, services, description, timeMs: bodyTime } = readRecord(jsonObject(bytes));
+  const body = jsonObject(bytes);
+  // An Announce does not say the path: a body that names it can't be replayed under another name.
+  if (body.name !== undefined && body.name !== name) throw problem('malformed', 'name: not the one of the path');
+  const { agent, services, description, timeMs: bodyTime } = readRecord(body);
   const timeMs = countFrom(c.req.header('agnt2-time') ?? String(bodyTime), 'agnt2-time');
   if (Math.abs(Date.now() - timeMs) > CLOCK_MS)
     throw problem('expired', 'the announcement is more than 60 seconds from our time');
@@ -126,7 +129,7 @@ export const directoryRoutes: readonly Route[] = [
       'agnt2-signature': '64 bytes as 0x hex: Announce over the SHA-256 of the body, by the agent in it',
       'agnt2-time': 'timeMs of the Announce, within 60 s of the gateway’s; may stand in the body as timeMs instead',
     },
-    body: { 'application/json': '{agent, services?, description?, timeMs?}' },
+    body: { 'application/json': '{agent, services?, description?, name?, timeMs?}' },
     answer: { description: 'the record' },
     problems: [
       'malformed',

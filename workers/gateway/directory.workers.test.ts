@@ -53,6 +53,7 @@ describe('the directory', () => {
     });
     expect(await problemOf(await announce(alice, 'Bad_Name', { agent }))).toMatchObject({ code: 'malformed' });
     expect(await problemOf(await announce(alice, 'n'.repeat(64), { agent }))).toMatchObject({ code: 'malformed' });
+    expect(await problemOf(await announce(alice, 'ok', { agent, name: 'other' }))).toMatchObject({ code: 'malformed' });
     expect(await problemOf(await announce(alice, 'ok', { agent: 7 }))).toMatchObject({ code: 'malformed' });
     expect(await problemOf(await announce(alice, 'ok', { agent, services: ['x'] }))).toMatchObject({
       code: 'malformed',

@@ -285,6 +285,17 @@ describe('sockets and calls', () => {
     expect((await pending)?.status ?? 0).not.toBe(200);
   });
 
+  test('a call that asks for an upgrade is no sidecar', async () => {
+    const [bob] = await registerAgents(1);
+    const id = formatId(bob.id);
+    const answer = await call(`/agents/${id}/calls`, {
+      method: 'POST',
+      headers: { upgrade: 'websocket', connection: 'upgrade' },
+    });
+    expect((await problemOf(answer)).status).toBeGreaterThanOrEqual(400);
+    expect(await getJson(`/agents/${id}`)).toMatchObject({ online: false });
+  });
+
   test('a call to nobody', async () => {
     const headers = { 'agnt2-method': 'GET', 'agnt2-target': '/' };
     expect(await problemOf(await call('/agents/0:999999/calls', { method: 'POST', headers }))).toMatchObject({

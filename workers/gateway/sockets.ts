@@ -14,6 +14,8 @@ import type { Route } from './route.ts';
 
 /** Headers that only the gateway may set: whatever a client sends under these names is dropped. */
 const TRUSTED = ['agnt2-party', 'agnt2-agent'] as const;
+/** An object takes whoever upgrades for the one the gateway has authenticated: a call must never look like that. */
+const UPGRADE = 'upgrade';
 
 interface Connect {
   readonly agent: number;
@@ -104,7 +106,9 @@ async function sessionSocket(c: Ctx): Promise<Response> {
 async function call(c: Ctx): Promise<Response> {
   const id = idParam(c);
   if (!(await shardHolding(c.env, id).key(id))) throw problem('unknown_agent', `there is no agent ${formatId(id)}`);
-  return agentStub(c.env, formatId(id)).fetch(forwarded(c, { 'agnt2-agent': formatId(id) }));
+  const request = forwarded(c, { 'agnt2-agent': formatId(id) });
+  request.headers.delete(UPGRADE);
+  return agentStub(c.env, formatId(id)).fetch(request);
 }
 
 const CONNECT = {
