@@ -2,7 +2,6 @@
  * The sessions of one agent: opened when calls to a peer repeat, joined when a peer opens one, used by calls both ways,
  * left in good order. What a session is (halves, windows, resume) lives in session/; here is only its life.
  */
-import { encodeClose, decodeClose } from './closing.ts';
 import { codeOf } from '../protocol/errors.ts';
 import { formatId } from '../protocol/ids.ts';
 import { equal } from '../protocol/bytes.ts';
@@ -14,17 +13,17 @@ import { type Identity, dial } from './dial.ts';
 import { refusal } from './errors.ts';
 import type { ExchangeRequest, ExchangeResponse } from './exchange.ts';
 import type { FirstContact } from './firstcontact.ts';
-import { EMPTY, bytes } from './http/body.ts';
+import { EMPTY } from './http/body.ts';
+import { Leaving } from './leaving.ts';
+import { CLOSE, type Live, REFRESH, control, readSmall, roleOf, until } from './live.ts';
 import type { Metrics } from './metrics.ts';
 import type { Sessions } from './outbound.ts';
 import type { Reservation } from './policy.ts';
 import { type PricedService, offerOf } from './prices.ts';
 import { SessionEndpoint, type SessionStore, keepConnected } from './session/index.ts';
-import type { Store } from './store.ts';
-import { normaliseTarget } from './target.ts';
+import type { SessionRow, Store } from './store.ts';
+import { CONTROL, normaliseTarget } from './target.ts';
 import type { Wallet } from './wallet.ts';
-import type { Close } from '../protocol/eip712.ts';
-import { verifyP256 } from '../protocol/keys.ts';
 
 export interface SessionManagerOptions {
   readonly identity: Identity;
@@ -45,53 +44,10 @@ export interface SessionManagerOptions {
   readonly now?: () => number;
 }
 
-interface Live {
-  readonly id: number;
-  readonly peer: number;
-  readonly role: 'a' | 'b';
-  readonly keys: { readonly own: Uint8Array; readonly peer: Uint8Array };
-  readonly endpoint: SessionEndpoint;
-  readonly link: AbortController;
-  /** No new calls of ours; set when either side starts to close it. */
-  closing: boolean;
-  /** Our own control call is in flight. */
-  asking: boolean;
-  funding: Promise<void> | null;
-  /** The whole of leaving, once begun. */
-  left: Promise<void> | null;
-}
-
-/** Targets under this are the sidecars' own, inside a session; the app never sees them. */
-const CONTROL = '/.agnt2/';
-const CLOSE = `${CONTROL}close`;
-const REFRESH = `${CONTROL}refresh`;
 const READY_MS = 10_000;
-const CLOSE_MS = 10_000;
 /** After a peer refused a session, it isn't asked again for this long; doubles. */
 const REFUSED_MS = 60_000;
 const MAX_SESSIONS = 4096;
-const MAX_CONTROL_BYTES = 4096;
-/** Seconds a finalize waits past exitAt: the shard's clock may lag ours. */
-const SLACK = 3;
-const GONE = new Set(['session_closed', 'unknown_session']);
-
-const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-
-async function until(reached: () => boolean, ms: number): Promise<boolean> {
-  for (const end = performance.now() + ms; !reached(); await wait(5)) if (performance.now() > end) return false;
-  return true;
-}
-
-async function readSmall(body: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of body) {
-    size += chunk.length;
-    if (size > MAX_CONTROL_BYTES) throw refusal('bad_request', 'a control call is small');
-    chunks.push(chunk);
-  }
-  return new Uint8Array(Buffer.concat(chunks));
-}
 
 export class SessionManager implements Sessions {
   readonly #options: SessionManagerOptions;
@@ -103,13 +59,23 @@ export class SessionManager implements Sessions {
   readonly #opening = new Map<number, Promise<void>>();
   readonly #joining = new Map<number, Promise<void>>();
   readonly #refused = new Map<number, { untilMs: number; ms: number }>();
+  readonly #leaving: Leaving;
   #timer: NodeJS.Timeout | null = null;
-  #watching: Promise<void> = Promise.resolve();
   #stopping = false;
 
   constructor(options: SessionManagerOptions) {
     this.#options = options;
     this.#now = options.now ?? (() => Date.now());
+    this.#leaving = new Leaving({
+      ...options,
+      live: this.#live,
+      quiet: (live) => {
+        live.closing = true;
+        this.#forgetPeer(live);
+      },
+      detach: (live) => this.#detach(live),
+      now: this.#now,
+    });
   }
 
   /** What admin and metrics show. */
@@ -134,9 +100,9 @@ export class SessionManager implements Sessions {
 
   /** Takes up the sessions of the last run. */
   async start(): Promise<void> {
-    for (const { session } of this.#options.store.sessions()) {
+    for (const row of this.#options.store.sessions()) {
       try {
-        await this.#resume(session);
+        await this.#resume(row);
       } catch (error) {
         this.#options.onError(error);
       }
@@ -145,11 +111,18 @@ export class SessionManager implements Sessions {
     this.#timer.unref();
   }
 
-  async #resume(session: number): Promise<void> {
+  async #resume({ session, peer, state }: SessionRow): Promise<void> {
     const cell = await this.#options.core.session(session);
-    if (cell.status === 'open') await this.#attach(cell);
-    else if (cell.status === 'exiting') await this.#settleAlone(session);
-    else this.#options.store.saveSession(session, 0, 'closed');
+    if (cell.status === 'closed') this.#options.store.saveSession(session, peer, 'closed');
+    else if (cell.status === 'open' && state === 'open') {
+      try {
+        await this.#attach(cell);
+      } catch (error) {
+        // Our key was rotated: this session can't be used any more, only left.
+        if (codeOf(error) !== 'wrong_key') throw error;
+        await this.#leaving.leaveUnattached(cell);
+      }
+    } else await this.#leaving.leaveUnattached(cell);
   }
 
   // ---- calls of ours ----
@@ -233,7 +206,7 @@ export class SessionManager implements Sessions {
       const ms = Math.min((this.#refused.get(peer)?.ms ?? REFUSED_MS / 2) * 2, 3_600_000);
       this.#refused.set(peer, { untilMs: this.#now() + ms, ms });
       // Nothing was paid in it: the deposit comes back after the exit delay.
-      if (live !== null) void this.#leaveAlone(live).catch((fault: unknown) => this.#options.onError(fault));
+      if (live !== null) void this.#leaving.leave(live).catch((fault: unknown) => this.#options.onError(fault));
       throw error;
     }
   }
@@ -252,6 +225,9 @@ export class SessionManager implements Sessions {
   async #join(session: number): Promise<void> {
     const { core, config, store, identity, onEvent } = this.#options;
     if (this.#stopping) throw refusal('draining', 'this agent is going down');
+    // One whose end we signed must not begin again: what would be served in it, its close does not count.
+    if ((store.sessionState(session) ?? 'open') !== 'open')
+      throw refusal('session_draining', 'this session is being left');
     if (this.#live.size >= MAX_SESSIONS) throw refusal('busy', 'too many sessions');
     const cell = await core.session(session);
     const role = roleOf(cell, identity.agent);
@@ -304,7 +280,7 @@ export class SessionManager implements Sessions {
       id: cell.id,
       peer,
       role,
-      keys: { own, peer: role === 'a' ? pinned.b : pinned.a },
+      peerKey: role === 'a' ? pinned.b : pinned.a,
       endpoint,
       link: new AbortController(),
       closing: false,
@@ -334,7 +310,7 @@ export class SessionManager implements Sessions {
 
   async #serve(live: Live, request: ExchangeRequest, price: number): Promise<ExchangeResponse> {
     const { app, metrics } = this.#options;
-    if (request.target === CLOSE) return this.#answerClose(live, request);
+    if (request.target === CLOSE) return this.#leaving.answerClose(live, request);
     if (request.target === REFRESH) return this.#answerRefresh(live, request);
     if (request.target.startsWith(CONTROL)) throw refusal('not_found', 'no such control call');
     const response = await app.serve(request, live.peer, 'session');
@@ -352,7 +328,7 @@ export class SessionManager implements Sessions {
     live.funding = (async () => {
       await wallet.submitOne({ op: 'fund', session: live.id, amount: config.deposit });
       await this.#refresh(live);
-      await this.#control(live, REFRESH);
+      await control(live, REFRESH);
       this.#options.onEvent('session_funded', { session: formatId(live.id), amount: String(config.deposit) });
     })()
       .catch(onError)
@@ -370,171 +346,19 @@ export class SessionManager implements Sessions {
     return { status: 204, headers: [], body: EMPTY };
   }
 
-  async #control(live: Live, target: string): Promise<Uint8Array> {
-    const request = { method: 'POST', target, headers: [], body: EMPTY, signal: AbortSignal.timeout(CLOSE_MS) };
-    const { response } = await live.endpoint.call(request, { maxPrice: 0, deadlineMs: CLOSE_MS });
-    const body = await readSmall(response.body);
-    if (response.status >= 300) throw refusal('peer_failed', `the peer answered ${response.status} to ${target}`);
-    return body;
-  }
-
   // ---- leaving ----
 
-  /** Leaves a session: with the peer's signature at once when it gives it, else alone through the exit delay. */
+  /** Leaves a session: see leaving.ts. Rejects with `unknown_session` when we hold no such one. */
   leave(session: number): Promise<void> {
     const live = this.#live.get(session);
-    if (live === undefined) return Promise.reject(refusal('unknown_session', 'no such session here'));
-    return (live.left ??= this.#leave(live));
+    return live === undefined
+      ? Promise.reject(refusal('unknown_session', 'no such session here'))
+      : this.#leaving.leave(live);
   }
 
-  async #leave(live: Live): Promise<void> {
-    live.closing = true;
-    this.#forgetPeer(live);
-    // The peer may have brought our common close on chain a moment ago: then nobody is left to ask.
-    const cell = await this.#options.core.session(live.id).catch(() => null);
-    if (cell?.status === 'closed') return this.#over(live, 'session_closed', {});
-    try {
-      await this.#closeTogether(live);
-    } catch (error) {
-      this.#options.onEvent('session_close_alone', { session: formatId(live.id), code: codeOf(error) });
-      await this.#leaveAlone(live);
-    }
-  }
-
-  /** Asks the peer to sign how it ended, and brings that on chain. */
-  async #closeTogether(live: Live): Promise<void> {
-    const { endpoint } = live;
-    const { identity, wallet } = this.#options;
-    if (endpoint.state !== 'ready') throw refusal('peer_offline', 'the peer is not connected');
-    if (!(await until(() => endpoint.inFlight.outgoing === 0, CLOSE_MS)))
-      throw refusal('timeout', 'calls are still in flight');
-    live.asking = true;
-    let body: Uint8Array;
-    try {
-      body = await this.#control(live, CLOSE);
-    } finally {
-      live.asking = false;
-    }
-    const { close, signature } = decodeClose(body);
-    const { pays, earns } = endpoint.accrued;
-    const [paidByUs, paidToUs] = live.role === 'a' ? [close.paidAB, close.paidBA] : [close.paidBA, close.paidAB];
-    if (close.session !== live.id || paidByUs > pays || paidToUs < earns)
-      throw refusal('close_mismatch', 'the peer counts another sum');
-    if (!(await verifyP256(live.keys.peer, identity.signing.close(close), signature)))
-      throw refusal('bad_signature', 'the peer did not sign its close');
-    try {
-      await wallet.submitOne({ op: 'close', close, signature });
-    } catch (error) {
-      // Both may close at the same moment; either way it is closed as both agreed.
-      if (!GONE.has(codeOf(error))) throw error;
-    }
-    this.#over(live, 'session_closed', { paid: String(paidByUs), earned: String(paidToUs) });
-  }
-
-  /** The peer's wish to close: no more calls either way, last halves signed, then our signature under what they say. */
-  async #answerClose(live: Live, request: ExchangeRequest): Promise<ExchangeResponse> {
-    await readSmall(request.body);
-    live.closing = true;
-    this.#forgetPeer(live);
-    const { endpoint } = live;
-    const quiet = (): boolean => endpoint.inFlight.incoming <= 1 && endpoint.inFlight.outgoing <= (live.asking ? 1 : 0);
-    // What we owe we sign by ourselves; what we are owed is the asker's to sign, and it does within its window.
-    const signed = (): boolean => endpoint.unsigned.pays === 0 && endpoint.unsigned.earns === 0;
-    if (!(await until(() => quiet() && signed(), CLOSE_MS / 2))) {
-      live.closing = live.left !== null;
-      throw refusal('timeout', 'not everything is signed yet');
-    }
-    const close = closeOf(live);
-    const signature = await this.#options.identity.key.sign(this.#options.identity.signing.close(close));
-    // Should the asker not bring it on chain, we leave alone; by then it has had ample time.
-    setTimeout(() => void this.#afterSigned(live), CLOSE_MS * 3).unref();
-    return {
-      status: 200,
-      headers: [['content-type', 'application/json']],
-      body: bytes(encodeClose({ close, signature })),
-    };
-  }
-
-  async #afterSigned(live: Live): Promise<void> {
-    if (!this.#live.has(live.id)) return;
-    try {
-      const { status } = await this.#options.core.session(live.id);
-      if (status === 'closed') this.#over(live, 'session_closed', {});
-      else await (live.left ??= this.#leaveAlone(live));
-    } catch (error) {
-      this.#options.onError(error);
-    }
-  }
-
-  /** Settles what the peer signed and starts the exit; `watch` finalizes when its delay is over. */
-  async #leaveAlone(live: Live): Promise<void> {
-    const { wallet, store, onEvent } = this.#options;
-    live.closing = true;
-    this.#forgetPeer(live);
-    await live.endpoint.drain(1000).catch(() => {});
-    await this.#settle(live);
-    let exitAt: number | null = null;
-    try {
-      exitAt = (await wallet.submitOne({ op: 'exit', session: live.id })).value;
-    } catch (error) {
-      if (GONE.has(codeOf(error))) return this.#over(live, 'session_closed', {});
-      // Somebody else's exit runs already: the same delay, the same end.
-      if (codeOf(error) !== 'session_not_open') throw error;
-    }
-    store.saveSession(live.id, live.peer, 'exiting', exitAt);
-    onEvent('session_exiting', { session: formatId(live.id), exitAt });
-    this.#detach(live);
-  }
-
-  /** Brings the newest half the peer signed on chain: the money we are owed. */
-  async #settle(live: Live): Promise<void> {
-    const { earns } = live.endpoint.halves();
-    if (earns !== null) await this.#settleHalf(earns);
-  }
-
-  async #settleHalf({ half, payer }: NonNullable<ReturnType<SessionEndpoint['halves']>['earns']>): Promise<void> {
-    try {
-      await this.#options.wallet.submitOne({ op: 'settle', half, signature: payer });
-    } catch (error) {
-      if (codeOf(error) !== 'stale_half' && !GONE.has(codeOf(error))) throw error;
-    }
-  }
-
-  /** As {@link #settle}, for a session without an endpoint: after a restart in the middle of an exit. */
-  async #settleAlone(session: number): Promise<void> {
-    const { storeOf, core, identity } = this.#options;
-    const role = roleOf(await core.session(session), identity.agent);
-    const earns = storeOf(session).load(role === 'a' ? 1 : 0)?.half ?? null;
-    if (earns !== null) await this.#settleHalf(earns);
-  }
-
-  /** Looks at every session's cell: settles where somebody exits, finalizes what is due, forgets what is closed. */
+  /** Looks at every session's cell now. */
   watch(): Promise<void> {
-    return (this.#watching = this.#watching
-      .then(() => this.#watch())
-      .catch((error: unknown) => this.#options.onError(error)));
-  }
-
-  async #watch(): Promise<void> {
-    const { core, store, wallet, onError } = this.#options;
-    for (const { session, peer } of store.sessions()) {
-      try {
-        const cell = await core.session(session);
-        const live = this.#live.get(session);
-        if (cell.status === 'closed') {
-          if (live !== undefined) this.#over(live, 'session_closed', {});
-          else store.saveSession(session, peer, 'closed');
-        } else if (cell.status === 'exiting') {
-          if (live !== undefined) await (live.left ??= this.#leaveAlone(live));
-          if (this.#now() / 1000 < cell.exitAt + SLACK) continue;
-          await wallet.submitOne({ op: 'finalize', session });
-          store.saveSession(session, peer, 'closed');
-        }
-      } catch (error) {
-        if (codeOf(error) === 'unknown_session') store.saveSession(session, peer, 'closed');
-        else onError(error);
-      }
-    }
+    return this.#leaving.watch();
   }
 
   #forgetPeer(live: Live): void {
@@ -543,16 +367,10 @@ export class SessionManager implements Sessions {
 
   #detach(live: Live): void {
     this.#forgetPeer(live);
+    this.#coreCalls.delete(live.peer);
     this.#live.delete(live.id);
     live.link.abort();
     live.endpoint.close();
-  }
-
-  #over(live: Live, event: string, fields: Record<string, unknown>): void {
-    this.#options.store.saveSession(live.id, live.peer, 'closed');
-    this.#coreCalls.delete(live.peer);
-    this.#detach(live);
-    this.#options.onEvent(event, { session: formatId(live.id), ...fields });
   }
 
   /** Leaves every session; sessions of peers that don't answer are settled and exit alone. */
@@ -561,29 +379,6 @@ export class SessionManager implements Sessions {
     if (this.#timer !== null) clearInterval(this.#timer);
     await Promise.allSettled(this.#opening.values());
     await Promise.allSettled([...this.#live.keys()].map((session) => this.leave(session)));
-    await this.#watching;
+    await this.#leaving.idle();
   }
-}
-
-function roleOf(cell: SessionCell, agent: number): 'a' | 'b' {
-  if (cell.a === agent) return 'a';
-  if (cell.b === agent) return 'b';
-  throw refusal('not_party', 'the session is between others');
-}
-
-const NO_ROOT = new Uint8Array(32);
-
-/** Both directions as their newest halves say. */
-function closeOf({ id, role, endpoint }: Live): Close {
-  const { pays, earns } = endpoint.halves();
-  const [ab, ba] = role === 'a' ? [pays?.half, earns?.half] : [earns?.half, pays?.half];
-  return {
-    session: id,
-    paidAB: ab?.paid ?? 0,
-    paidBA: ba?.paid ?? 0,
-    callsAB: ab?.calls ?? 0,
-    callsBA: ba?.calls ?? 0,
-    rootAB: ab?.root ?? NO_ROOT,
-    rootBA: ba?.root ?? NO_ROOT,
-  };
 }

@@ -549,6 +549,35 @@ test('whatever bytes come to the listener, it answers by code or hangs up, and g
   expect((await request(ports.listen, '/agents/bob/free')).status).toBe(200);
 });
 
+test('a session whose close we signed never serves again, also after a restart', async () => {
+  const stateDir = join(dir, 'signed-close');
+  const bobs = await callee(echo, { stateDir, session: { credit: 500, minExitDelay: 60 } });
+  const alices = await caller({ session: { deposit: 1000, credit: 500, exitDelay: 60 } });
+  await request(alices.ports.admin, '/admin/sessions/bob/open', { method: 'POST' });
+  await request(alices.ports.listen, '/agents/bob/run', {}, 'x');
+  // Bob signs the close, and nobody can bring it on chain yet.
+  gateway.faults.refuseOps = ['close', 'exit'];
+  expect((await request(alices.ports.admin, '/admin/sessions/0:1/close', { method: 'POST' })).code).toBe('forbidden');
+  expect(await request(alices.ports.listen, '/agents/bob/.agnt2/close', { method: 'POST' })).toMatchObject({
+    code: 'bad_target',
+  });
+  gateway.deadRelays = true;
+  await bobs.stop();
+  gateway.deadRelays = false;
+  await callee(echo, { stateDir });
+  const { port } = new URL(gateway.url);
+  const headers = { 'agnt2-method': 'POST', 'agnt2-target': '/', 'agnt2-session': '0:1' };
+  const answer = await request(Number(port), `/agents/${formatId(bob.id)}/calls`, { method: 'POST', headers }, '');
+  expect(answer.code).toBe('session_draining');
+  expect(gateway.engine.machine.sessionExists(256)).toBe(true);
+  gateway.faults.refuseOps = [];
+  await sidecars[1].stop();
+  await eventually(
+    () => gateway.balance(bob) === 10 || events.some(({ event }) => event === 'session_exiting'),
+    'left',
+  );
+});
+
 // ---- what a dishonest caller may try, by talking to the gateway itself ----
 
 async function invoke(

@@ -180,6 +180,14 @@ export class Store {
       }));
   }
 
+  /** How a session stands with us; null when we never had it. */
+  sessionState(session: number): SessionState | null {
+    return (
+      (this.#sql('SELECT state FROM sessions WHERE session = ?').get(session)?.state as SessionState | undefined) ??
+      null
+    );
+  }
+
   close(): void {
     this.#statements.clear();
     this.#db.close();

@@ -56,6 +56,9 @@ test.each([
   '/%c0%ae',
   '/%ff',
   '/a?b\n',
+  '/.agnt2/close',
+  '/%2eagnt2/close',
+  '/.%61gnt2/x',
   `/${'a'.repeat(9000)}`,
 ])('refuses %j', (raw) => {
   expect(codeFrom(() => normaliseTarget(raw))).toBe('bad_target');

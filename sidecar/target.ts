@@ -5,6 +5,9 @@
  */
 import { refusal } from './errors.ts';
 
+/** Targets under this are the sidecars' own, inside a session; no app sends or sees them. */
+export const CONTROL = '/.agnt2/';
+
 const MAX_TARGET = 8192;
 /** What RFC 3986 lets a path and a query hold, escapes aside; `[]|^{}"<>` and the backtick appear in real queries and do no harm there. */
 const PATH = /^(?:\/[A-Za-z0-9\-._~!$&'()*+,;=:@%]*)+$/;
@@ -43,6 +46,7 @@ export function normaliseTarget(raw: string): string {
   } catch {
     throw bad('escapes bytes that are no UTF-8');
   }
+  if (normal.startsWith(CONTROL)) throw bad(`is under ${CONTROL}, which is the sidecars' own`);
   return normal + query;
 }
 

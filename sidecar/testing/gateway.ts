@@ -53,6 +53,8 @@ export interface Faults {
   knowsReplays: boolean;
   /** Signs receipts with another key. */
   forgeReceipts: boolean;
+  /** Operations of which it takes no bundle. */
+  refuseOps: string[];
 }
 
 const CLAIMS = ['escrow', 'frame', 'index', 'session'];
@@ -60,7 +62,7 @@ const CLAIMS = ['escrow', 'frame', 'index', 'session'];
 export class TestGateway {
   readonly signing = new Signing(DOMAIN);
   readonly engine = new Engine(0, this.signing);
-  readonly faults: Faults = { loseAnswers: 0, busy: 0, knowsReplays: true, forgeReceipts: false };
+  readonly faults: Faults = { loseAnswers: 0, busy: 0, knowsReplays: true, forgeReceipts: false, refuseOps: [] };
   /** Every frame, its receipt beside it. */
   readonly frames: { bytes: Uint8Array; signed: SignedReceipt }[] = [];
   /** Requests by route, to see what was cached. */
@@ -168,7 +170,9 @@ export class TestGateway {
         return { error: { code: 'replayed', detail: 'executed', place: `0:${at}` } };
       let refused: string | null;
       try {
-        refused = this.engine.admit(decodeBundle(frame));
+        const bundle = decodeBundle(frame);
+        refused = this.engine.admit(bundle);
+        if (bundle.interactions.some(({ op }) => this.faults.refuseOps.includes(op))) refused = 'forbidden';
       } catch (error) {
         refused = codeOf(error);
       }
