@@ -1,5 +1,6 @@
 /** The Workers and Durable Objects in workerd, by `wrangler dev`, with state of its own, and the cron that production has every minute. */
-import { writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { L1 } from './l1.ts';
 import { inRepository, packageFile } from './paths.ts';
@@ -26,6 +27,25 @@ const QUIET = {
   CI: '1',
   NO_COLOR: '1',
 };
+
+/**
+ * Bundles the Worker into the run's folder, with the explorer beside it: `wrangler dev` would restart everything, sockets and all, whenever somebody saved
+ * a source file.
+ */
+function build(dir: string): void {
+  const args = ['deploy', '--dry-run', `--outdir=${join(dir, 'worker')}`];
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [packageFile('wrangler', 'bin', 'wrangler.js'), ...args],
+    {
+      cwd: inRepository(),
+      env: { ...process.env, ...QUIET },
+      encoding: 'utf8',
+    },
+  );
+  if (status !== 0) throw new Error(`the Worker does not build:\n${stdout}${stderr}`);
+  cpSync(inRepository('workers', 'explorer', 'public'), join(dir, 'public'), { recursive: true });
+}
 
 export class Worker {
   readonly url: string;
@@ -59,6 +79,7 @@ export class Worker {
     };
     const lines = Object.entries(all).map(([name, value]) => `${name}="${value}"`);
     writeFileSync(join(dir, 'worker.env'), `${lines.join('\n')}\n`, { mode: 0o600 });
+    build(dir);
     const worker = new Worker(dir, await freePort(port), cronMs);
     await worker.#ready();
     return worker;
@@ -75,6 +96,9 @@ export class Worker {
       args: [
         packageFile('wrangler', 'bin', 'wrangler.js'),
         'dev',
+        join(this.#dir, 'worker', 'index.js'),
+        '--no-bundle',
+        `--assets=${join(this.#dir, 'public')}`,
         '--ip=127.0.0.1',
         `--port=${this.port}`,
         '--inspector-port=0',
