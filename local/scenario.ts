@@ -49,10 +49,16 @@ async function sessionReady(sidecar: SidecarProcess, peer: string): Promise<stri
 }
 
 /** An MCP client of the official SDK that knows one thing about AGNT2: its server's URL is a sidecar's. */
-async function connectMcp(url: string): Promise<Client> {
+async function connectMcp(url: string): Promise<{ client: Client; leave: () => Promise<void> }> {
   const client = new Client({ name: 'scout', version: '1.0.0' });
-  await client.connect(new StreamableHTTPClientTransport(new URL(url)));
-  return client;
+  const transport = new StreamableHTTPClientTransport(new URL(url));
+  await client.connect(transport);
+  const leave = async (): Promise<void> => {
+    // Says goodbye, so that the server ends its stream: on an idle one nobody notices that the reader left.
+    await transport.terminateSession();
+    await client.close();
+  };
+  return { client, leave };
 }
 
 async function echo(client: Client, n: number): Promise<void> {
@@ -100,7 +106,7 @@ async function callAround(
 export async function trade(stack: Stack, size: ScenarioSize, progress: Progress): Promise<void> {
   const { cast, sidecars, gateway } = stack;
   progress.stage('first contact, then sessions');
-  const mcp = await connectMcp(sidecars.scout.to('toolsmith', '/mcp'));
+  const { client: mcp, leave } = await connectMcp(sidecars.scout.to('toolsmith', '/mcp'));
   const { tools } = await mcp.listTools();
   progress.say(`MCP: scout sees ${tools.length} tools of an unmodified server, through two sidecars`);
   const started = Date.now();
@@ -112,7 +118,7 @@ export async function trade(stack: Stack, size: ScenarioSize, progress: Progress
   progress.say(
     `Sessions: ${2 * size.sessionCalls} paid calls in ${((Date.now() - started) / 1000).toFixed(1)} s, first contact included`,
   );
-  await mcp.close();
+  await leave();
 
   progress.stage('closing sessions');
   await Promise.all([sidecars.scout.closeSession(one), sidecars.newcomer.closeSession(two)]);

@@ -156,7 +156,8 @@ export class Worker {
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    await this.#child.stop();
+    // What it acknowledged is on disk: nothing is worth waiting for.
+    await this.#child.stop(500);
     await this.#cron;
   }
 }
