@@ -53,6 +53,7 @@ export interface ReceiptJson {
   seq: string;
   frameHash: Hex;
   runningHash: Hex;
+  outcomesHash: Hex;
   outcomes: { status: string; value: string }[];
   promisedBy: number;
   signature: Hex;
@@ -63,6 +64,7 @@ export const receiptToJson = ({ receipt, outcomes, signature }: SignedReceipt): 
   seq: String(receipt.seq),
   frameHash: hex(receipt.frameHash),
   runningHash: hex(receipt.runningHash),
+  outcomesHash: hex(receipt.outcomesHash),
   outcomes: outcomes.map(({ status, value }) => ({ status: STATUSES[status], value: String(value) })),
   promisedBy: receipt.promisedBy,
   signature: hex(signature),
