@@ -1,6 +1,8 @@
+import type { Namespace } from '../../durable/shard/api.ts';
+
 /** What settlement needs of a deployment. Everything is text, as vars are. */
 export interface SettlementEnv {
-  readonly SHARD: DurableObjectNamespace;
+  readonly SHARD: Namespace;
   readonly SHARDS: string;
   readonly CHAIN_ID: string;
   readonly ROOT_ADDRESS: string;

@@ -24,7 +24,7 @@ async function freshPass(): Promise<typeof import('./pass.ts').runPass> {
 }
 
 const envOver = (rpc: unknown): SettlementEnv => ({
-  SHARD: { getByName: () => rpc } as unknown as DurableObjectNamespace,
+  SHARD: { getByName: () => rpc },
   SHARDS: '1',
   CHAIN_ID: String(l1.chainId),
   ROOT_ADDRESS: l1.root,
