@@ -7,16 +7,15 @@
  */
 import { DurableObject } from 'cloudflare:workers';
 import type { Bundle } from '../protocol/bundle.ts';
-import { type Hex, equal, hex, unhex } from '../protocol/bytes.ts';
+import { type Hex, equal, unhex } from '../protocol/bytes.ts';
 import { Agent, Head, Inbox, META_INBOX, Region, get, getBytes, placeOf } from '../protocol/cells.ts';
 import { Signing } from '../protocol/eip712.ts';
 import { inboxFrame } from '../protocol/engine.ts';
 
 import { keccak } from '../protocol/hash.ts';
-import { SHARDS, formatId, serialOf, shardOf } from '../protocol/ids.ts';
+import { SHARDS, formatId, shardOf } from '../protocol/ids.ts';
 import { MachineKey } from '../protocol/keys.ts';
-import { type SignedReceipt, extendRunning, outcomesHash, signReceipt } from '../protocol/receipt.ts';
-import { encodeChunkRecord } from '../protocol/trace.ts';
+import { type SignedReceipt, outcomesHash, signReceipt } from '../protocol/receipt.ts';
 import { MAX_FRAME_BYTES } from '../protocol/bundle.ts';
 import {
   type BatchRecord,
@@ -39,10 +38,10 @@ import {
 import { Batches } from './shard/batches.ts';
 import { Core, type Executed } from './shard/core.ts';
 import { Cuts } from './shard/cuts.ts';
-import type { CellJson, ChunkJson, EventJson, FrameJson, PlaceJson, RecordJson } from './shard/json.ts';
-import { Lists, MAX_PAGE } from './shard/lists.ts';
-import { type Chunk, decodeOutcomes, framesOf } from './shard/log.ts';
-import { agentJson, cellJson, escrowJson, frameJson, serviceJson, sessionFacts, sessionJson } from './shard/views.ts';
+import { History } from './shard/history.ts';
+import type { CellJson, ChunkJson, EventJson, FrameJson, RecordJson } from './shard/json.ts';
+import { Lists } from './shard/lists.ts';
+import { agentJson, cellJson, escrowJson, serviceJson, sessionFacts, sessionJson } from './shard/views.ts';
 
 export interface ShardEnv {
   readonly CHAIN_ID: string;
@@ -53,11 +52,6 @@ export interface ShardEnv {
 
 /** Bundles that may wait at once; more are told to come back. */
 const MAX_WAITING = 8192;
-/** Bytes of frames that a list of chunks or a page of records holds, about. */
-const PAGE_BYTES = 1024 * 1024;
-const LIST_BYTES = 256 * 1024;
-/** Chunks looked through for the interaction that ended an escrow. */
-const RESPOND_HORIZON = 200;
 /** How long a nonce stays taken: longer than a `Connect` is good for, both ways. */
 const NONCE_MS = 180_000;
 
@@ -74,6 +68,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
   readonly #cuts: Cuts;
   readonly #batches: Batches;
   readonly #lists: Lists;
+  readonly #history: History;
   readonly #signing: Signing;
   #sequencer: MachineKey | null = null;
   #waiting: Waiting[] = [];
@@ -93,6 +88,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
     this.#cuts = new Cuts(sql, this.#core.engine, this.#core.log);
     this.#batches = new Batches(sql);
     this.#lists = new Lists(this.#core.engine.machine);
+    this.#history = new History(this.#core, this.#cuts);
     void ctx.blockConcurrencyWhile(async () => {
       this.#claim(`${env.CHAIN_ID}:${env.ROOT_ADDRESS.toLowerCase()}:${shard}`);
       if (env.SEQUENCER_KEY) this.#sequencer = await MachineKey.import(unhex(env.SEQUENCER_KEY, 32));
@@ -265,29 +261,8 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
     this.#cuts.recut(number);
   }
 
-  async frames(fromSeq: number, toSeq: number, maxBytes = PAGE_BYTES): Promise<FramesPage | Failure> {
-    if (fromSeq < 0 || fromSeq >= toSeq || toSeq > this.#core.seq)
-      return failure('not_found', `there are ${this.#core.seq} frames`);
-    const parts: Uint8Array[] = [];
-    let [seq, size] = [fromSeq, 0];
-    for (let chunk = this.#core.log.ofFrame(seq); chunk; chunk = this.#core.log.at(chunk.number + 1)) {
-      const end = Math.min(toSeq, chunk.firstSeq + chunk.count);
-      const whole = seq === chunk.firstSeq && end === chunk.firstSeq + chunk.count;
-      const frames = (): readonly Uint8Array[] => framesOf(chunk!).slice(seq - chunk!.firstSeq, end - chunk!.firstSeq);
-      const part = whole ? chunk.record : encodeChunkRecord({ shard: this.#shard, firstSeq: seq, frames: frames() });
-      if (size > 0 && size + part.length > maxBytes) break;
-      parts.push(part);
-      size += part.length;
-      seq = end;
-      if (seq === toSeq) break;
-    }
-    const records = new Uint8Array(size);
-    let at = 0;
-    for (const part of parts) {
-      records.set(part, at);
-      at += part.length;
-    }
-    return { records, nextSeq: seq };
+  async frames(fromSeq: number, toSeq: number, maxBytes?: number): Promise<FramesPage | Failure> {
+    return this.#history.records(fromSeq, toSeq, maxBytes);
   }
 
   async inbox(items: readonly { index: number; bytes: Uint8Array }[]): Promise<{ cursor: number } | Failure> {
@@ -407,34 +382,8 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
   async escrow(id: number): Promise<RecordJson | null> {
     const json = escrowJson(this.#machine, id);
     if (!json) return null;
-    const { invoked, responded } = this.#escrowPlaces(id, json.status === 'open');
+    const { invoked, responded } = this.#history.escrowPlaces(id, json.status === 'open');
     return { ...json, ...(invoked ? { invoked } : {}), ...(responded ? { responded } : {}) };
-  }
-
-  /** Where an escrow was opened and, if it was within the horizon, ended. */
-  #escrowPlaces(id: number, open: boolean): { invoked?: PlaceJson; responded?: PlaceJson } {
-    const first = this.#core.log.ofEscrow(serialOf(id));
-    if (!first) return {};
-    const out: { invoked?: PlaceJson; responded?: PlaceJson } = {};
-    const end = open ? first.number + 1 : first.number + RESPOND_HORIZON;
-    for (const chunk of this.#core.log.from(first.number)) {
-      if (chunk.number >= end) break;
-      const frames = framesOf(chunk);
-      const outcomes = decodeOutcomes(chunk.outcomes, frames);
-      for (const [i, frame] of frames.entries()) {
-        if (outcomes[i].length < 2) continue;
-        for (const [index, interaction] of (Core.decode(frame)?.interactions ?? []).entries()) {
-          const { status, value } = outcomes[i][index + 1];
-          if (status !== 0) continue;
-          const place = { shard: this.#shard, seq: String(chunk.firstSeq + i), index };
-          if (interaction.op === 'invoke' && value === id) out.invoked = place;
-          if ((interaction.op === 'respond' || interaction.op === 'expire') && interaction.escrow === id)
-            out.responded = place;
-        }
-      }
-      if (out.responded) break;
-    }
-    return out;
   }
 
   async cell(address: number): Promise<CellJson> {
@@ -454,59 +403,20 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
 
   // --- the log ---
 
-  #chunkJson(chunk: Chunk): ChunkJson {
-    const { number, firstSeq, timeMs, running } = chunk;
-    const frames = framesOf(chunk);
-    const outcomes = decodeOutcomes(chunk.outcomes, frames);
-    const batch = this.#cuts.ofFrame(firstSeq);
-    const place = (i: number) => ({ shard: this.#shard, seq: firstSeq + i, chunk: number, batch });
-    return {
-      shard: this.#shard,
-      number,
-      firstSeq: String(firstSeq),
-      frames: frames.map((frame, i) => frameJson(place(i), frame, outcomes[i])),
-      timeMs,
-      runningHash: hex(running),
-      ...(batch === undefined ? {} : { batch }),
-    };
+  async chunks(query: PageQuery): Promise<Page<ChunkJson>> {
+    return this.#history.chunks(query);
   }
-
-  async chunks({ after, limit = 20 }: PageQuery): Promise<Page<ChunkJson>> {
-    const items: ChunkJson[] = [];
-    let bytes = 0;
-    for (const chunk of this.#core.log.from(Math.max(0, (after ?? -1) + 1))) {
-      bytes += chunk.record.length;
-      if (items.length > 0 && (bytes > LIST_BYTES || items.length >= Math.min(limit, MAX_PAGE)))
-        return { items, next: chunk.number - 1 };
-      items.push(this.#chunkJson(chunk));
-    }
-    return { items };
-  }
-
   async chunk(number: number): Promise<ChunkJson | null> {
-    const chunk = this.#core.log.at(number);
-    return chunk && this.#chunkJson(chunk);
+    return this.#history.chunk(number);
   }
-
   async frame(seq: number): Promise<FrameJson | null> {
-    const chunk = this.#core.log.ofFrame(seq);
-    if (!chunk) return null;
-    const frames = framesOf(chunk);
-    const i = seq - chunk.firstSeq;
-    const place = { shard: this.#shard, seq, chunk: chunk.number, batch: this.#cuts.ofFrame(seq) };
-    return frameJson(place, frames[i], decodeOutcomes(chunk.outcomes, frames)[i]);
+    return this.#history.frame(seq);
   }
 
   /** Signed anew from what is stored: the same promise, whatever the signature's nonce. */
   async receipt(seq: number): Promise<SignedReceipt | null> {
-    const chunk = this.#core.log.ofFrame(seq);
-    if (!chunk || !this.#sequencer) return null;
-    const frames = framesOf(chunk);
-    const i = seq - chunk.firstSeq;
-    let running = this.#core.log.runningBefore(chunk);
-    for (const frame of frames.slice(0, i + 1)) running = extendRunning(running, keccak(frame));
-    const outcomes = decodeOutcomes(chunk.outcomes, frames)[i];
-    return this.#sign({ seq, frameHash: keccak(frames[i]), runningHash: running, outcomes }, chunk.promisedBy);
+    const promise = this.#sequencer && this.#history.promise(seq);
+    return promise && this.#sign(promise, promise.promisedBy);
   }
 
   async feed(after?: number): Promise<EventJson[]> {
