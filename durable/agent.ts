@@ -7,7 +7,7 @@
 import { DurableObject } from 'cloudflare:workers';
 import { Agnt2Error, codeOf } from '../protocol/errors.ts';
 import { PacketType } from '../protocol/packet.ts';
-import { CallMux, type OpenCall } from '../sidecar/mux.ts';
+import { CallMux, type OpenCall } from '../protocol/mux.ts';
 import { acceptSocket, closeSocket, isUpgrade, newest, problemResponse, sendError, sendPacket } from './socket.ts';
 
 /** What the gateway may ask of an agent's object. */

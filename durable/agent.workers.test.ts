@@ -2,7 +2,7 @@ import { evictDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
 import { PacketType } from '../protocol/packet.ts';
-import { CallMux, type IncomingHandler } from '../sidecar/mux.ts';
+import { CallMux, type IncomingHandler } from '../protocol/mux.ts';
 import type { AgentRpc } from './agent.ts';
 
 const namespace = (env as unknown as { AGENT: DurableObjectNamespace }).AGENT;

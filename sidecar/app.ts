@@ -1,7 +1,7 @@
 /** The app behind the sidecar: every call it sees has passed here, whichever way it came and whoever paid. */
 import { formatId } from '../protocol/ids.ts';
 import { refusal } from './errors.ts';
-import type { ExchangeRequest, ExchangeResponse } from './exchange.ts';
+import type { ExchangeRequest, ExchangeResponse } from '../protocol/exchange.ts';
 import { HttpClient } from './http/client.ts';
 import { type Header, endToEnd } from './http/headers.ts';
 import type { Metrics } from './metrics.ts';

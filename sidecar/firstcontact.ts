@@ -3,7 +3,7 @@ import { requestHead } from '../protocol/call.ts';
 import { codeOf } from '../protocol/errors.ts';
 import { formatId } from '../protocol/ids.ts';
 import { refusal } from './errors.ts';
-import type { ExchangeRequest, ExchangeResponse } from './exchange.ts';
+import type { ExchangeRequest, ExchangeResponse } from '../protocol/exchange.ts';
 import { EMPTY } from './http/body.ts';
 import type { HttpClient } from './http/client.ts';
 import { type Header, headerOf } from './http/headers.ts';

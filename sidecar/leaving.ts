@@ -9,7 +9,7 @@ import { decodeClose, encodeClose } from './closing.ts';
 import type { Core, SessionFacts as SessionCell } from './core.ts';
 import type { Identity } from './dial.ts';
 import { refusal } from './errors.ts';
-import type { ExchangeRequest, ExchangeResponse } from './exchange.ts';
+import type { ExchangeRequest, ExchangeResponse } from '../protocol/exchange.ts';
 import { bytes } from './http/body.ts';
 import { CLOSE, CONTROL_MS, type Live, closeOf, control, readSmall, roleOf, until } from './live.ts';
 import type { SessionEndpoint, SessionStore } from './session/index.ts';

@@ -4,7 +4,7 @@ import { formatId } from '../protocol/ids.ts';
 import { PacketType, agentRoom } from '../protocol/packet.ts';
 import { type Identity, dial } from './dial.ts';
 import { refusal } from './errors.ts';
-import { CallMux, type IncomingHandler } from './mux.ts';
+import { CallMux, type IncomingHandler } from '../protocol/mux.ts';
 import type { PacketSocket } from './session/index.ts';
 
 const FIRST_DELAY_MS = 100;

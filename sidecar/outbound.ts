@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { codeOf } from '../protocol/errors.ts';
 import { formatId } from '../protocol/ids.ts';
 import { refusal } from './errors.ts';
-import type { ExchangeRequest, ExchangeResponse } from './exchange.ts';
+import type { ExchangeRequest, ExchangeResponse } from '../protocol/exchange.ts';
 import type { FirstContact } from './firstcontact.ts';
 import { EMPTY, tracked } from './http/body.ts';
 import type { Metrics } from './metrics.ts';

@@ -11,7 +11,7 @@ import type { SessionConfig } from './config.ts';
 import type { Core, SessionFacts as SessionCell } from './core.ts';
 import { type Identity, dial } from './dial.ts';
 import { refusal } from './errors.ts';
-import type { ExchangeRequest, ExchangeResponse } from './exchange.ts';
+import type { ExchangeRequest, ExchangeResponse } from '../protocol/exchange.ts';
 import type { FirstContact } from './firstcontact.ts';
 import { EMPTY } from './http/body.ts';
 import { Leaving } from './leaving.ts';

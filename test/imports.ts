@@ -5,8 +5,8 @@ import { dirname, join, normalize } from 'node:path';
 /** What each room may import besides itself; tests, benches and `local` may import everything. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   protocol: [],
-  durable: ['protocol', 'sidecar/mux.ts', 'sidecar/exchange.ts'],
-  workers: ['protocol', 'durable', 'contracts/abi.ts'],
+  durable: ['protocol'],
+  workers: ['protocol', 'durable', 'contracts/abi.ts', 'package.json'],
   sidecar: ['protocol'],
 };
 

@@ -3,7 +3,7 @@ import http, { type ClientRequest, type IncomingMessage } from 'node:http';
 import https from 'node:https';
 import { codeOf } from '../../protocol/errors.ts';
 import { refusal } from '../errors.ts';
-import type { ExchangeRequest, ExchangeResponse } from '../exchange.ts';
+import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.ts';
 import { pump, tracked } from './body.ts';
 import { type Header, checkHeaders, contentLength, pairs } from './headers.ts';
 

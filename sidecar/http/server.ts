@@ -3,7 +3,7 @@ import http, { type IncomingMessage, type Server, type ServerResponse } from 'no
 import type { Duplex } from 'node:stream';
 import { codeOf } from '../../protocol/errors.ts';
 import { type Problem, problemOf, refusal } from '../errors.ts';
-import type { ExchangeRequest, ExchangeResponse } from '../exchange.ts';
+import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.ts';
 import { pump } from './body.ts';
 import { type Header, checkHeaders, contentLength, endToEnd, pairs } from './headers.ts';
 

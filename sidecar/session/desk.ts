@@ -1,8 +1,8 @@
 /** Where calls of the peer are priced, weighed against what is at risk, handed to the app, and recorded. */
 import { requestHash, responseHash } from '../../protocol/call.ts';
 import { Agnt2Error, malformed } from '../../protocol/errors.ts';
-import type { ExchangeRequest } from '../exchange.ts';
-import type { Digests, Served } from '../mux.ts';
+import type { ExchangeRequest } from '../../protocol/exchange.ts';
+import type { Digests, Served } from '../../protocol/mux.ts';
 import { MAX_UNSIGNED_CALLS, type PayeeLedger } from './ledger.ts';
 import type { Counters, EndpointOptions } from './types.ts';
 

@@ -34,8 +34,8 @@ import {
   encodeReceiptPacket,
   encodeRecords,
 } from '../../protocol/packet.ts';
-import type { ExchangeRequest } from '../exchange.ts';
-import { CallMux } from '../mux.ts';
+import type { ExchangeRequest } from '../../protocol/exchange.ts';
+import { CallMux } from '../../protocol/mux.ts';
 import { Desk } from './desk.ts';
 import { Gate } from './gate.ts';
 import { PayeeLedger, PayerLedger } from './ledger.ts';

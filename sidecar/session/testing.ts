@@ -2,7 +2,7 @@
 import { Signing } from '../../protocol/eip712.ts';
 import { MachineKey } from '../../protocol/keys.ts';
 import { encodeError } from '../../protocol/packet.ts';
-import type { ExchangeRequest, ExchangeResponse } from '../exchange.ts';
+import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.ts';
 import { SessionEndpoint } from './endpoint.ts';
 import { type SessionStore, memoryStore } from './store.ts';
 import type { EndpointOptions, PacketSocket, Role, SessionFacts } from './types.ts';

@@ -4,7 +4,7 @@ import type { Signing } from '../../protocol/eip712.ts';
 import type { Agnt2Error } from '../../protocol/errors.ts';
 import type { Direction, SignedHalf } from '../../protocol/half.ts';
 import type { MachineKey } from '../../protocol/keys.ts';
-import type { ExchangeRequest, ExchangeResponse } from '../exchange.ts';
+import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.ts';
 import type { SessionStore } from './store.ts';
 
 /** A binary socket, stripped to what a session needs; `socket.ts` adapts the `ws` package and the platform's own. */

@@ -32,7 +32,7 @@ import { type SignedReceipt, outcomesHash, extendRunning, receiptToJson, signRec
 import { STATUSES } from '../../protocol/status.ts';
 import { pairs } from '../http/headers.ts';
 import { listen } from '../http/server.ts';
-import { CallMux } from '../mux.ts';
+import { CallMux } from '../../protocol/mux.ts';
 import { packetSocket } from '../session/index.ts';
 
 export const DOMAIN = { chainId: 31337, root: '0x00000000000000000000000000000000000000aa' } as const;

@@ -7,7 +7,7 @@ import { formatId } from '../../protocol/ids.ts';
 import { MachineKey } from '../../protocol/keys.ts';
 import { sessionRoom } from '../../protocol/packet.ts';
 import { dial } from '../../sidecar/dial.ts';
-import type { ExchangeRequest } from '../../sidecar/exchange.ts';
+import type { ExchangeRequest } from '../../protocol/exchange.ts';
 import { type PacketSocket, type Role, SessionEndpoint, type SessionFacts } from '../../sidecar/session/index.ts';
 import { sqliteStore } from '../../sidecar/session/store-sqlite.ts';
 

@@ -12,10 +12,10 @@ import { WebSocket, WebSocketServer } from 'ws';
 import { encodeError } from '../../protocol/packet.ts';
 import { Signing } from '../../protocol/eip712.ts';
 import { MachineKey } from '../../protocol/keys.ts';
-import type { Handler } from '../../sidecar/exchange.ts';
+import type { Handler } from '../../protocol/exchange.ts';
 import { HttpClient } from '../../sidecar/http/client.ts';
 import { createExchangeServer, listen } from '../../sidecar/http/server.ts';
-import { CallMux } from '../../sidecar/mux.ts';
+import { CallMux } from '../../protocol/mux.ts';
 import { type PacketSocket, SessionEndpoint, type SessionFacts, packetSocket } from '../../sidecar/session/index.ts';
 import { sqliteStore } from '../../sidecar/session/store-sqlite.ts';
 

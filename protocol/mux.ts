@@ -6,8 +6,8 @@
  * call cancelled after its response began still gets its end, so what was served is recorded; both sides then have
  * hashed the same bytes, because parts arrive in the order they were sent.
  */
-import { Reader, utf8 } from '../protocol/bytes.ts';
-import { Agnt2Error, codeOf, malformed } from '../protocol/errors.ts';
+import { Reader, utf8 } from './bytes.ts';
+import { Agnt2Error, codeOf, malformed } from './errors.ts';
 import {
   MAX_DATA_BYTES,
   PacketType,
@@ -18,9 +18,9 @@ import {
   decodeCalls,
   decodeHead,
   encodeHead,
-} from '../protocol/packet.ts';
+} from './packet.ts';
 import type { ExchangeRequest, ExchangeResponse } from './exchange.ts';
-import { BodyHash, type Flow, Inflow, Outflow } from './session/flow.ts';
+import { BodyHash, type Flow, Inflow, Outflow } from './flow.ts';
 
 /** SHA-256 of the two bodies of a call, as they were streamed. Empty arrays with `digests: false`. */
 export interface Digests {

@@ -1,6 +1,6 @@
 /** The bodies of multiplexed calls: hashed as they pass, sent within a window, received into a bounded queue. */
 import { sha256 } from '@noble/hashes/sha2.js';
-import { STREAM_WINDOW } from '../../protocol/packet.ts';
+import { STREAM_WINDOW } from './packet.ts';
 
 const EMPTY_HASH = sha256(new Uint8Array(0));
 const ignore = (): void => {};

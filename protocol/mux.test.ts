@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { utf8 } from '../protocol/bytes.ts';
-import { Agnt2Error, codeOf } from '../protocol/errors.ts';
-import { sha } from '../protocol/hash.ts';
-import { PartKind, STREAM_WINDOW, decodeCalls, encodeCalls, encodeHead } from '../protocol/packet.ts';
+import { utf8 } from './bytes.ts';
+import { Agnt2Error, codeOf } from './errors.ts';
+import { sha } from './hash.ts';
+import { PartKind, STREAM_WINDOW, decodeCalls, encodeCalls, encodeHead } from './packet.ts';
 import { CallMux, type Digests, type IncomingHandler, type MuxOptions } from './mux.ts';
-import { body, bytesOf, collect, request, text } from './session/testing.ts';
+import { body, bytesOf, collect, request, text } from '../sidecar/session/testing.ts';
 
 const code = async (promise: Promise<unknown>): Promise<string> => {
   try {
