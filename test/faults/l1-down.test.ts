@@ -47,8 +47,11 @@ async function expectWhole(): Promise<void> {
   expect(numbers).toEqual(numbers.map((_, i) => i + 1));
   let seq = 0;
   for (const number of numbers) {
-    const { ranges, l1 } = await net.gateway.batch(number);
-    expect(l1.state).toBe('posted');
+    // What shard 0 knows of L1 follows a pass later.
+    const { ranges } = await until(`batch ${number} to be known as posted`, async () => {
+      const batch = await net.gateway.batch(number);
+      return batch.l1.state === 'posted' && batch;
+    });
     expect(Number(ranges[0].firstSeq)).toBe(seq);
     seq += ranges[0].frames;
   }
