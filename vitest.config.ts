@@ -9,7 +9,14 @@ export default defineConfig({
       {
         test: {
           name: 'node',
-          include: ['protocol/**/*.test.ts', 'workers/**/*.test.ts', 'sidecar/**/*.test.ts', 'local/**/*.test.ts', 'contracts/**/*.test.ts', 'test/unit/**/*.test.ts'],
+          include: [
+            'protocol/**/*.test.ts',
+            'workers/**/*.test.ts',
+            'sidecar/**/*.test.ts',
+            'local/**/*.test.ts',
+            'contracts/**/*.test.ts',
+            'test/unit/**/*.test.ts',
+          ],
           exclude: ['**/*.workers.test.ts', '**/node_modules/**'],
           testTimeout: 30_000,
         },

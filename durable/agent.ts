@@ -6,7 +6,7 @@
  */
 import { DurableObject } from 'cloudflare:workers';
 import { Agnt2Error, codeOf } from '../protocol/errors.ts';
-import { PacketType } from '../protocol/packet.ts';
+import { CARRIED_HEADERS, PacketType, packHeaders, unpackHeaders } from '../protocol/packet.ts';
 import { CallMux, type OpenCall } from '../protocol/mux.ts';
 import { acceptSocket, closeSocket, isUpgrade, newest, problemResponse, sendError, sendPacket } from './socket.ts';
 
@@ -25,8 +25,6 @@ const MAX_CALLS = 4096;
 /** Response bytes waiting for slow clients, over all calls: a quarter of the object's memory. */
 const MAX_QUEUED = 32 * 1024 * 1024;
 
-/** Headers of the call itself travel under this prefix, so that no hop takes them for its own. */
-const CARRIED = 'agnt2-h-';
 /** What the caller says of its claim; passed on as the call's meta. */
 const CLAIMS = ['escrow', 'frame', 'index', 'session'] as const;
 
@@ -141,9 +139,7 @@ export class Agent extends DurableObject {
     if (!method || !target?.startsWith('/'))
       throw new Agnt2Error('malformed', 'agnt2-method and agnt2-target name the call');
     const socket = this.#socket ?? (await this.#wait(request.signal));
-    const headers: [string, string][] = [];
-    for (const [name, value] of request.headers)
-      if (name.startsWith(CARRIED)) headers.push([name.slice(CARRIED.length), value]);
+    const headers = unpackHeaders(request.headers.get(CARRIED_HEADERS));
     const meta: Record<string, string> = {};
     for (const claim of CLAIMS) {
       const value = request.headers.get(`agnt2-${claim}`);
@@ -178,14 +174,11 @@ export class Agent extends DurableObject {
 
 /** The app's answer inside ours: a status of ours is 200, the app's is a header. */
 function respond({ response }: OpenCall): Response {
-  const headers = new Headers({ 'agnt2-status': String(response.status), 'content-type': 'application/octet-stream' });
-  for (const [name, value] of response.headers) {
-    try {
-      headers.append(CARRIED + name, value);
-    } catch {
-      // A header HTTP can't carry is the app's loss, not the call's.
-    }
-  }
+  const headers = {
+    'agnt2-status': String(response.status),
+    [CARRIED_HEADERS]: packHeaders(response.headers),
+    'content-type': 'application/octet-stream',
+  };
   const source = response.body[Symbol.asyncIterator]();
   const body = new ReadableStream<Uint8Array>({
     async pull(controller) {

@@ -1,7 +1,7 @@
 import { evictDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
-import { PacketType } from '../protocol/packet.ts';
+import { CARRIED_HEADERS, PacketType, packHeaders, unpackHeaders } from '../protocol/packet.ts';
 import { CallMux, type IncomingHandler } from '../protocol/mux.ts';
 import type { AgentRpc } from './agent.ts';
 
@@ -16,6 +16,8 @@ const echo: IncomingHandler = async (request, meta) => ({
     headers: [
       ['x-meta', JSON.stringify(meta)],
       ['x-seen', `${request.method} ${request.target}`],
+      ['set-cookie', 'a=1'],
+      ['set-cookie', 'b=2, c'],
       ['x-custom', request.headers.find(([name]) => name === 'custom')?.[1] ?? ''],
     ],
     body: request.body,
@@ -65,12 +67,18 @@ describe('Agent', () => {
     const stub = agent();
     await sidecar(stub);
     expect(await stub.online()).toBe(true);
-    const response = await call(stub, { body: 'hello', headers: { 'agnt2-h-custom': 'yes' } });
+    const response = await call(stub, {
+      body: 'hello',
+      headers: { [CARRIED_HEADERS]: packHeaders([['custom', 'yes']]) },
+    });
     expect(response.status).toBe(200);
     expect(response.headers.get('agnt2-status')).toBe('207');
-    expect(response.headers.get('agnt2-h-x-seen')).toBe('POST /x?y');
-    expect(response.headers.get('agnt2-h-x-custom')).toBe('yes');
-    expect(JSON.parse(response.headers.get('agnt2-h-x-meta')!)).toEqual({ escrow: '0:7', index: '0' });
+    const headers = unpackHeaders(response.headers.get(CARRIED_HEADERS));
+    expect(headers).toContainEqual(['x-seen', 'POST /x?y']);
+    expect(headers).toContainEqual(['x-custom', 'yes']);
+    expect(JSON.parse(new Map(headers).get('x-meta')!)).toEqual({ escrow: '0:7', index: '0' });
+    // Equal names stay apart: a cookie jar must see each.
+    expect(headers.filter(([name]) => name === 'set-cookie').map(([, value]) => value)).toEqual(['a=1', 'b=2, c']);
     expect(await textOf(response)).toBe('hello');
   });
 

@@ -10,6 +10,7 @@ import { Reader, equal, fromUtf8, hex } from '../protocol/bytes.ts';
 import { type Domain, Signing } from '../protocol/eip712.ts';
 import { Agnt2Error, codeOf, malformed } from '../protocol/errors.ts';
 import { type Direction, type Half, type SignedHalf, covers, decodeHalf, encodeHalf } from '../protocol/half.ts';
+import { formatId, shardOf } from '../protocol/ids.ts';
 import { verifyP256 } from '../protocol/keys.ts';
 import {
   MAX_PACKET_BYTES,
@@ -20,6 +21,7 @@ import {
   encodeHalfPacket,
   encodeReceiptPacket,
 } from '../protocol/packet.ts';
+import { type Namespace, shardStub } from './shard/api.ts';
 import {
   acceptSocket,
   closeSocket,
@@ -77,6 +79,8 @@ interface Row extends Record<string, SqlStorageValue> {
   payee: ArrayBuffer | null;
 }
 
+/** The feed hears of a session's halves at most this often. */
+const NOTE_MS = 1000;
 /** An error report between parties is short; a longer one is none. */
 const MAX_ERROR_BYTES = 4096;
 /** Codes only the relay may say. */
@@ -85,18 +89,23 @@ const PRESENCE = new Set(['peer_online', 'peer_offline']);
 const peerOf = (party: Party): Party => (party === 'a' ? 'b' : 'a');
 const payerOf = (dir: Direction): Party => (dir === 0 ? 'a' : 'b');
 
-export class Session extends DurableObject {
+export interface SessionEnv {
+  readonly SHARD: Namespace;
+}
+
+export class Session extends DurableObject<SessionEnv> {
   readonly #sql: SqlStorage;
   #facts: (RelayFacts & { readonly signing: Signing }) | null = null;
   readonly #halves: [SignedHalf | null, SignedHalf | null] = [null, null];
   #frames = 0;
+  #notedMs = 0;
   #bytes = 0;
   readonly #current: Record<Party, WebSocket | null>;
   /** The last packet of each party that waits for its verdict: packets leave in the order they came. */
   readonly #tails: Record<Party, Promise<void> | null> = { a: null, b: null };
 
-  constructor(ctx: DurableObjectState, env: unknown) {
-    super(ctx, env as never);
+  constructor(ctx: DurableObjectState, env: SessionEnv) {
+    super(ctx, env);
     this.#sql = ctx.storage.sql;
     this.#sql.exec(`
       CREATE TABLE IF NOT EXISTS facts (one INTEGER PRIMARY KEY, id INTEGER, key_a BLOB, key_b BLOB, deposit_a INTEGER, deposit_b INTEGER, chain_id INTEGER, root TEXT);
@@ -250,6 +259,7 @@ export class Session extends DurableObject {
         const { half, signature } = decodeSigned(packet);
         await this.#verify(half, party, payerOf(half.dir), signature);
         this.#keep({ half, payer: signature });
+        this.#note(half);
         break;
       }
       case PacketType.receipt: {
@@ -294,6 +304,26 @@ export class Session extends DurableObject {
         throw new Agnt2Error('stale_half', `half ${known.half.seq} is newer or at odds with it`);
     }
     this.#write(signed);
+  }
+
+  /** Tells the shard's feed, for whoever watches; nothing depends on it. */
+  #note({ session, dir, calls, paid }: Half): void {
+    const now = Date.now();
+    if (now - this.#notedMs < NOTE_MS) return;
+    this.#notedMs = now;
+    const event = {
+      kind: 'session',
+      id: formatId(session),
+      event: 'half',
+      dir,
+      calls: String(calls),
+      paid: String(paid),
+    };
+    this.ctx.waitUntil(
+      shardStub(this.env.SHARD, shardOf(session))
+        .note(event)
+        .catch(() => {}),
+    );
   }
 
   #receipt(half: Half, payee: Uint8Array): void {

@@ -148,15 +148,39 @@ export const encodeError = (code: string, detail: string): Uint8Array =>
 export function decodeHead<T extends RequestHead | ResponseHead>(body: Uint8Array): T {
   try {
     const head = JSON.parse(fromUtf8(body)) as T;
-    if (
-      !Array.isArray(head.headers) ||
-      !head.headers.every((h) => Array.isArray(h) && h.length === 2 && h.every((x) => typeof x === 'string'))
-    )
-      throw new Error('headers');
+    pairsOf(head.headers);
     return head;
   } catch {
     throw malformed('a call head is JSON with headers as pairs');
   }
+}
+
+/** Header of a first-contact call that carries all of the call's own: a Worker's `Headers` would merge equal names, and cookies must not be. */
+export const CARRIED_HEADERS = 'agnt2-headers';
+
+/** Header pairs as one header value: base64url of their JSON. */
+export const packHeaders = (headers: readonly (readonly [string, string])[]): string =>
+  btoa(String.fromCharCode(...utf8(JSON.stringify(headers))))
+    .replaceAll('+', '-')
+    .replaceAll('/', '_')
+    .replaceAll('=', '');
+
+/** Inverse of {@link packHeaders}; an absent value is no headers. Throws `malformed`. */
+export function unpackHeaders(value: string | null): [string, string][] {
+  if (value === null) return [];
+  try {
+    const bytes = Uint8Array.from(atob(value.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
+    return pairsOf(JSON.parse(fromUtf8(bytes)));
+  } catch {
+    throw malformed(`${CARRIED_HEADERS} is base64url of JSON pairs`);
+  }
+}
+
+function pairsOf(value: unknown): [string, string][] {
+  const isPair = (pair: unknown): boolean =>
+    Array.isArray(pair) && pair.length === 2 && pair.every((x) => typeof x === 'string');
+  if (!Array.isArray(value) || !value.every(isPair)) throw malformed('headers are pairs');
+  return value as [string, string][];
 }
 
 export const encodeHead = (head: RequestHead | ResponseHead): Uint8Array => utf8(JSON.stringify(head));

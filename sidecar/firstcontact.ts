@@ -2,6 +2,7 @@
 import { requestHead } from '../protocol/call.ts';
 import { codeOf } from '../protocol/errors.ts';
 import { formatId } from '../protocol/ids.ts';
+import { CARRIED_HEADERS, packHeaders, unpackHeaders } from '../protocol/packet.ts';
 import { refusal } from './errors.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../protocol/exchange.ts';
 import { EMPTY } from './http/body.ts';
@@ -19,8 +20,6 @@ export interface FirstContactOptions {
   readonly store: Store;
 }
 
-/** Headers of the call itself travel under this prefix, so that no hop takes them for its own. */
-const CARRIED = 'agnt2-h-';
 const MAX_PROBLEM = 64 * 1024;
 /** Refusals after which it is certain that no bundle happened. */
 const UNCERTAIN = new Set(['unknown_outcome', 'bad_receipt', 'internal']);
@@ -83,17 +82,14 @@ export class FirstContact {
         ['agnt2-method', method],
         ['agnt2-target', target],
         ...(length === null ? [] : [['content-length', length] as const]),
-        ...request.headers.map(([name, value]) => [CARRIED + name.toLowerCase(), value] as const),
+        [CARRIED_HEADERS, packHeaders(request.headers)],
       ],
       body,
       signal,
     });
     const status = Number(headerOf(response.headers, 'agnt2-status'));
     if (response.status !== 200 || !Number.isInteger(status) || status < 200) throw await problem(response);
-    const headers = response.headers
-      .filter(([name]) => name.toLowerCase().startsWith(CARRIED))
-      .map(([name, value]) => [name.slice(CARRIED.length), value] as const);
-    return { status, headers, body: response.body };
+    return { status, headers: unpackHeaders(headerOf(response.headers, CARRIED_HEADERS)), body: response.body };
   }
 }
 

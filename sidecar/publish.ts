@@ -115,6 +115,7 @@ async function announce(
   const timeMs = Date.now();
   const body = utf8(
     JSON.stringify({
+      name,
       agent: formatId(identity.agent),
       services: services.map(formatId),
       description: config.description,

@@ -27,10 +27,9 @@ import { Agnt2Error, codeOf } from '../../protocol/errors.ts';
 import { keccak, sha } from '../../protocol/hash.ts';
 import { formatId, parseId } from '../../protocol/ids.ts';
 import { MachineKey, verifyP256 } from '../../protocol/keys.ts';
-import { encodeError } from '../../protocol/packet.ts';
+import { CARRIED_HEADERS, encodeError, packHeaders, unpackHeaders } from '../../protocol/packet.ts';
 import { type SignedReceipt, outcomesHash, extendRunning, receiptToJson, signReceipt } from '../../protocol/receipt.ts';
 import { STATUSES } from '../../protocol/status.ts';
-import { pairs } from '../http/headers.ts';
 import { listen } from '../http/server.ts';
 import { CallMux } from '../../protocol/mux.ts';
 import { packetSocket } from '../session/index.ts';
@@ -335,16 +334,14 @@ export class TestGateway {
         {
           method: String(request.headers['agnt2-method']),
           target: String(request.headers['agnt2-target']),
-          headers: pairs(request.rawHeaders).flatMap(([name, value]) =>
-            name.startsWith('agnt2-h-') ? [[name.slice(8), value] as const] : [],
-          ),
+          headers: unpackHeaders(String(request.headers[CARRIED_HEADERS])),
           body: request.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>,
           signal: gone.signal,
         },
         { meta },
       );
-      const headers = open.response.headers.flatMap(([name, value]) => [`agnt2-h-${name}`, value]);
-      response.writeHead(200, ['agnt2-status', String(open.response.status), ...headers]);
+      const status = String(open.response.status);
+      response.writeHead(200, ['agnt2-status', status, CARRIED_HEADERS, packHeaders(open.response.headers)]);
       response.flushHeaders();
       for await (const chunk of open.response.body)
         if (!response.write(chunk))

@@ -69,8 +69,8 @@ async function putName(c: Ctx): Promise<Response> {
   mediaType(c.req.raw, ['application/json']);
   const bytes = await readBody(c.req.raw, MAX_BODY);
   const body = jsonObject(bytes);
-  // An Announce does not say the path: a body that names it can't be replayed under another name.
-  if (body.name !== undefined && body.name !== name) throw problem('malformed', 'name: not the one of the path');
+  // An Announce does not say the path, so the body does: it can't be replayed under another name.
+  if (body.name !== name) throw problem('malformed', 'name: not the one of the path');
   const { agent, services, description, timeMs: bodyTime } = readRecord(body);
   const timeMs = countFrom(c.req.header('agnt2-time') ?? String(bodyTime), 'agnt2-time');
   if (Math.abs(Date.now() - timeMs) > CLOCK_MS)

@@ -44,7 +44,7 @@ export async function connectQuery(
 
 /** PUTs a directory record, signed by an agent. */
 export async function announce(agent: TestAgent, name: string, record: Json, timeMs = Date.now()): Promise<Response> {
-  const body = new TextEncoder().encode(JSON.stringify(record));
+  const body = new TextEncoder().encode(JSON.stringify({ name, ...record }));
   const signature = await agent.key.sign(signing.announce({ agent: agent.id, contentHash: sha(body), timeMs }));
   const headers = {
     'content-type': 'application/json',
