@@ -334,7 +334,7 @@ export class TestGateway {
         {
           method: String(request.headers['agnt2-method']),
           target: String(request.headers['agnt2-target']),
-          headers: unpackHeaders(String(request.headers[CARRIED_HEADERS])),
+          headers: unpackHeaders((request.headers[CARRIED_HEADERS] as string | undefined) ?? null),
           body: request.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>,
           signal: gone.signal,
         },
