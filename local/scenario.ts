@@ -2,7 +2,7 @@
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { rootAbi } from '../contracts/abi.ts';
-import { formatId } from '../protocol/ids.ts';
+import { formatId, parseId } from '../protocol/ids.ts';
 import type { BatchHeader } from '../protocol/trace.ts';
 import { type Books, drawUpBooks } from './accounting.ts';
 import type { Agent } from './agents.ts';
@@ -10,7 +10,7 @@ import { GatewayError } from './gateway.ts';
 import type { Hex } from '../protocol/bytes.ts';
 import type { SidecarProcess } from './sidecars.ts';
 import { FIRST_CALLS, type Stack } from './stack.ts';
-import { until } from './process.ts';
+import { sleep, until } from './process.ts';
 
 export interface Progress {
   /** A line that stays. */
@@ -213,4 +213,23 @@ async function onL1({ gateway }: Stack): Promise<boolean> {
   const { shards, l1 } = await gateway.status();
   const { batch } = await gateway.json<{ batch?: number }>(`/shards/0/frames/${Number(shards[0].seq) - 1}`);
   return batch !== undefined && (l1?.head ?? 0) >= batch;
+}
+
+const TRICKLE_MS = 2000;
+
+/** A little trade that never ends, so that a stack that stays up has something to show. Returns what ends it. */
+export function trickle({ sidecars, cast, gateway, l1 }: Stack): () => void {
+  let stopped = false;
+  const url = sidecars.newcomer.to('archive');
+  void (async () => {
+    for (let n = 0; !stopped; n++) {
+      // Nobody depends on it: what fails while something restarts is left out.
+      await rest(url, n).catch(() => {});
+      await cast.patron
+        .submit(gateway, l1, { op: 'transfer', to: parseId(cast.archive.id), amount: 1 })
+        .catch(() => {});
+      await sleep(TRICKLE_MS);
+    }
+  })();
+  return () => (stopped = true);
 }

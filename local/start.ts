@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util';
 import { type Books, printBooks } from './accounting.ts';
 import { ChildFailure, stopAll } from './process.ts';
 import { Display } from './progress.ts';
-import { FULL, scenario } from './scenario.ts';
+import { FULL, scenario, trickle } from './scenario.ts';
 import { type Stack, startStack, stopStack } from './stack.ts';
 
 const { values } = parseArgs({
@@ -73,7 +73,8 @@ try {
   if (values.once || !books.reconciled) await end(books.reconciled ? 0 : 1, result);
   if (values.json) process.stdout.write(`${JSON.stringify(result)}\n`);
   print(`Explorer: ${stack.gateway.url}/`);
-  print('Everything stays up until Ctrl-C.');
+  trickle(stack);
+  print('Everything stays up, and goes on trading a little, until Ctrl-C.');
 } catch (error) {
   await fail(error);
 }

@@ -3,7 +3,7 @@ import type { Address } from 'viem';
 import type { Gateway } from '../../local/gateway.ts';
 import type { L1 } from '../../local/l1.ts';
 import { stopAll } from '../../local/process.ts';
-import { type Progress, SMALL, scenario } from '../../local/scenario.ts';
+import { type Progress, SMALL, scenario, trickle } from '../../local/scenario.ts';
 import { type Network, type Stack, type StackOptions, startNetwork, startStack, stopStack } from '../../local/stack.ts';
 import type { Worker } from '../../local/worker.ts';
 
@@ -52,14 +52,19 @@ export interface TestStack extends TestNetwork {
 let shared: Promise<TestStack> | null = null;
 
 /**
- * Everything, after a small run of the scenario: agents, services, calls through Core and sessions, final batches, paid withdrawals.
- * The same one for all who ask in this process; it ends with the process.
+ * Everything, after a small run of the scenario: agents, services, calls through Core and sessions, final batches, paid withdrawals, and a
+ * little trade that goes on. The same one for all who ask in this process; it ends with the process.
  */
 export function stack(): Promise<TestStack> {
   shared ??= guarded(async () => {
     const started = await startStack();
     await scenario(started, SMALL, SILENT);
-    return { ...expose(started), stack: started, stop: () => stopStack(started) };
+    const quieten = trickle(started);
+    const stop = (): Promise<void> => {
+      quieten();
+      return stopStack(started);
+    };
+    return { ...expose(started), stack: started, stop };
   });
   return shared;
 }
