@@ -147,6 +147,10 @@ describe.skipIf(!ready)('the explorer', () => {
     await go(page, '/');
     await page.getByTestId('receipts').waitFor();
     const before = await text(page, 'receipts');
+    // An agent that calls another again: an escrow, its answer, and soon a batch.
+    const { stack: running } = await stack();
+    const answer = await fetch(`${running.sidecars.newcomer.to('archive')}/papers/1`);
+    expect(answer.status).toBe(200);
     await page.waitForFunction(
       (then) => document.querySelector('[data-testid="receipts"]')?.textContent !== then,
       before,

@@ -11,7 +11,7 @@ import { batch, batches } from './views/batches.js';
 import { call } from './views/call.js';
 import { escrow } from './views/escrow.js';
 
-/** A view is {title, load(args, change, data), draw(args, data)}; load gets null as change when it is entered. */
+/** A view is {title, load(args, change, data), draw(args, data)}; load gets null as change when it is entered; act answers with what it adds to the data. */
 const ROUTES = [
   [/^\/$/, overview],
   [/^\/agents$/, agents],
@@ -31,7 +31,7 @@ const ROUTES = [
 const BEAT_MS = 1000;
 const $ = (id) => document.getElementById(id);
 const main = $('main');
-let shown = null; // {view, args, data, error}
+let shown = null; // {view, args, data, error, acted: what act found}
 
 function parse() {
   const [path, query] = (location.hash.slice(1) || '/').split('?');
@@ -67,7 +67,7 @@ async function load(change) {
   try {
     const data = await mine.view.load(mine.args, change, mine.data);
     if (shown !== mine) return;
-    mine.data = data;
+    mine.data = mine.acted ? { ...data, ...mine.acted } : data;
     mine.error = null;
   } catch (error) {
     if (!(error instanceof Missing)) throw error;
@@ -201,10 +201,16 @@ document.addEventListener('click', async (event) => {
   }
   const act = event.target.closest('[data-act]');
   if (act && shown.view?.act) {
-    await shown.view
-      .act(act.getAttribute('data-act'), shown.args, shown.data)
-      ?.catch?.((error) => toast(error.message));
-    paint();
+    const mine = shown;
+    try {
+      const found = await mine.view.act(act.getAttribute('data-act'), mine.args, mine.data);
+      // Kept apart as well: a load that began before the click would come back without it.
+      mine.acted = { ...mine.acted, ...found };
+      Object.assign(mine.data, found);
+    } catch (error) {
+      toast(error.message);
+    }
+    if (shown === mine) paint();
   }
 });
 

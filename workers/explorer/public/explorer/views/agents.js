@@ -112,10 +112,10 @@ export const agent = {
     );
     return { ...before, one, services, sessions, own, recent };
   },
-  async act(_what, { parts: [id] }, data) {
+  async act(_what, { parts: [id] }) {
     const at = address('agent', id);
     const answer = await get(`/cells/${at}?proof=1`);
-    data.proof = { answer, folded: foldCell(answer.cell, at, answer.proof.siblings), at };
+    return { proof: { answer, folded: foldCell(answer.cell, at, answer.proof.siblings), at } };
   },
   draw({ parts: [id] }, { one, services, sessions, own, recent, proof }) {
     return [
