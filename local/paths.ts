@@ -9,16 +9,27 @@ export const inRepository = (...parts: string[]): string => join(repository, ...
 /** A file of an installed package, whatever its `exports` say. */
 export const packageFile = (name: string, ...parts: string[]): string => inRepository('node_modules', name, ...parts);
 
-const DAY_MS = 86_400_000;
+/** Logs of a run that failed stay this long. */
+const KEPT_MS = 3_600_000;
 
-/** A new empty folder for this run's state and logs; leftovers of runs older than a day go. */
+const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+/** A new empty folder for this run's state and logs; leftovers of runs that ended a while ago go. */
 export function newRun(): string {
   const base = inRepository('.agnt2');
   mkdirSync(base, { recursive: true });
   for (const name of readdirSync(base)) {
+    const owner = Number(/^run-\d+-(\d+)-\d+$/.exec(name)?.[1] ?? 0);
     const path = join(base, name);
-    if (name.startsWith('run-') && Date.now() - statSync(path).mtimeMs > DAY_MS)
-      rmSync(path, { recursive: true, force: true });
+    const old = Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now()) > KEPT_MS;
+    if (owner > 0 && old && !isAlive(owner)) rmSync(path, { recursive: true, force: true });
   }
   const dir = join(
     base,

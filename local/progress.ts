@@ -71,7 +71,7 @@ export class Display implements Progress {
   }
   #draw(): void {
     if (!this.#live || this.#rows.length === 0) return;
-    const width = (this.#out.columns ?? 80) - 1;
+    const width = (this.#out.columns || 80) - 1;
     for (const [name, value] of this.#rows) this.#out.write(`${`  ${name.padEnd(16)}${value}`.slice(0, width)}\n`);
     this.#drawn = this.#rows.length;
   }

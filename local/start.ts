@@ -5,6 +5,7 @@
  *     --json   the last line on stdout is one JSON object; everything else goes to stderr
  *     --port   the gateway's port (8787, or any free one)
  */
+import { rmSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { type Books, printBooks } from './accounting.ts';
 import { ChildFailure, stopAll } from './process.ts';
@@ -32,6 +33,8 @@ async function end(code: number, result?: Record<string, unknown>): Promise<neve
   ending = true;
   display.end();
   await stopStack(stack).catch(() => stopAll());
+  // State and logs of a run that went well are nobody's any more.
+  if (stack && code !== 1) rmSync(stack.dir, { recursive: true, force: true });
   if (values.json && result)
     await new Promise((resolve) => process.stdout.write(`${JSON.stringify(result)}\n`, resolve));
   process.exit(code);
@@ -45,7 +48,7 @@ async function fail(error: unknown): Promise<never> {
   print(`\nFailed: ${error instanceof Error ? error.message : String(error)}`);
   if (error instanceof Error && !(error instanceof ChildFailure) && error.stack) print(error.stack);
   if (crashed) print(crashed.tail());
-  if (stack) print(stack.worker.child.tail());
+  if (stack) print(`${stack.worker.child.tail()}\n\nAll logs: ${stack.dir}`);
   return end(1, {
     ok: false,
     error: error instanceof Error ? error.message.split('\n')[0] : String(error),

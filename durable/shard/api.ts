@@ -106,6 +106,19 @@ export interface BatchRecord {
   readonly ranges: readonly { readonly shard: number; readonly firstSeq: number; readonly frames: number }[];
 }
 
+/** How settlement's newest pass went. */
+export interface SettlementMetrics {
+  /** When it ended, and how long it took. */
+  readonly passAtMs: number;
+  readonly passMs: number;
+  /** Wei of the poster's account, decimal; none where nobody posts. */
+  readonly posterWei?: string;
+  /** Transactions it sent. */
+  readonly sent: number;
+  /** Why it could not do all it should. */
+  readonly error?: string;
+}
+
 /** How L1 stood when last looked at. */
 export interface L1View {
   readonly head: number;
@@ -114,6 +127,7 @@ export interface L1View {
   readonly inbox: number;
   /** Base unit in token wei, decimal. */
   readonly unit?: string;
+  readonly settlement?: SettlementMetrics;
 }
 
 /** A withdrawal as of the cut that first held it: its outbox cell and the 12 × 3 siblings up to that cut's shard root. */

@@ -40,6 +40,7 @@ async function status(c: Ctx): Promise<Response> {
     sequencerKey: key,
     batches,
     l1: l1 && { head: l1.head, finalized: l1.finalized, inbox: l1.inbox },
+    settlement: l1?.settlement ?? null,
   });
 }
 
@@ -69,7 +70,7 @@ export const statusRoutes: readonly Route[] = [
     summary: 'The deployment: its chain, its shards, the sequencer’s key, the newest batches, and how L1 stood.',
     answer: {
       description:
-        '{version, chainId, root, unit, stateRoot, shards: [{shard, seq, time, chunks, agents, services, sessions, escrows, outbox, interactions, balances, root}], sequencerKey, batches: {posted, final}, l1: {head, finalized, inbox}}',
+        '{version, chainId, root, unit, stateRoot, shards: [{shard, seq, time, chunks, agents, services, sessions, escrows, outbox, interactions, balances, root}], sequencerKey, batches: {posted, final}, l1: {head, finalized, inbox}, settlement: {passAtMs, passMs, posterWei?, sent, error?}}',
     },
     handle: status,
   },

@@ -2,7 +2,13 @@
  * One pass of settlement. It keeps nothing between passes but what shard 0 and L1 keep, so it may die between any two lines, overlap with
  * another, or find that L1 went back in time: it looks at both, does what is missing, and looks again.
  */
-import { type BatchRecord, type L1View, type ShardRpc, shardStub } from '../../durable/shard/api.ts';
+import {
+  type BatchRecord,
+  type L1View,
+  type SettlementMetrics,
+  type ShardRpc,
+  shardStub,
+} from '../../durable/shard/api.ts';
 import { hex } from '../../protocol/bytes.ts';
 import { Chain, type Look, type Terms } from './chain.ts';
 import { compose, nextPart } from './compose.ts';
@@ -24,19 +30,6 @@ const CLOCK_POLL_MS = 500;
 const MOVED_ON = new Set(['WrongNumber', 'WrongPart', 'AlreadyFinal', 'NotFinal']);
 /** Errors that say that the parts on L1 are not this batch's. */
 const WRONG_DATA = new Set(['WrongSteps', 'WrongDataRoot', 'NoData']);
-
-/** How a pass went, as `/status` shows it beside L1's state. */
-export interface PassMetrics {
-  /** Unix ms of the end of the newest pass. */
-  readonly passAtMs: number;
-  readonly passMs: number;
-  /** Wei of the poster, decimal; none without one. */
-  readonly posterWei?: string;
-  /** Transactions it sent. */
-  readonly sent: number;
-  /** Why it could not do all it should. */
-  readonly error?: string;
-}
 
 /** What to do next at L1, and where in the data it stands. `wait`: nothing, until L1's clock has moved. */
 type Step = { readonly call: RootCall; readonly batch?: BatchRecord; readonly fromFrame?: number } | 'wait' | null;
@@ -248,7 +241,7 @@ class Pass {
 
   async #report(error: string | undefined): Promise<void> {
     const previous = await this.#shards[0].l1();
-    const metrics: PassMetrics = {
+    const settlement: SettlementMetrics = {
       passAtMs: Date.now(),
       passMs: Date.now() - this.#started,
       ...(this.#posterWei === null ? {} : { posterWei: String(this.#posterWei) }),
@@ -264,8 +257,7 @@ class Pass {
           inbox: previous?.inbox ?? 0,
           ...(previous?.unit ? { unit: previous.unit } : {}),
         };
-    const view: L1View & { readonly settlement: PassMetrics } = { ...l1, settlement: metrics };
-    await this.#shards[0].recordL1(view);
+    await this.#shards[0].recordL1({ ...l1, settlement });
   }
 }
 
