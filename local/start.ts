@@ -7,6 +7,7 @@
  */
 import { rmSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import '../protocol/keccak/install.ts';
 import { type Books, printBooks } from './accounting.ts';
 import { ChildFailure, stopAll } from './process.ts';
 import { Display } from './progress.ts';

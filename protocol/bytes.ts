@@ -68,17 +68,30 @@ export const isZero = (bytes: Uint8Array): boolean => bytes.every((b) => b === 0
 
 /** Reads a big-endian unsigned integer of 1 … 7 bytes. */
 export function readUint(bytes: Uint8Array, at: number, width: number): number {
-  let value = 0;
-  for (let i = 0; i < width; i++) value = value * 256 + bytes[at + i];
-  return value;
+  const end = at + width;
+  // Bit operations hold 32 bits: what is above them is read apart.
+  const middle = end - 4;
+  let high = 0;
+  let low = 0;
+  let i = at;
+  while (i < middle) high = (high << 8) | bytes[i++];
+  while (i < end) low = (low << 8) | bytes[i++];
+  return high === 0 ? low >>> 0 : (high >>> 0) * 2 ** 32 + (low >>> 0);
 }
 
 /** Writes a big-endian unsigned integer of any width; the value must be a safe integer that fits. */
 export function writeUint(bytes: Uint8Array, at: number, width: number, value: number): void {
-  let rest = value;
-  for (let i = width - 1; i >= 0; i--) {
-    bytes[at + i] = rest % 256;
-    rest = Math.floor(rest / 256);
+  let low = value | 0;
+  let high = Math.floor(value / 2 ** 32);
+  const middle = at + width - 4;
+  let i = at + width;
+  while (i > at && i > middle) {
+    bytes[--i] = low;
+    low >>>= 8;
+  }
+  while (i > at) {
+    bytes[--i] = high;
+    high >>>= 8;
   }
 }
 
@@ -186,6 +199,13 @@ export class Reader {
   }
 
   varint(): number {
+    const { at } = this;
+    const byte = at < this.#end ? this.#bytes[at] : 128;
+    if (byte > 127) return this.#longVarint();
+    this.at = at + 1;
+    return byte;
+  }
+  #longVarint(): number {
     let value = 0;
     let scale = 1;
     for (let i = 0; i < 8; i++) {

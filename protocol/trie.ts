@@ -2,12 +2,12 @@
  * The interaction trie (docs/protocol.md §2): a dense 4-ary keccak tree over 64-byte cells.
  *
  * One `ShardTrie` holds a shard: per region, pages of 1,024 cells (4^5, a subtree of its own) that never move, so a view
- * of a cell stays valid, a page is what a snapshot stores, and a root is computed page by page, level by level, only
- * along what changed. Memory is 64 + 32 × 4/3 bytes a cell.
+ * of a cell stays valid, a page is what a snapshot stores, and a root is computed level by level over all pages, only
+ * along what changed, in batches. Memory is 64 + 32 × 4/3 bytes a cell.
  */
 import { CELL_BYTES, REGION_SLOTS, placeOf } from './cells.ts';
 import { equal } from './bytes.ts';
-import { keccak } from './hash.ts';
+import { HASH_BYTES as HASH, MAX_BLOCKS, blockHasher, keccak } from './hash.ts';
 
 export const DEPTH = 16;
 /** Levels below a shard root. */
@@ -15,7 +15,6 @@ export const SHARD_DEPTH = 12;
 const PAGE_LEVELS = 5;
 export const PAGE_CELLS = 4 ** PAGE_LEVELS;
 const PAGES = REGION_SLOTS / PAGE_CELLS;
-const HASH = 32;
 /** Siblings a level of a proof has. */
 const SIBLINGS = 3;
 
@@ -32,58 +31,81 @@ export const ZERO_HASHES: readonly Uint8Array[] = (() => {
 
 const ZERO_CELL = new Uint8Array(CELL_BYTES);
 
-/** A complete 4-ary tree of hashes: level 0 has 4^levels of them, the last level one. `mark` what changed, then `root`. */
-class HashTree {
-  readonly #levels: Uint8Array[] = [];
-  readonly #dirty: Uint8Array[] = [];
+// --- hash trees: complete, 4-ary, each in one array ---
+
+/** Words of a hash, and of a cell or four hashes: what moves in batches moves as 32-bit words. */
+const HASH_WORDS = HASH / 4;
+const CELL_WORDS = CELL_BYTES / 4;
+const NODE_WORDS = 4 * HASH_WORDS;
+
+/** First node of each level of a tree of `levels` levels, in one array: 4^levels leaves, their parents, … the root. */
+const levelStarts = (levels: number): readonly number[] => {
+  const starts = [0];
+  for (let level = 0; level <= levels; level++) starts.push(starts[level] + 4 ** (levels - level));
+  return starts;
+};
+
+/** A tree with nothing in it, whose leaves are empty subtrees of height `zeroHeight`. */
+function emptyNodes(levels: number, zeroHeight: number): Uint8Array {
+  const starts = levelStarts(levels);
+  const nodes = new Uint8Array(starts[levels + 1] * HASH);
+  for (let level = 0; level <= levels; level++)
+    for (let i = starts[level]; i < starts[level + 1]; i++) nodes.set(ZERO_HASHES[zeroHeight + level], i * HASH);
+  return nodes;
+}
+
+/** Where a tree stands: its height, and a copy of it when empty. */
+class Shape {
+  readonly levels: number;
+  readonly starts: readonly number[];
+  readonly empty: Uint8Array;
 
   constructor(levels: number, zeroHeight: number) {
-    for (let h = 0; h <= levels; h++) {
-      const count = 4 ** (levels - h);
-      const nodes = new Uint8Array(count * HASH);
-      for (let i = 0; i < count; i++) nodes.set(ZERO_HASHES[zeroHeight + h], i * HASH);
-      this.#levels.push(nodes);
-      this.#dirty.push(new Uint8Array(count));
-    }
+    this.levels = levels;
+    this.starts = levelStarts(levels);
+    this.empty = emptyNodes(levels, zeroHeight);
+  }
+}
+
+/** A tree of at most 1,024 leaves. Mark what changed, then {@link update} it. */
+class HashTree {
+  readonly shape: Shape;
+  readonly words: Int32Array;
+  readonly #bytes: Uint8Array;
+  /** Which leaves changed, one bit each, and which words of that are not zero. */
+  readonly marks: Int32Array;
+  marked = 0;
+
+  constructor(shape: Shape) {
+    this.shape = shape;
+    this.#bytes = shape.empty.slice();
+    this.words = new Int32Array(this.#bytes.buffer);
+    this.marks = new Int32Array(Math.ceil(4 ** shape.levels / 32));
   }
 
-  /** Marks leaf `i` as changed; `setLeaf` must follow before the next `root`. */
-  mark(i: number): void {
-    this.#dirty[0][i] = 1;
-  }
-  isMarked(i: number): boolean {
-    return this.#dirty[0][i] === 1;
+  mark(leaf: number): void {
+    this.marks[leaf >>> 5] |= 1 << (leaf & 31);
+    this.marked |= 1 << (leaf >>> 5);
   }
   setLeaf(i: number, hash: Uint8Array): void {
-    this.#levels[0].set(hash, i * HASH);
-    this.#dirty[0][i] = 1;
+    this.#bytes.set(hash, i * HASH);
+    this.mark(i);
   }
+  /** A view of a node. */
   node(level: number, i: number): Uint8Array {
-    return this.#levels[level].subarray(i * HASH, (i + 1) * HASH);
+    const at = (this.shape.starts[level] + i) * HASH;
+    return this.#bytes.subarray(at, at + HASH);
+  }
+  /** A view of the root, as of the last update. */
+  get root(): Uint8Array {
+    return this.node(this.shape.levels, 0);
   }
 
-  /** Recomputes what depends on marked leaves, one level at a time. */
-  root(): Uint8Array {
-    for (let level = 0; level + 1 < this.#levels.length; level++) {
-      const dirty = this.#dirty[level];
-      const nodes = this.#levels[level];
-      for (let parent = 0; parent < dirty.length / 4; parent++) {
-        const first = 4 * parent;
-        if ((dirty[first] | dirty[first + 1] | dirty[first + 2] | dirty[first + 3]) === 0) continue;
-        this.#levels[level + 1].set(keccak(nodes.subarray(first * HASH, (first + 4) * HASH)), parent * HASH);
-        this.#dirty[level + 1][parent] = 1;
-      }
-      dirty.fill(0);
-    }
-    this.#dirty[this.#levels.length - 1].fill(0);
-    return this.node(this.#levels.length - 1, 0);
-  }
-
-  /** The three siblings of each node on the path from leaf `i`, in child order. Only after `root`. */
+  /** The three siblings of each node on the path from leaf `i`, in child order. Only after an update. */
   siblings(i: number): Uint8Array[] {
     const out: Uint8Array[] = [];
     let at = i;
-    for (let level = 0; level + 1 < this.#levels.length; level++) {
+    for (let level = 0; level < this.shape.levels; level++) {
       const first = at - (at % 4);
       for (let child = first; child < first + 4; child++) if (child !== at) out.push(this.node(level, child).slice());
       at = Math.floor(at / 4);
@@ -92,31 +114,131 @@ class HashTree {
   }
 }
 
-class Page {
-  readonly cells = new Uint8Array(PAGE_CELLS * CELL_BYTES);
-  readonly tree = new HashTree(PAGE_LEVELS, 0);
+/** Trees updated together: enough for long batches, few enough to stay in a cache. */
+const GROUP = 32;
+const MAX_LEAVES = 1024;
+/** The nodes being recomputed: `tree of the group × 1,024 + index in its level`, ascending. */
+const places = new Int32Array(GROUP * MAX_LEAVES);
 
-  root(): Uint8Array {
-    for (let i = 0; i < PAGE_CELLS; i++) {
-      if (this.tree.isMarked(i))
-        this.tree.setLeaf(i, keccak(this.cells.subarray(i * CELL_BYTES, (i + 1) * CELL_BYTES)));
+/** Lists the marked leaves of a group and unmarks them. */
+function takeMarked(group: readonly HashTree[]): number {
+  let count = 0;
+  for (let t = 0; t < group.length; t++) {
+    const { marks, marked } = group[t];
+    for (let words = marked; words !== 0; words &= words - 1) {
+      const word = 31 - Math.clz32(words & -words);
+      for (let bits = marks[word]; bits !== 0; bits &= bits - 1)
+        places[count++] = t * MAX_LEAVES + 32 * word + 31 - Math.clz32(bits & -bits);
+      marks[word] = 0;
     }
-    return this.tree.root();
+    group[t].marked = 0;
+  }
+  return count;
+}
+
+/** Turns the listed places into those of their parents, each once. */
+function toParents(count: number): number {
+  let parents = 0;
+  for (let i = 0; i < count; i++) {
+    const place = places[i];
+    const parent = (place & -MAX_LEAVES) | ((place & (MAX_LEAVES - 1)) >>> 2);
+    if (parents === 0 || places[parents - 1] !== parent) places[parents++] = parent;
+  }
+  return parents;
+}
+
+function copyWords(from: Int32Array, at: number, to: Int32Array, toAt: number, words: number): void {
+  for (let i = 0; i < words; i++) to[toAt + i] = from[at + i];
+}
+
+/** Puts keccak(block) at `target` for every listed place: of its cell, or, without cells, of its four children from `source` on. */
+function hashPlaces(
+  group: readonly HashTree[],
+  count: number,
+  cells: readonly Int32Array[] | null,
+  source: number,
+  target: number,
+): void {
+  const words = cells ? CELL_WORDS : NODE_WORDS;
+  for (let done = 0; done < count; done += MAX_BLOCKS) {
+    const blocks = Math.min(MAX_BLOCKS, count - done);
+    const hasher = blockHasher(blocks);
+    const { input, output } = hasher;
+    for (let i = 0; i < blocks; i++) {
+      const place = places[done + i];
+      const tree = place >>> 10;
+      const at = source * HASH_WORDS + (place & (MAX_LEAVES - 1)) * words;
+      copyWords(cells ? cells[tree] : group[tree].words, at, input, i * words, words);
+    }
+    if (cells) hasher.each64(blocks);
+    else hasher.each128(blocks);
+    for (let i = 0; i < blocks; i++) {
+      const place = places[done + i];
+      const at = (target + (place & (MAX_LEAVES - 1))) * HASH_WORDS;
+      copyWords(output, i * HASH_WORDS, group[place >>> 10].words, at, HASH_WORDS);
+    }
+  }
+}
+
+/**
+ * Recomputes what depends on the marked leaves of trees of one shape, level by level over all of them, so that batches
+ * are long. A leaf is the hash of its cell where `cellsOf` gives cells, else it was set.
+ */
+function update<T extends { readonly tree: HashTree }>(nodes: readonly T[], cellsOf?: (node: T) => Int32Array): void {
+  for (let first = 0; first < nodes.length; first += GROUP) {
+    const some = nodes.slice(first, first + GROUP);
+    const group = some.map(({ tree }) => tree);
+    const { levels, starts } = group[0].shape;
+    let count = takeMarked(group);
+    if (cellsOf) hashPlaces(group, count, some.map(cellsOf), 0, 0);
+    for (let level = 0; level < levels; level++) {
+      count = toParents(count);
+      hashPlaces(group, count, null, starts[level], starts[level + 1]);
+    }
+  }
+}
+
+const PAGE = new Shape(PAGE_LEVELS, 0);
+const REGION = new Shape(PAGE_LEVELS, PAGE_LEVELS);
+const SHARD = new Shape(2, 10);
+const STATE = new Shape(DEPTH - SHARD_DEPTH, SHARD_DEPTH);
+
+class Page {
+  readonly region: number;
+  readonly number: number;
+  readonly cells = new Uint8Array(PAGE_CELLS * CELL_BYTES);
+  readonly words = new Int32Array(this.cells.buffer);
+  readonly tree = new HashTree(PAGE);
+  /** Whether it was edited since the last {@link ShardTrie.takeChanged}. */
+  changed = false;
+
+  constructor(region: number, number: number) {
+    this.region = region;
+    this.number = number;
+  }
+
+  /** Marks every cell that is not zero. */
+  markWritten(): void {
+    for (let i = 0; i < PAGE_CELLS; i++) {
+      let any = 0;
+      for (let w = i * CELL_WORDS; w < (i + 1) * CELL_WORDS; w++) any |= this.words[w];
+      if (any !== 0) this.tree.mark(i);
+    }
   }
 }
 
 class RegionTree {
-  readonly pages = new Map<number, Page>();
-  /** Pages with cells that changed since the last root. */
-  readonly dirty = new Set<number>();
-  readonly tree = new HashTree(PAGE_LEVELS, PAGE_LEVELS);
-
-  root(): Uint8Array {
-    for (const number of this.dirty) this.tree.setLeaf(number, this.pages.get(number)!.root());
-    this.dirty.clear();
-    return this.tree.root();
-  }
+  readonly pages: (Page | undefined)[] = Array.from({ length: PAGES }, () => undefined);
+  readonly tree = new HashTree(REGION);
 }
+
+/** A cell's view where it was last looked for: a view costs more than most reads, and few cells take most of them. */
+interface Seen {
+  readonly key: number;
+  readonly page: Page;
+  readonly view: Uint8Array;
+}
+const SEEN = 1024;
 
 /** One page as a snapshot stores it. */
 export interface PageImage {
@@ -127,97 +249,121 @@ export interface PageImage {
 
 /** The cells of one shard, and their root. */
 export class ShardTrie {
-  readonly #regions = new Map<number, RegionTree>();
-  readonly #top = new HashTree(2, 10);
-  /** `region * PAGES + page` of pages edited since the last {@link takeChanged}. */
-  #changed = new Set<number>();
+  readonly #regions: (RegionTree | undefined)[] = Array.from({ length: 4 ** SHARD.levels }, () => undefined);
+  readonly #top = { tree: new HashTree(SHARD) };
+  /** Pages with cells that changed since the last root. */
+  #dirty: Page[] = [];
+  readonly #changed = new Set<Page>();
+  readonly #seen: (Seen | undefined)[] = Array.from({ length: SEEN }, () => undefined);
 
-  #region(region: number): RegionTree {
-    let tree = this.#regions.get(region);
-    if (!tree) this.#regions.set(region, (tree = new RegionTree()));
-    return tree;
+  #page(region: number, number: number): Page {
+    const tree = (this.#regions[region] ??= new RegionTree());
+    return (tree.pages[number] ??= new Page(region, number));
+  }
+
+  /** The cell's page and view, when it is the one last seen in its place. */
+  #find(region: number, slot: number): Seen | null {
+    const seen = this.#seen[(slot + 61 * region) % SEEN];
+    return seen !== undefined && seen.key === region * REGION_SLOTS + slot ? seen : null;
+  }
+  #see(page: Page, slot: number): Seen {
+    const at = (slot % PAGE_CELLS) * CELL_BYTES;
+    const seen = {
+      key: page.region * REGION_SLOTS + slot,
+      page,
+      view: new Uint8Array(page.cells.buffer, at, CELL_BYTES),
+    };
+    this.#seen[(slot + 61 * page.region) % SEEN] = seen;
+    return seen;
   }
 
   /** A view of a cell, for reading only. */
   read(region: number, slot: number): Uint8Array {
-    const page = this.#regions.get(region)?.pages.get(Math.floor(slot / PAGE_CELLS));
-    if (!page) return ZERO_CELL;
-    const at = (slot % PAGE_CELLS) * CELL_BYTES;
-    return page.cells.subarray(at, at + CELL_BYTES);
+    const seen = this.#find(region, slot);
+    if (seen) return seen.view;
+    const page = this.#regions[region]?.pages[Math.floor(slot / PAGE_CELLS)];
+    return page ? this.#see(page, slot).view : ZERO_CELL;
   }
 
   /** A view of a cell for writing; it counts as changed. */
   edit(region: number, slot: number): Uint8Array {
-    const tree = this.#region(region);
-    const number = Math.floor(slot / PAGE_CELLS);
-    let page = tree.pages.get(number);
-    if (!page) tree.pages.set(number, (page = new Page()));
-    tree.dirty.add(number);
-    this.#changed.add(region * PAGES + number);
+    const { page, view } =
+      this.#find(region, slot) ?? this.#see(this.#page(region, Math.floor(slot / PAGE_CELLS)), slot);
+    if (page.tree.marked === 0) this.#dirty.push(page);
     page.tree.mark(slot % PAGE_CELLS);
-    const at = (slot % PAGE_CELLS) * CELL_BYTES;
-    return page.cells.subarray(at, at + CELL_BYTES);
+    if (!page.changed) {
+      page.changed = true;
+      this.#changed.add(page);
+    }
+    return view;
   }
 
   /** Shard root over everything written. */
   root(): Uint8Array {
-    for (const [region, tree] of this.#regions) {
-      if (tree.dirty.size > 0) this.#top.setLeaf(region, tree.root());
+    if (this.#dirty.length > 0) {
+      const dirty = this.#dirty;
+      this.#dirty = [];
+      update(dirty, ({ words }) => words);
+      const regions = new Set<RegionTree>();
+      for (const page of dirty) {
+        const region = this.#regions[page.region]!;
+        region.tree.setLeaf(page.number, page.tree.root);
+        regions.add(region);
+      }
+      update([...regions]);
+      for (const page of dirty) this.#top.tree.setLeaf(page.region, this.#regions[page.region]!.tree.root);
+      update([this.#top]);
     }
-    return this.#top.root().slice();
+    return this.#top.tree.root.slice();
   }
 
   /** Proof of a cell under the shard root: 12 levels × 3 siblings, from the leaf up. */
   proof(region: number, slot: number): Uint8Array[] {
     this.root();
     const number = Math.floor(slot / PAGE_CELLS);
-    const tree = this.#regions.get(region);
-    const page = tree?.pages.get(number);
+    const tree = this.#regions[region];
+    const page = tree?.pages[number];
     const emptyLevels = (from: number) =>
       Array.from({ length: PAGE_LEVELS * SIBLINGS }, (_, i) => ZERO_HASHES[from + Math.floor(i / SIBLINGS)]);
     return [
       ...(page ? page.tree.siblings(slot % PAGE_CELLS) : emptyLevels(0)),
       ...(tree ? tree.tree.siblings(number) : emptyLevels(PAGE_LEVELS)),
-      ...this.#top.siblings(region),
+      ...this.#top.tree.siblings(region),
     ];
   }
 
   /** Images of the pages edited since the last call: what a snapshot has to store. */
   takeChanged(): PageImage[] {
-    const changed = this.#changed;
-    this.#changed = new Set();
-    return [...changed].map((key) => {
-      const region = Math.floor(key / PAGES);
-      const page = key % PAGES;
-      return { region, page, cells: this.#regions.get(region)!.pages.get(page)!.cells };
-    });
+    const images = [...this.#changed].map(({ region, number, cells }) => ({ region, page: number, cells }));
+    for (const page of this.#changed) page.changed = false;
+    this.#changed.clear();
+    return images;
   }
 
-  /** Puts a stored page back. */
+  /** Puts a stored page into its place, where nothing was written yet. */
   load(image: PageImage): void {
-    for (let i = 0; i < PAGE_CELLS; i++) {
-      const cell = image.cells.subarray(i * CELL_BYTES, (i + 1) * CELL_BYTES);
-      if (!equal(cell, ZERO_CELL)) this.edit(image.region, image.page * PAGE_CELLS + i).set(cell);
-    }
-    this.#changed.delete(image.region * PAGES + image.page);
+    const page = this.#page(image.region, image.page);
+    page.cells.set(image.cells);
+    page.markWritten();
+    if (page.tree.marked !== 0) this.#dirty.push(page);
   }
 }
 
 /** The 4-ary tree over shard roots: state root and the upper four levels of every proof. */
 export class StateTree {
-  readonly #tree = new HashTree(DEPTH - SHARD_DEPTH, SHARD_DEPTH);
+  readonly #tree = new HashTree(STATE);
 
   constructor(shardRoots: Iterable<readonly [shard: number, root: Uint8Array]>) {
     for (const [shard, root] of shardRoots) this.#tree.setLeaf(shard, root);
+    update([{ tree: this.#tree }]);
   }
 
   root(): Uint8Array {
-    return this.#tree.root().slice();
+    return this.#tree.root.slice();
   }
 
   /** Siblings of a shard root, 4 levels × 3. */
   siblings(shard: number): Uint8Array[] {
-    this.#tree.root();
     return this.#tree.siblings(shard);
   }
 }

@@ -1,5 +1,6 @@
 /** `node sidecar/main.ts --config FILE`: runs one sidecar; one JSON line per event on stdout; SIGTERM or SIGINT ends it in good order. */
 import { parseArgs } from 'node:util';
+import '../protocol/keccak/install.ts';
 import { Agnt2Error, codeOf } from '../protocol/errors.ts';
 import { loadConfig } from './config.ts';
 import { Sidecar } from './sidecar.ts';

@@ -1,4 +1,6 @@
 /** The one Worker script: the gateway's fetch, the settlement's scheduled, and every Durable Object class. */
+import keccakModule from '../protocol/keccak/keccak.wasm';
+import { installKeccak } from '../protocol/hash.ts';
 import { createGateway } from './gateway/app.ts';
 import type { Env } from './gateway/env.ts';
 import { type SettlementEnv, scheduled } from './settlement/index.ts';
@@ -7,6 +9,8 @@ export { Agent } from '../durable/agent.ts';
 export { Directory } from '../durable/directory.ts';
 export { Session } from '../durable/session.ts';
 export { Shard } from '../durable/shard.ts';
+
+installKeccak(new WebAssembly.Instance(keccakModule));
 
 const gateway = createGateway();
 

@@ -2,6 +2,7 @@
  * The state transition alone, from wire bytes to root, signatures excluded: 40 % invoke, 40 % respond, 10 % transfer,
  * 10 % others, over 2^17 agents (uniform and Zipf 1.1), a root every 65,536 interactions.
  */
+import '../../protocol/keccak/install.ts';
 import { encodeBundleBody } from '../../protocol/bundle.ts';
 import { concat } from '../../protocol/bytes.ts';
 import { Signing } from '../../protocol/eip712.ts';

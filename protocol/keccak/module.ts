@@ -1,0 +1,323 @@
+/**
+ * Keccak256 as a WebAssembly module, assembled here: keccak-f[1600] with its 25 lanes in locals (FIPS 202 §3, with the padding of the EVM's keccak).
+ * `hash` absorbs any number of bytes; `each64` and `each128` hash consecutive blocks of that size, two at a time in the halves of SIMD registers.
+ * @see https://nvlpubs.nist.gov/nistpubs/FIPS/NIST.FIPS.202.pdf
+ * @see https://webassembly.github.io/spec/core/binary
+ */
+import { KECCAK_MEMORY_PAGES } from './layout.ts';
+
+/** Bytes absorbed between two permutations. */
+const RATE = 136;
+const LANES = 25;
+const ROUNDS = 24;
+
+// --- the instructions used, as bytes ---
+
+type Code = readonly number[];
+
+const unsigned = (value: number): Code => (value < 128 ? [value] : [(value & 127) | 128, ...unsigned(value >>> 7)]);
+/** Signed LEB128 of an i32 or i64. */
+function signed(value: bigint): Code {
+  const low = Number(value & 127n);
+  const rest = value >> 7n;
+  return (rest === 0n && low < 64) || (rest === -1n && low >= 64) ? [low] : [low | 128, ...signed(rest)];
+}
+const simd = (opcode: number): Code => [0xfd, ...unsigned(opcode)];
+
+const I32 = 0x7f;
+const I64 = 0x7e;
+const V128 = 0x7b;
+const END = 0x0b;
+const local = {
+  get: (i: number): Code => [0x20, ...unsigned(i)],
+  set: (i: number): Code => [0x21, ...unsigned(i)],
+  tee: (i: number): Code => [0x22, ...unsigned(i)],
+};
+const i32 = {
+  const: (value: number): Code => [0x41, ...signed(BigInt(value))],
+  load8: (at: number): Code => [0x2d, 0, ...unsigned(at)],
+  store8: (at: number): Code => [0x3a, 0, ...unsigned(at)],
+  ltU: [0x49],
+  gtS: [0x4a],
+  add: [0x6a],
+  sub: [0x6b],
+  remU: [0x70],
+  or: [0x72],
+} as const;
+const i64 = {
+  const: (value: bigint): Code => [0x42, ...signed(BigInt.asIntN(64, value))],
+  load: (at: number): Code => [0x29, 0, ...unsigned(at)],
+  store: (at: number): Code => [0x37, 0, ...unsigned(at)],
+} as const;
+const v128 = {
+  load64Splat: (at: number): Code => [...simd(0x0a), 0, ...unsigned(at)],
+  load64Zero: (at: number): Code => [...simd(0x5d), 0, ...unsigned(at)],
+  load64Lane: (at: number, lane: number): Code => [...simd(0x57), 0, ...unsigned(at), lane],
+  store64Lane: (at: number, lane: number): Code => [...simd(0x5b), 0, ...unsigned(at), lane],
+  const: (bytes: Code): Code => [...simd(0x0c), ...bytes],
+  shuffle: (bytes: Code): Code => [...simd(0x0d), ...bytes],
+  andNot: simd(0x4f),
+  or: simd(0x50),
+  xor: simd(0x51),
+  shiftLeft64: simd(0xcb),
+  shiftRight64: simd(0xcd),
+} as const;
+const memoryFill: Code = [0xfc, 0x0b, 0];
+/** Runs `body` again for as long as it leaves something other than 0. */
+const loop = (...body: Code[]): Code => [0x03, 0x40, ...body.flat(), 0x0d, 0, END];
+const when = (...body: Code[]): Code => [0x04, 0x40, ...body.flat(), END];
+
+// --- what a lane is: an i64, or two of them side by side ---
+
+interface Lane {
+  readonly type: number;
+  readonly xor: Code;
+  /** ¬b ∧ c. */
+  readonly notAnd: (b: Code, c: Code) => Code;
+  /** `value` rotated left; `spare` is a local to use. */
+  readonly rotate: (value: Code, bits: number, spare: number) => Code;
+  /** The constant at an address of the data segment, in every half. */
+  readonly constant: (pointer: number, at: number) => Code;
+  readonly literal: (value: bigint) => Code;
+}
+
+const SCALAR: Lane = {
+  type: I64,
+  xor: [0x85],
+  // (b ∨ c) ⊕ b, one instruction less than with a negation by −1.
+  notAnd: (b, c) => [...b, ...c, 0x84, ...b, 0x85],
+  rotate: (value, bits) => (bits === 0 ? value : [...value, ...i64.const(BigInt(bits)), 0x89]),
+  constant: (pointer, at) => [...local.get(pointer), ...i64.load(at)],
+  literal: (value) => i64.const(value),
+};
+
+const bytesOf = (value: bigint): Code => Array.from({ length: 8 }, (_, i) => Number((value >> BigInt(8 * i)) & 255n));
+
+const PAIR: Lane = {
+  type: V128,
+  xor: v128.xor,
+  notAnd: (b, c) => [...c, ...b, ...v128.andNot],
+  rotate: (value, bits, spare) => {
+    if (bits === 0) return value;
+    // Whole bytes move by one shuffle; the rest takes two shifts.
+    if (bits % 8 === 0) {
+      const bytes = Array.from({ length: 16 }, (_, i) => (i & 8) | ((i - bits / 8) & 7));
+      return [...value, ...local.tee(spare), ...local.get(spare), ...v128.shuffle(bytes)];
+    }
+    const left = [...value, ...local.tee(spare), ...i32.const(bits), ...v128.shiftLeft64];
+    const right = [...local.get(spare), ...i32.const(64 - bits), ...v128.shiftRight64];
+    return [...left, ...right, ...v128.or];
+  },
+  constant: (pointer, at) => [...local.get(pointer), ...v128.load64Splat(at)],
+  literal: (value) => v128.const([...bytesOf(value), ...bytesOf(value)]),
+};
+
+// --- the permutation ---
+
+/** Rotation of each lane, x + 5y (FIPS 202 §3.2.2). */
+const ROTATIONS: readonly number[] = (() => {
+  const out = Array.from({ length: LANES }, () => 0);
+  let [x, y] = [1, 0];
+  for (let t = 0; t < ROUNDS; t++) {
+    out[x + 5 * y] = (((t + 1) * (t + 2)) / 2) % 64;
+    [x, y] = [y, (2 * x + 3 * y) % 5];
+  }
+  return out;
+})();
+
+/** Round constants, from the LFSR of FIPS 202 §3.2.5. */
+const ROUND_CONSTANTS: readonly bigint[] = (() => {
+  let state = 1;
+  return Array.from({ length: ROUNDS }, () => {
+    let constant = 0n;
+    for (let j = 0; j < 7; j++) {
+      if (state & 1) constant |= 1n << ((1n << BigInt(j)) - 1n);
+      state = state & 0x80 ? ((state << 1) ^ 0x171) & 0xff : state << 1;
+    }
+    return constant;
+  });
+})();
+
+/** Locals of a function: parameters, then an address of the round constants, then lanes. */
+interface Locals {
+  readonly round: number;
+  /** Two states of 25 lanes: a round reads one and writes the other. */
+  readonly from: number;
+  readonly to: number;
+  /** Five lanes each: θ's column parities, what it adds to each column, and a row before χ. */
+  readonly parity: number;
+  readonly effect: number;
+  readonly row: number;
+  readonly spare: number;
+}
+const LANE_LOCALS = 2 * LANES + 3 * 5 + 1;
+
+function locals(parameters: number): Locals {
+  const from = parameters + 1;
+  return {
+    round: parameters,
+    from,
+    to: from + LANES,
+    parity: from + 2 * LANES,
+    effect: from + 2 * LANES + 5,
+    row: from + 2 * LANES + 10,
+    spare: from + LANE_LOCALS - 1,
+  };
+}
+
+/** One round from the lanes at `from` to those at `to`, with the constant `at` bytes past the round's address. */
+function round(lane: Lane, names: Locals, from: number, to: number, at: number): Code {
+  const { parity, effect, row, spare } = names;
+  const code: number[] = [];
+  const xor = (a: Code, b: Code): Code => [...a, ...b, ...lane.xor];
+  const five = [0, 1, 2, 3, 4];
+  for (const x of five) {
+    const column = five.map((y) => local.get(from + x + 5 * y));
+    code.push(...column.reduce((a, b) => xor(a, b)), ...local.set(parity + x));
+  }
+  for (const x of five) {
+    const right = lane.rotate(local.get(parity + ((x + 1) % 5)), 1, spare);
+    code.push(...xor(local.get(parity + ((x + 4) % 5)), right), ...local.set(effect + x));
+  }
+  for (const y of five) {
+    // ρ and π: lane (x, y) of the new state comes from (x + 3y, x) of the old (FIPS 202 §3.2.3).
+    for (const x of five) {
+      const column = (x + 3 * y) % 5;
+      const source = column + 5 * x;
+      const mixed = xor(local.get(from + source), local.get(effect + column));
+      code.push(...lane.rotate(mixed, ROTATIONS[source], spare), ...local.set(row + x));
+    }
+    for (const x of five) {
+      const [b, c] = [local.get(row + ((x + 1) % 5)), local.get(row + ((x + 2) % 5))];
+      const chi = xor(local.get(row + x), lane.notAnd(b, c));
+      const iota = x + y === 0 ? xor(chi, lane.constant(names.round, at)) : chi;
+      code.push(...iota, ...local.set(to + x + 5 * y));
+    }
+  }
+  return code;
+}
+
+/** All rounds on the lanes at `from`, two in each turn of a loop. */
+const permute = (lane: Lane, names: Locals): Code => [
+  ...i32.const(0),
+  ...local.set(names.round),
+  ...loop(
+    round(lane, names, names.from, names.to, 0),
+    round(lane, names, names.to, names.from, 8),
+    local.get(names.round),
+    i32.const(16),
+    i32.add,
+    local.tee(names.round),
+    i32.const(8 * ROUNDS),
+    i32.ltU,
+  ),
+];
+
+// --- the functions; all take (pointer, length or count, output) ---
+
+const [POINTER, COUNT, OUTPUT] = [0, 1, 2];
+const PARAMETERS = 3;
+
+const body = (lane: Lane, code: Code): Code => {
+  const bytes = [2, 1, I32, ...unsigned(LANE_LOCALS), lane.type, ...code, END];
+  return [...unsigned(bytes.length), ...bytes];
+};
+
+const advance = (name: number, by: number): Code => [
+  ...local.get(name),
+  ...i32.const(by),
+  ...i32.add,
+  ...local.set(name),
+];
+
+/** Pads in place: RATE bytes past the message must be free. */
+function hash(): Code {
+  const names = locals(PARAMETERS);
+  const end = names.round;
+  const code: number[] = [];
+  // end = pointer + length; the padding's zeros, its first bit and its last.
+  code.push(...local.get(POINTER), ...local.get(COUNT), ...i32.add, ...local.tee(end));
+  code.push(...i32.const(0), ...i32.const(RATE), ...memoryFill);
+  code.push(...local.get(end), ...i32.const(1), ...i32.store8(0));
+  // count = length − length mod RATE: where the last block starts.
+  code.push(...local.get(COUNT), ...local.get(COUNT), ...i32.const(RATE), ...i32.remU, ...i32.sub, ...local.tee(COUNT));
+  code.push(...local.get(POINTER), ...i32.add, ...local.tee(end));
+  code.push(...local.get(end), ...i32.load8(RATE - 1), ...i32.const(0x80), ...i32.or, ...i32.store8(RATE - 1));
+  code.push(
+    ...loop(
+      ...Array.from({ length: RATE / 8 }, (_, i) => [
+        ...local.get(names.from + i),
+        ...local.get(POINTER),
+        ...i64.load(8 * i),
+        ...SCALAR.xor,
+        ...local.set(names.from + i),
+      ]),
+      permute(SCALAR, names),
+      advance(POINTER, RATE),
+      local.get(COUNT),
+      i32.const(RATE),
+      i32.sub,
+      local.tee(COUNT),
+      i32.const(-1),
+      i32.gtS,
+    ),
+  );
+  for (let i = 0; i < 4; i++) code.push(...local.get(OUTPUT), ...local.get(names.from + i), ...i64.store(8 * i));
+  return body(SCALAR, code);
+}
+
+/** Blocks of less than RATE bytes, in pairs; of an odd number the last pair's second half reads and writes on past the end. */
+function each(width: number): Code {
+  const names = locals(PARAMETERS);
+  const words = width / 8;
+  const code: number[] = [];
+  for (let i = 0; i < LANES; i++) {
+    const at = names.from + i;
+    if (i < words) {
+      const first = [...local.get(POINTER), ...v128.load64Zero(8 * i)];
+      code.push(...local.get(POINTER), ...first, ...v128.load64Lane(width + 8 * i, 1), ...local.set(at));
+    } else {
+      const padding = (i === words ? 1n : 0n) | (i === RATE / 8 - 1 ? 1n << 63n : 0n);
+      code.push(...PAIR.literal(padding), ...local.set(at));
+    }
+  }
+  code.push(...permute(PAIR, names));
+  for (let half = 0; half < 2; half++) {
+    for (let i = 0; i < 4; i++) {
+      const value = [...local.get(OUTPUT), ...local.get(names.from + i)];
+      code.push(...value, ...v128.store64Lane(32 * half + 8 * i, half));
+    }
+  }
+  code.push(...advance(POINTER, 2 * width), ...advance(OUTPUT, 64));
+  code.push(...local.get(COUNT), ...i32.const(2), ...i32.sub, ...local.tee(COUNT), ...i32.const(0), ...i32.gtS);
+  return body(PAIR, [...local.get(COUNT), ...when(loop(code))]);
+}
+
+// --- the module ---
+
+const section = (id: number, ...content: Code[]): Code => {
+  const bytes = content.flat();
+  return [id, ...unsigned(bytes.length), ...bytes];
+};
+const vector = (...items: Code[]): Code => [...unsigned(items.length), ...items.flat()];
+const text = (value: string): Code => vector(...[...value].map((c) => [c.charCodeAt(0)]));
+
+const MAGIC_AND_VERSION: Code = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00];
+
+/** The module's bytes; `keccak.wasm` holds the same, for where a module must not be made from bytes. */
+export function keccakModule(): Uint8Array<ArrayBuffer> {
+  const functions = { hash: hash(), each64: each(64), each128: each(128) };
+  const names = Object.keys(functions);
+  return Uint8Array.from([
+    ...MAGIC_AND_VERSION,
+    ...section(1, vector([0x60, 3, I32, I32, I32, 0])),
+    ...section(3, vector(...names.map(() => [0]))),
+    ...section(5, vector([0x00, ...unsigned(KECCAK_MEMORY_PAGES)])),
+    ...section(
+      7,
+      vector([...text('memory'), 2, 0], ...names.map((name, i): Code => [...text(name), 0, ...unsigned(i)])),
+    ),
+    ...section(10, vector(...Object.values(functions))),
+    ...section(11, vector([0, ...i32.const(0), END, ...vector(...ROUND_CONSTANTS.flatMap(bytesOf).map((b) => [b]))])),
+  ]);
+}
