@@ -267,6 +267,63 @@ describe('CallMux', () => {
     expect(() => b.receive(Uint8Array.of(1, 1, 0, 200, 1))).toThrow(/malformed/);
   });
 
+  test('cancelled calls count while their handlers work: opening and leaving makes no more work than may be in flight', async () => {
+    let working = 0;
+    let most = 0;
+    const wakes: (() => void)[] = [];
+    const { a, b } = join(
+      {},
+      {
+        maxCalls: 8,
+        handler: async () => {
+          most = Math.max(most, (working += 1));
+          await new Promise<void>((wake) => wakes.push(wake));
+          working -= 1;
+          return { response: { status: 200, headers: [], body: body() }, end: () => bytesOf('') };
+        },
+      },
+    );
+    for (let i = 0; i < 30; i++) {
+      const leave = new AbortController();
+      const call = code(a.call(request('GET', '/', '', leave.signal)));
+      await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+      leave.abort();
+      await call;
+    }
+    expect(most).toBe(8);
+    for (const wake of wakes.splice(0)) wake();
+    await new Promise((resolve) => setImmediate(resolve));
+    const after = a.call(request('GET', '/'));
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    for (const wake of wakes) wake();
+    expect((await after).response.status).toBe(200);
+    expect(b.inFlight.incoming).toBeLessThanOrEqual(1);
+  });
+
+  test('an answer its caller breaks is a fault of the caller, one the app breaks is not', async () => {
+    const whys: string[] = [];
+    const serving =
+      (fault: string): IncomingHandler =>
+      async () => ({
+        response: {
+          status: 200,
+          headers: [],
+          body: (async function* () {
+            yield bytesOf('most of it');
+            throw new Agnt2Error(fault, 'the response broke');
+          })(),
+        },
+        end: () => bytesOf(''),
+        dropped: (why) => void whys.push(why),
+      });
+    for (const fault of ['body_mismatch', 'app_failed']) {
+      const { a } = join({}, { handler: serving(fault) });
+      const open = await a.call(request('GET', '/'));
+      expect(await code(text(open.response))).toBe(fault);
+    }
+    expect(whys).toEqual(['fault', 'failed']);
+  });
+
   test('a sender that ignores its window is cut off', async () => {
     const sent: Uint8Array[] = [];
     const b = new CallMux({ numbering: 'odd', send: (p) => void sent.push(p), handler: () => new Promise(() => {}) });

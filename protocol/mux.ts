@@ -42,9 +42,10 @@ export interface Served {
   end(digests: Digests): Uint8Array | Promise<Uint8Array>;
   /**
    * Called instead of `end` when there will be none: `failed`, the response broke here or the caller left before its
-   * head; `lost`, the socket went after the head. `complete` when the whole request had arrived.
+   * head; `fault`, the caller's own bytes broke it after its head, when it may have all it wanted; `lost`, the socket went
+   * after the head. `complete` when the whole request had arrived.
    */
-  dropped?(why: 'failed' | 'lost', digests: Digests, complete: boolean): void;
+  dropped?(why: 'failed' | 'fault' | 'lost', digests: Digests, complete: boolean): void;
 }
 
 /** Answers an incoming call; a rejection cancels the call with its `code`. */
@@ -88,6 +89,8 @@ const PACKET_TARGET = 256 * 1024;
 const HIGH_WATER = 2 * 1024 * 1024;
 const CONGESTION_POLL_MS = 2;
 const MAX_HEAD_BYTES = 128 * 1024;
+/** What a handler's response breaks with when the request was not what its head said. */
+const BODY_MISMATCH = 'body_mismatch';
 const CODE = /^[a-z][a-z0-9_]{0,63}$/;
 
 const EMPTY = new Uint8Array(0);
@@ -121,6 +124,8 @@ interface Incoming {
   readonly out: Outflow;
   abort: AbortController | null;
   served: Served | null;
+  /** Its handler has answered, one way or the other. */
+  answered: boolean;
   /** The request ended; the end may be made. */
   onRequestEnd: (() => void) | null;
   closed: boolean;
@@ -139,6 +144,8 @@ export class CallMux implements Flow {
   #length = 1;
   #scheduled = false;
   #queued = 0;
+  /** Calls that ended while their handlers were still at work: those, too, are somebody's work. */
+  #abandoned = 0;
   #congested: (() => void)[] = [];
 
   constructor(options: MuxOptions) {
@@ -253,7 +260,7 @@ export class CallMux implements Flow {
         else this.#onRequest(call as Incoming | undefined, part);
       } catch (error) {
         if (own) this.#breakOutgoing(call as Outgoing, error);
-        else this.#refuse(part.call, safeCode(error));
+        else this.#refuse(part.call, safeCode(error), 'fault');
       }
     }
   }
@@ -410,7 +417,8 @@ export class CallMux implements Flow {
   #open(part: Part): void {
     const { handler } = this.#options;
     if (handler === undefined) throw new Agnt2Error('unsupported', 'this side of the socket answers no calls');
-    if (this.#incoming.size >= this.#maxCalls) throw new Agnt2Error('too_many_calls', 'too many calls in flight');
+    if (this.#incoming.size + this.#abandoned >= this.#maxCalls)
+      throw new Agnt2Error('too_many_calls', 'too many calls in flight');
     const head = decodeHead<RequestHead>(part.body);
     if (typeof head.method !== 'string' || typeof head.target !== 'string')
       throw malformed('a request head has a method and a target');
@@ -421,6 +429,7 @@ export class CallMux implements Flow {
       out: new Outflow(this.#hash()),
       abort: null,
       served: null,
+      answered: false,
       onRequestEnd: null,
       closed: false,
     };
@@ -446,9 +455,17 @@ export class CallMux implements Flow {
     } catch (error) {
       answer = Promise.reject(error);
     }
+    const answered = (): void => {
+      call.answered = true;
+      if (call.closed) this.#abandoned -= 1;
+    };
     answer.then(
-      (served) => this.#serve(call, served),
+      (served) => {
+        answered();
+        this.#serve(call, served);
+      },
       (error: unknown) => {
+        answered();
         if (!call.closed) this.#refuse(id, safeCode(error));
       },
     );
@@ -479,7 +496,8 @@ export class CallMux implements Flow {
         }
       },
       (error: unknown) => {
-        if (!call.closed) this.#refuse(call.id, safeCode(error));
+        const code = safeCode(error);
+        if (!call.closed) this.#refuse(call.id, code, code === BODY_MISMATCH ? 'fault' : 'failed');
       },
     );
   }
@@ -511,10 +529,10 @@ export class CallMux implements Flow {
   }
 
   /** Ends a call of theirs without a response end. */
-  #refuse(id: number, code: string): void {
+  #refuse(id: number, code: string, why: 'failed' | 'fault' = 'failed'): void {
     const call = this.#incoming.get(id);
     if (call !== undefined) {
-      call.served?.dropped?.('failed', this.#digestsOf(call.in, call.out), call.in.ended);
+      call.served?.dropped?.(why, this.#digestsOf(call.in, call.out), call.in.ended);
       this.#forget(call);
       const error = new Agnt2Error(code, 'the call was ended');
       call.in.fail(error);
@@ -526,6 +544,7 @@ export class CallMux implements Flow {
 
   #forget(call: Incoming): void {
     call.closed = true;
+    if (!call.answered) this.#abandoned += 1;
     this.#incoming.delete(call.id);
     call.in.discard();
   }

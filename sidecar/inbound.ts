@@ -132,16 +132,17 @@ export class Inbound {
     }
     metrics.callsIn.add('route="core"');
     const charged = response.status >= FAILED ? 0 : price;
+    const end = (digests: Digests): Uint8Array => {
+      const bytes = record(request, response.status, charged, digests);
+      responder.owe({ escrow, price: charged, result: response.status >= FAILED ? 1 : 0, payload: sha(bytes) });
+      return bytes;
+    };
     return {
       response,
       // Also of a caller that cancelled while the answer came: it pays for what it made the app do.
-      end: (digests) => {
-        const bytes = record(request, response.status, charged, digests);
-        responder.owe({ escrow, price: charged, result: response.status >= FAILED ? 1 : 0, payload: sha(bytes) });
-        return bytes;
-      },
-      // A cut answer is no answer.
-      dropped: refund,
+      end,
+      // A cut answer is no answer, unless it was the caller who cut it.
+      dropped: (why, digests) => void (why === 'fault' ? end(digests) : refund()),
     };
   }
 }

@@ -74,7 +74,8 @@ export class Desk {
             return;
           }
           payee.reserved -= price;
-          if (why === 'lost') {
+          // A caller that breaks its own call has read what it wanted of the answer.
+          if (why !== 'failed') {
             payee.allowance += price;
             payee.save();
           }

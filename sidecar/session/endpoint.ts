@@ -17,9 +17,9 @@ import {
   requestHash,
   responseHash,
 } from '../../protocol/call.ts';
-import { fromUtf8 } from '../../protocol/bytes.ts';
+import { equal, fromUtf8 } from '../../protocol/bytes.ts';
 import { Agnt2Error, codeOf, malformed } from '../../protocol/errors.ts';
-import type { Direction, Half, SignedHalf } from '../../protocol/half.ts';
+import { type Direction, type Half, type SignedHalf, encodeHalf } from '../../protocol/half.ts';
 import { verifyP256 } from '../../protocol/keys.ts';
 import { inclusionPath, leafHash, sha } from '../../protocol/log.ts';
 import {
@@ -87,8 +87,8 @@ export class SessionEndpoint {
   #signTimer: ReturnType<typeof setTimeout> | null = null;
   #lastSignedMs = -Infinity;
   #receipts: Promise<void> = Promise.resolve();
-  /** Our signatures of halves without a receipt yet, by seq. */
-  #unreceipted = new Map<number, Uint8Array>();
+  /** Our halves without a receipt yet, by seq. */
+  #unreceipted = new Map<number, SignedHalf>();
   #watchers = new Set<() => void>();
 
   readonly counters: Counters = {
@@ -285,7 +285,7 @@ export class SessionEndpoint {
     if (this.#state === 'closed') return;
     this.#payer.signed(half, signature);
     this.#payer.save();
-    this.#unreceipted.set(half.seq, signature);
+    this.#unreceipted.set(half.seq, { half, payer: signature });
     if (this.#unreceipted.size > MAX_UNRECEIPTED) this.#unreceipted.delete(this.#unreceipted.keys().next().value!);
     this.counters.windowsOut += 1;
     // Also while the peer is away: the relay keeps it.
@@ -433,8 +433,8 @@ export class SessionEndpoint {
     this.#cancelTimer();
     const mux = this.#mux;
     this.#mux = null;
-    // Not inside a packet of its own calls.
-    queueMicrotask(() => mux?.close(new Agnt2Error('session_stopped', error.message)));
+    // Not inside a packet of its own calls. They are lost: the peer may have served them, so nobody may make them elsewhere.
+    queueMicrotask(() => mux?.close(new Agnt2Error('session_lost', error.message)));
     this.#gate.open();
     this.#changed();
   }
@@ -465,6 +465,7 @@ export class SessionEndpoint {
   async #onHalf(packet: Uint8Array): Promise<void> {
     const { half, signature } = decodeSigned(packet);
     await this.#checkHalf(half, this.#payee.dir, this.#peerKey, signature);
+    if (this.#isClosed()) return;
     // Held back by the relay for a side that has since lost its log: the hello brings it, with the records.
     if (this.#payee.restoring || (this.#state !== 'ready' && half.calls > this.#payee.size)) return;
     const signed = { half, payer: signature };
@@ -478,19 +479,24 @@ export class SessionEndpoint {
   async #onReceipt(packet: Uint8Array): Promise<void> {
     const { half, signature } = decodeSigned(packet);
     await this.#checkHalf(half, this.#payDir, this.#peerKey, signature);
+    if (this.#isClosed()) return;
     this.#keepReceipt(half, signature);
   }
 
-  /** A receipt counts for a half this side signed: the newest, or an older one still on its way. */
+  /** A receipt counts for a half this side signed, byte for byte: the newest, or an older one still on its way. */
   #keepReceipt(half: Half, payee: Uint8Array): void {
     const newest = this.#payer.half;
-    if (newest === null || half.seq > newest.half.seq) return;
-    const payer = half.seq === newest.half.seq ? newest.payer : this.#unreceipted.get(half.seq);
-    if (payer === undefined) return;
+    const signed = half.seq === newest?.half.seq ? newest : this.#unreceipted.get(half.seq);
+    if (!signed || !equal(encodeHalf(signed.half), encodeHalf(half))) return;
     for (const seq of this.#unreceipted.keys()) if (seq <= half.seq) this.#unreceipted.delete(seq);
-    this.#payer.keepReceipt({ half, payer, payee });
+    this.#payer.keepReceipt({ half, payer: signed.payer, payee });
     this.#payer.save();
     this.#changed();
+  }
+
+  /** Asked after every wait: what was being checked when the endpoint closed must not reach its store. */
+  #isClosed(): boolean {
+    return this.#state === 'closed';
   }
 
   async #checkHalf(half: Half, dir: Direction, key: Uint8Array, signature: Uint8Array): Promise<void> {
@@ -525,8 +531,8 @@ export class SessionEndpoint {
     this.#cancelTimer();
     const pairing = this.#pairing;
     while (
-      this.#signing !== null ||
-      (this.#payer.unsigned.calls > 0 && this.#stopped === null && !this.#payer.restoring)
+      pairing === this.#pairing &&
+      (this.#signing !== null || (this.#payer.unsigned.calls > 0 && this.#stopped === null && !this.#payer.restoring))
     ) {
       await (this.#signing ?? this.#startSigning());
     }
@@ -548,15 +554,18 @@ export class SessionEndpoint {
       const { half, payer, payee } = signed;
       const mine = half.dir === this.#payDir;
       await this.#checkHalf(half, half.dir, mine ? this.#ownKey : this.#peerKey, payer);
+      if (this.#isClosed()) return;
       calls[half.dir] = half.calls;
       if (mine) {
         const receipted =
           payee !== undefined && (await verifyP256(this.#peerKey, this.#options.signing.half(half), payee));
+        if (this.#isClosed()) return;
         if (this.#payer.adopt({ half, payer })) this.#payer.save();
         if (receipted) this.#keepReceipt(half, payee);
       } else {
         const receipted =
           payee !== undefined && (await verifyP256(this.#ownKey, this.#options.signing.half(half), payee));
+        if (this.#isClosed()) return;
         if (this.#payee.adopt({ half, payer })) this.#payee.save();
         if (this.#payee.half?.half.seq !== half.seq) continue;
         if (receipted) {

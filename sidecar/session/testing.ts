@@ -85,6 +85,12 @@ export class Pipe {
     };
   }
 
+  /** A packet as if `from` had sent it, or to the side named. */
+  inject(from: Role, packet: Uint8Array, to: Role = from === 'a' ? 'b' : 'a'): void {
+    const passed = to === from ? packet : this.tap(from, packet);
+    if (passed !== null) this.#ends[to]?.packet(passed);
+  }
+
   /** A side's process dies: it hears nothing any more, and nothing it still says arrives. */
   kill(role: Role): void {
     delete this.#ends[role];
