@@ -13,7 +13,7 @@ import type { ExchangeRequest, ExchangeResponse } from '../protocol/exchange.ts'
 import { bytes } from './http/body.ts';
 import { CLOSE, CONTROL_MS, type Live, closeOf, control, readSmall, roleOf, until } from './live.ts';
 import type { SessionEndpoint, SessionStore } from './session/index.ts';
-import type { Store } from './store.ts';
+import type { SessionRow, Store } from './store.ts';
 import type { Wallet } from './wallet.ts';
 
 export interface LeavingOptions {
@@ -27,6 +27,8 @@ export interface LeavingOptions {
   readonly quiet: (live: Live) => void;
   /** Ends its endpoint and forgets it. */
   readonly detach: (live: Live) => void;
+  /** Takes up a session of the store that has no endpoint: on it again, or out of it. */
+  readonly resume: (row: SessionRow) => Promise<void>;
   readonly onEvent: (event: string, fields: Record<string, unknown>) => void;
   readonly onError: (error: unknown) => void;
   readonly now: () => number;
@@ -89,7 +91,10 @@ export class Leaving {
     const { close, signature } = decodeClose(body);
     const { pays, earns } = endpoint.accrued;
     const [paidByUs, paidToUs] = live.role === 'a' ? [close.paidAB, close.paidBA] : [close.paidBA, close.paidAB];
-    if (close.session !== live.id || paidByUs > pays || paidToUs < earns)
+    // Calls are reputation: the peer shall count no more of them than there were.
+    const ours = closeOf(live);
+    const inflated = close.callsAB > ours.callsAB || close.callsBA > ours.callsBA;
+    if (close.session !== live.id || paidByUs > pays || paidToUs < earns || inflated)
       throw refusal('close_mismatch', 'the peer counts another sum');
     if (!(await verifyP256(live.peerKey, identity.signing.close(close), signature)))
       throw refusal('bad_signature', 'the peer did not sign its close');
@@ -111,9 +116,10 @@ export class Leaving {
     // What we owe we sign by ourselves; what we are owed is the asker's to sign, and it does within its window.
     const signed = (): boolean => endpoint.unsigned.pays === 0 && endpoint.unsigned.earns === 0;
     if (!(await until(() => quiet() && signed(), CONTROL_MS / 2))) {
-      live.closing = live.left !== null;
+      live.closing = live.signed || live.left !== null;
       throw refusal('timeout', 'not everything is signed yet');
     }
+    live.signed = true;
     const close = closeOf(live);
     const signature = await this.#options.identity.key.sign(this.#options.identity.signing.close(close));
     // From here the asker may close at this sum at any time, so also after a restart nothing is served above it.
@@ -176,7 +182,8 @@ export class Leaving {
     const { storeOf, identity, wallet, store } = this.#options;
     const role = roleOf(cell, identity.agent);
     const earns = storeOf(cell.id).load(role === 'a' ? 1 : 0)?.half ?? null;
-    if (earns !== null) await this.#settleHalf(earns);
+    const settled = role === 'a' ? cell.paidBA : cell.paidAB;
+    if (earns !== null && earns.half.paid > settled) await this.#settleHalf(earns);
     if (cell.status !== 'open') return;
     const { value } = await wallet.submitOne({ op: 'exit', session: cell.id });
     store.saveSession(cell.id, role === 'a' ? cell.b : cell.a, 'exiting', value);
@@ -191,7 +198,8 @@ export class Leaving {
 
   async #watch(): Promise<void> {
     const { core, store, wallet, onError } = this.#options;
-    for (const { session, peer } of store.sessions()) {
+    for (const row of store.sessions()) {
+      const { session, peer } = row;
       try {
         const cell = await core.session(session);
         const live = this.#options.live.get(session);
@@ -200,10 +208,12 @@ export class Leaving {
           else store.saveSession(session, peer, 'closed');
         } else if (cell.status === 'exiting') {
           if (live !== undefined) await this.#once(live, () => this.#leaveAlone(live));
+          // What could not be taken up when the gateway was away is owed all the same.
+          else await this.leaveUnattached(cell);
           if (this.#options.now() / 1000 < cell.exitAt + SLACK) continue;
           await wallet.submitOne({ op: 'finalize', session });
           store.saveSession(session, peer, 'closed');
-        }
+        } else if (live === undefined) await this.#options.resume(row);
       } catch (error) {
         if (ENDED.has(codeOf(error))) store.saveSession(session, peer, 'closed');
         else onError(error);

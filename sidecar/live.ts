@@ -16,6 +16,8 @@ export interface Live {
   readonly link: AbortController;
   /** No new calls either way; set when either side starts to close it. */
   closing: boolean;
+  /** We signed a close: nothing may be served above what it counts, ever. */
+  signed: boolean;
   /** Our own control call is in flight. */
   asking: boolean;
   funding: Promise<void> | null;

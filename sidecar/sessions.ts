@@ -74,6 +74,7 @@ export class SessionManager implements Sessions {
         this.#forgetPeer(live);
       },
       detach: (live) => this.#detach(live),
+      resume: (row) => (this.#stopping ? Promise.resolve() : this.#resume(row)),
       now: this.#now,
     });
   }
@@ -284,6 +285,7 @@ export class SessionManager implements Sessions {
       endpoint,
       link: new AbortController(),
       closing: false,
+      signed: false,
       asking: false,
       funding: null,
       left: null,

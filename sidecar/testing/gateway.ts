@@ -54,6 +54,8 @@ export interface Faults {
   forgeReceipts: boolean;
   /** Operations of which it takes no bundle. */
   refuseOps: string[];
+  /** Paths that it can't read just now. */
+  refuseReads: RegExp | null;
 }
 
 const CLAIMS = ['escrow', 'frame', 'index', 'session'];
@@ -61,7 +63,14 @@ const CLAIMS = ['escrow', 'frame', 'index', 'session'];
 export class TestGateway {
   readonly signing = new Signing(DOMAIN);
   readonly engine = new Engine(0, this.signing);
-  readonly faults: Faults = { loseAnswers: 0, busy: 0, knowsReplays: true, forgeReceipts: false, refuseOps: [] };
+  readonly faults: Faults = {
+    loseAnswers: 0,
+    busy: 0,
+    knowsReplays: true,
+    forgeReceipts: false,
+    refuseOps: [],
+    refuseReads: null,
+  };
   /** Every frame, its receipt beside it. */
   readonly frames: { bytes: Uint8Array; signed: SignedReceipt }[] = [];
   /** Requests by route, to see what was cached. */
@@ -188,6 +197,9 @@ export class TestGateway {
     const problem = (c: Context, status: 400 | 401 | 404 | 409 | 503, code: string, more = {}) =>
       c.json({ type: 'about:blank', status, code, detail: code, ...more }, status);
     app.onError((error, c) => problem(c, 400, codeOf(error)));
+    app.get('*', async (c, next) =>
+      this.faults.refuseReads?.test(c.req.path) ? problem(c, 503, 'unavailable') : next(),
+    );
     app.get('/status', (c) =>
       c.json({
         ...DOMAIN,
