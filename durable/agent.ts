@@ -6,8 +6,10 @@
  */
 import { DurableObject } from 'cloudflare:workers';
 import { Agnt2Error, codeOf } from '../protocol/errors.ts';
+import { parseId, shardOf } from '../protocol/ids.ts';
 import { CARRIED_HEADERS, PacketType, packHeaders, unpackHeaders } from '../protocol/packet.ts';
 import { CallMux, type OpenCall } from '../protocol/mux.ts';
+import { type Namespace, shardStub } from './shard/api.ts';
 import { acceptSocket, closeSocket, isUpgrade, newest, problemResponse, sendError, sendPacket } from './socket.ts';
 
 /** What the gateway may ask of an agent's object. */
@@ -44,13 +46,19 @@ const STATUS: Readonly<Record<string, number>> = {
   deadline_exceeded: 504,
 };
 
-export class Agent extends DurableObject {
+export interface AgentEnv {
+  readonly SHARD: Namespace;
+}
+
+const isId = (text: string): boolean => /^\d{1,3}:\d{1,7}$/.test(text);
+
+export class Agent extends DurableObject<AgentEnv> {
   #socket: WebSocket | null;
   #mux: CallMux | null = null;
   readonly #waiting = new Set<(here: boolean) => void>();
 
-  constructor(ctx: DurableObjectState, env: unknown) {
-    super(ctx, env as never);
+  constructor(ctx: DurableObjectState, env: AgentEnv) {
+    super(ctx, env);
     this.#socket = newest(ctx, SIDECAR);
   }
 
@@ -117,14 +125,24 @@ export class Agent extends DurableObject {
   }
 
   override webSocketClose(ws: WebSocket): void {
-    if (this.#isCurrent(ws)) this.#leave();
+    this.#gone(ws);
     // Answered, or the other side waits for the end of the handshake.
     closeSocket(ws, 1000, 'closed');
   }
 
   override webSocketError(ws: WebSocket): void {
-    if (this.#isCurrent(ws)) this.#leave();
+    this.#gone(ws);
     closeSocket(ws, 1011, 'error');
+  }
+
+  /** Also tells the shard's feed, for whoever watches; nothing depends on it. */
+  #gone(ws: WebSocket): void {
+    if (!this.#isCurrent(ws)) return;
+    this.#leave();
+    const id = this.ctx.id.name;
+    if (id === undefined || !isId(id)) return;
+    const shard = shardStub(this.env.SHARD, shardOf(parseId(id)));
+    this.ctx.waitUntil(shard.note({ kind: 'agent', id, event: 'offline' }).catch(() => {}));
   }
 
   #isCurrent(ws: WebSocket): boolean {

@@ -239,6 +239,8 @@ export class Session extends DurableObject<SessionEnv> {
     if (this.#current[party] !== ws) return;
     this.#current[party] = null;
     this.#count();
+    const { id } = this.#facts!;
+    this.#tell({ kind: 'session', id: formatId(id), event: 'disconnect', party }, id);
     const peer = this.#current[peerOf(party)];
     if (peer !== null) sendError(peer, 'peer_offline', 'the other party left');
   }
@@ -319,6 +321,10 @@ export class Session extends DurableObject<SessionEnv> {
       calls: String(calls),
       paid: String(paid),
     };
+    this.#tell(event, session);
+  }
+
+  #tell(event: Record<string, string | number>, session: number): void {
     this.ctx.waitUntil(
       shardStub(this.env.SHARD, shardOf(session))
         .note(event)

@@ -41,6 +41,7 @@ import { Cuts } from './shard/cuts.ts';
 import { History } from './shard/history.ts';
 import type { CellJson, ChunkJson, EventJson, FrameJson, RecordJson } from './shard/json.ts';
 import { Lists } from './shard/lists.ts';
+import { Nonces } from './shard/nonces.ts';
 import { agentJson, cellJson, escrowJson, serviceJson, sessionFacts, sessionJson } from './shard/views.ts';
 
 export interface ShardEnv {
@@ -52,8 +53,6 @@ export interface ShardEnv {
 
 /** Bundles that may wait at once; more are told to come back. */
 const MAX_WAITING = 8192;
-/** How long a nonce stays taken: longer than a `Connect` is good for, both ways. */
-const NONCE_MS = 180_000;
 
 interface Waiting {
   readonly bundle: Bundle;
@@ -75,7 +74,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
   /** Bundles taken in and not yet answered, waiting or not. */
   #taken = 0;
   #flushing = false;
-  readonly #nonces = new Map<Hex, number>();
+  readonly #nonces: Nonces;
 
   constructor(ctx: DurableObjectState, env: ShardEnv) {
     super(ctx, env);
@@ -87,6 +86,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
     this.#core = new Core(sql, shard, this.#signing);
     this.#cuts = new Cuts(sql, this.#core.engine, this.#core.log);
     this.#batches = new Batches(sql);
+    this.#nonces = new Nonces(sql);
     this.#lists = new Lists(this.#core.engine.machine);
     this.#history = new History(this.#core, this.#cuts);
     void ctx.blockConcurrencyWhile(async () => {
@@ -137,8 +137,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
     if (!bundle) return failure('malformed', 'not one whole canonical bundle');
     if (shardOf(bundle.actor) !== this.#shard)
       return failure('wrong_shard', `agent ${formatId(bundle.actor)} lives on another shard`);
-    if (bundle.interactions.some(({ op }) => op === 'settle' || op === 'close'))
-      await this.#core.verdicts.prefetch(this.#machine, bundle);
+    if (bundle.interactions.some(({ op }) => op === 'settle' || op === 'close')) await this.#core.prefetch(bundle);
     return bundle;
   }
 
@@ -392,13 +391,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
   }
 
   async claimNonce(nonce: Hex, timeMs: number): Promise<boolean> {
-    const old = Date.now() - NONCE_MS;
-    for (const [seen, at] of this.#nonces) {
-      if (at < old) this.#nonces.delete(seen);
-    }
-    if (this.#nonces.has(nonce)) return false;
-    this.#nonces.set(nonce, timeMs);
-    return true;
+    return this.#nonces.take(nonce, timeMs);
   }
 
   // --- the log ---

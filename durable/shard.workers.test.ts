@@ -135,6 +135,22 @@ describe('refusals: each with its code, none in the log', () => {
     expect(await balance(bob)).toBe('1000001');
   });
 
+  test('one signature in many bundles is checked once, by the fast way', async () => {
+    const [alice, bob] = await registerAgents(2);
+    const [session] = await run(alice, { op: 'open', peer: bob.id, deposit: 10, exitDelay: 10 });
+    const half = { session, dir: 0, seq: 1, calls: 1, paid: 1, root: new Uint8Array(32).fill(1) } as const;
+    const signature = await bob.key.sign(signing.half(half));
+    const settles = Array.from({ length: 20 }, () => ({ op: 'settle', half, signature }) as const);
+    const bundles: Uint8Array[] = [];
+    for (let i = 0; i < 60; i++) bundles.push(await alice.bundle(settles));
+    const began = performance.now();
+    const results = await alice.submit(...bundles);
+    const ms = performance.now() - began;
+    expect(results.map(codeOf)).toEqual(bundles.map(() => 'ok'));
+    // By the slow way it is over two seconds.
+    expect(ms).toBeLessThan(1000);
+  });
+
   test('expired', async () => {
     const [alice, bob] = await registerAgents(2);
     const frame = await alice.bundle([transfer(bob, 1)], { expiry: Math.floor(Date.now() / 1000) - 1 });

@@ -3,7 +3,7 @@
  * Memory is nothing but the snapshot plus the log after it; whatever throws between the two makes the owner abort and rebuild.
  */
 import { type Bundle, decodeBundle } from '../../protocol/bundle.ts';
-import { equal } from '../../protocol/bytes.ts';
+import { type Hex, equal, hex } from '../../protocol/bytes.ts';
 import { Head, get } from '../../protocol/cells.ts';
 import { Engine, FrameKind, stepsOf, tickFrame } from '../../protocol/engine.ts';
 import { Signing } from '../../protocol/eip712.ts';
@@ -39,6 +39,10 @@ export interface Executed {
 
 const interactionsOf = (frame: Uint8Array): number => (frame[0] === FrameKind.bundle ? stepsOf(frame) - 1 : 0);
 
+/** The interactions that carry a machine key's signature of their own. */
+const signedIn = ({ interactions }: Bundle) =>
+  interactions.filter((interaction) => interaction.op === 'settle' || interaction.op === 'close');
+
 export class Core {
   readonly engine: Engine;
   readonly verdicts = new Verdicts();
@@ -53,6 +57,8 @@ export class Core {
   #frames = 0;
   /** Whether frames other than ticks ran since the last tick. */
   #untimed = false;
+  /** By signature: the bundles waiting to run that hold it. */
+  readonly #wanted = new Map<Hex, number>();
   #pending: Executed[] = [];
   #pendingBytes = 0;
 
@@ -90,7 +96,7 @@ export class Core {
     for (const chunk of log.from(from)) {
       const frames = framesOf(chunk);
       const bundles = frames.filter((frame) => frame[0] === FrameKind.bundle).map(decodeBundle);
-      await this.#prefetch(bundles);
+      await Promise.all(bundles.map((bundle) => this.prefetch(bundle)));
       const outcomes: Outcome[][] = [];
       for (const [i, frame] of frames.entries()) {
         outcomes.push(engine.execute(chunk.firstSeq + i, frame));
@@ -107,15 +113,25 @@ export class Core {
   }
 
   /** Verdicts by WebCrypto, many times faster than the synchronous check that execution would fall back to. */
-  async #prefetch(bundles: readonly Bundle[]): Promise<void> {
-    await Promise.all(bundles.map((bundle) => this.verdicts.prefetch(this.engine.machine, bundle)));
+  async prefetch(bundle: Bundle): Promise<void> {
+    for (const { signature } of signedIn(bundle)) {
+      const id = hex(signature);
+      this.#wanted.set(id, (this.#wanted.get(id) ?? 0) + 1);
+    }
+    await this.verdicts.prefetch(this.engine.machine, bundle);
   }
 
-  /** Drops the verdicts that a bundle's execution needed. */
+  /** Drops the verdicts that a prefetched bundle's execution needed, but for those another still waits for. */
   forget(bundle: Bundle): void {
     this.verdicts.forget(bundle.signature);
-    for (const interaction of bundle.interactions) {
-      if (interaction.op === 'settle' || interaction.op === 'close') this.verdicts.forget(interaction.signature);
+    for (const { signature } of signedIn(bundle)) {
+      const id = hex(signature);
+      const left = (this.#wanted.get(id) ?? 1) - 1;
+      if (left > 0) this.#wanted.set(id, left);
+      else {
+        this.#wanted.delete(id);
+        this.verdicts.forget(signature);
+      }
     }
   }
 

@@ -1,5 +1,6 @@
+import { evictDurableObject } from 'cloudflare:test';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { hex, unhex } from '../../protocol/bytes.ts';
 import { keccak, sha } from '../../protocol/hash.ts';
 import { formatId } from '../../protocol/ids.ts';
@@ -8,7 +9,9 @@ import type { ReceiptJson } from '../../protocol/receipt.ts';
 import { decodeChunkRecords, frameLeaf, placeFrames, sealData } from '../../protocol/trace.ts';
 import { StateTree, verifyCell } from '../../protocol/trie.ts';
 import type { Cut } from '../../durable/shard/api.ts';
-import { type TestAgent, registerAgents, shard0, transfer } from '../../durable/shard/testing.ts';
+import { CallMux } from '../../protocol/mux.ts';
+import { packHeaders, unpackHeaders } from '../../protocol/packet.ts';
+import { type TestAgent, registerAgents, shard0, testEnv, transfer } from '../../durable/shard/testing.ts';
 import { createGateway, routes } from './app.ts';
 import { announce, call, connectQuery, getJson, postBundle, problemOf } from './testing.ts';
 
@@ -241,6 +244,9 @@ describe('sockets and calls', () => {
     expect((await getJson<{ sessions: Json[] }>(`/sessions?agent=${formatId(bob.id)}`)).sessions).toHaveLength(1);
 
     expect(await problemOf(await upgrade(`${room}?${query}`))).toMatchObject({ status: 409, code: 'nonce_used' });
+    // Nor does a shard that restarts forget which were used.
+    await evictDurableObject(testEnv.SHARD.getByName('shard-0'));
+    expect(await problemOf(await upgrade(`${room}?${query}`))).toMatchObject({ status: 409, code: 'nonce_used' });
     expect(await problemOf(await call(`${room}?${query}`))).toMatchObject({ status: 426, code: 'upgrade_required' });
     expect(await problemOf(await upgrade(room))).toMatchObject({ code: 'malformed' });
     expect(await problemOf(await upgrade(`${room}?${await connectQuery(eve, room)}`))).toMatchObject({
@@ -283,6 +289,11 @@ describe('sockets and calls', () => {
     expect(new Uint8Array(await first)[0]).toBe(1);
     joined.webSocket?.close();
     expect((await pending)?.status ?? 0).not.toBe(200);
+    const told = () =>
+      getJson<{ events: Json[] }>('/feed').then(({ events }) =>
+        events.map((e) => `${String(e.id)} ${String(e.event)}`),
+      );
+    await vi.waitFor(async () => expect(await told()).toContain(`${formatId(bob.id)} offline`));
   });
 
   test('a call that asks for an upgrade is no sidecar', async () => {
@@ -406,6 +417,77 @@ describe('the table of routes', () => {
       ),
       { numRuns: 300 },
     );
+  });
+
+  test('whatever comes as a first-contact call, or answers one, is carried or refused by code', async () => {
+    const [bob] = await registerAgents(1);
+    const room = `/agents/${formatId(bob.id)}/socket`;
+    const joined = await upgrade(`${room}?${await connectQuery(bob, room)}`);
+    const ws = joined.webSocket!;
+    let status = 200;
+    let answerHeaders: [string, string][] = [];
+    const mux = new CallMux({
+      numbering: 'none',
+      send: (packet) => ws.send(packet),
+      handler: async ({ body }) => ({
+        response: { status, headers: answerHeaders, body },
+        end: () => new Uint8Array(90),
+      }),
+    });
+    ws.binaryType = 'arraybuffer';
+    ws.addEventListener('message', ({ data }) => mux.receive(new Uint8Array(data as ArrayBuffer)));
+    ws.accept();
+    const printable = fc.string({ unit: fc.integer({ min: 0x20, max: 0x7e }).map((n) => String.fromCharCode(n)) });
+    const value = fc.oneof(fc.constantFrom('/', '/x?y', 'GET', 'POST', '0:1', '0', '', 'CONNECT'), printable);
+    const name = fc.constantFrom(
+      'method',
+      'target',
+      'headers',
+      'escrow',
+      'frame',
+      'index',
+      'session',
+      'party',
+      'agent',
+      'status',
+    );
+    const packed = fc
+      .tuple(fc.array(fc.tuple(printable, fc.string()), { maxLength: 4 }), fc.nat(40), printable)
+      .map(([pairs, at, noise]) => {
+        const text = packHeaders(pairs);
+        return text.slice(0, at) + noise.trim() + text.slice(at);
+      });
+    const request = fc.record({
+      sane: fc.boolean(),
+      headers: fc.dictionary(name, value, { maxKeys: 6 }),
+      packed: fc.option(packed, { nil: undefined }),
+      body: fc.uint8Array({ maxLength: 400 }),
+      status: fc.oneof(fc.constant(200), fc.integer({ min: -1, max: 1100 })),
+      answer: fc.array(fc.tuple(fc.string(), fc.string()), { maxLength: 3 }) as fc.Arbitrary<[string, string][]>,
+    });
+    await fc.assert(
+      fc.asyncProperty(request, async (given) => {
+        status = given.status;
+        answerHeaders = given.answer;
+        const headers = new Headers(given.sane ? { 'agnt2-method': 'POST', 'agnt2-target': '/' } : {});
+        for (const [key, text] of Object.entries(given.headers)) headers.set(`agnt2-${key}`, text);
+        if (given.packed !== undefined) headers.set('agnt2-headers', given.packed);
+        const answer = await call(`/agents/${formatId(bob.id)}/calls`, {
+          method: 'POST',
+          headers,
+          body: given.body as BodyInit,
+        });
+        if (answer.status === 200) {
+          expect(answer.headers.get('agnt2-status')).toBe(String(status));
+          expect(unpackHeaders(answer.headers.get('agnt2-headers'))).toEqual(answerHeaders);
+          expect(new Uint8Array(await answer.arrayBuffer())).toEqual(given.body);
+        } else expect(['malformed']).toContain((await problemOf(answer)).code);
+      }),
+      { numRuns: 150 },
+    );
+    // The socket is none the worse for it.
+    expect(await getJson(`/agents/${formatId(bob.id)}`)).toMatchObject({ online: true });
+    ws.close();
   });
 
   test('mutated bundles never run, and never break', async () => {
