@@ -16,8 +16,9 @@ import { frameJson } from './views.ts';
 /** Bytes of frames that a page of records and a list of chunks hold, about. */
 const PAGE_BYTES = 1024 * 1024;
 const LIST_BYTES = 256 * 1024;
-/** Chunks looked through for the interaction that ended an escrow. */
+/** Chunks, and bytes of them, looked through for the interaction that ended an escrow: anybody may ask. */
 const RESPOND_HORIZON = 200;
+const RESPOND_BYTES = 4 * 1024 * 1024;
 
 export class History {
   readonly #core: Core;
@@ -115,8 +116,10 @@ export class History {
     if (!first) return {};
     const out: { invoked?: PlaceJson; responded?: PlaceJson } = {};
     const end = open ? first.number + 1 : first.number + RESPOND_HORIZON;
+    let bytes = 0;
     for (const chunk of this.#core.log.from(first.number)) {
-      if (chunk.number >= end || out.responded) break;
+      if (chunk.number >= end || out.responded || bytes > RESPOND_BYTES) break;
+      bytes += chunk.record.length;
       const frames = framesOf(chunk);
       const outcomes = decodeOutcomes(chunk.outcomes, frames);
       for (const [i, frame] of frames.entries()) {

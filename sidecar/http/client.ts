@@ -9,6 +9,8 @@ import { type Header, checkHeaders, contentLength, pairs } from './headers.ts';
 
 /** Methods that carry no body unless they say so (RFC 9110 §9.3). */
 const BODILESS = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE']);
+/** Node would send `get` and no method at all as GET: the app must get the method that was priced and hashed. */
+const METHOD = /^(?!CONNECT$)[A-Z][A-Z-]{0,31}$/;
 
 interface Peeked {
   readonly empty: boolean;
@@ -86,6 +88,7 @@ export class HttpClient {
    */
   async send(request: ExchangeRequest): Promise<ExchangeResponse> {
     const { method, signal } = request;
+    if (!METHOD.test(method)) throw refusal('bad_request', 'the method is not one that is carried');
     checkHeaders(request.headers);
     const length = contentLength(request.headers);
     const headers: Header[] = [['host', this.#origin.host], ...request.headers];
@@ -156,6 +159,12 @@ export class HttpClient {
         const error = failure(cause);
         if (outgoing.reusedSocket && codeOf(cause) === 'ECONNRESET') Object.assign(error, { stale: true });
         reject(error);
+      });
+      // Nobody asked for another protocol; without a listener Node would leave everybody waiting.
+      outgoing.on('upgrade', (_, socket) => {
+        socket.destroy();
+        signal.removeEventListener('abort', onAbort);
+        reject(refusal(this.#broken, `${this.#who} changed the protocol`));
       });
       // 1xx answers other than 100 are for the hop that asked for them; nobody here did (Node reads 100 by itself).
       outgoing.on('response', (message) => {

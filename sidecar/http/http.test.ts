@@ -5,6 +5,7 @@ import net from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import { refusal } from '../errors.ts';
 import { readDestination } from '../target.ts';
+import { EMPTY } from './body.ts';
 import { HttpClient } from './client.ts';
 import { endToEnd, pairs } from './headers.ts';
 import { createExchangeServer, listen } from './server.ts';
@@ -393,6 +394,40 @@ test('a body that is not as long as it says never meets the next request at the 
     });
   await sleep(50);
   expect(bodies.join()).not.toContain('smuggled');
+});
+
+test('a method is sent as it was priced or not at all, and no answer leaves its call hanging', async () => {
+  const seen: string[] = [];
+  const plain = http.createServer((incoming, response) => {
+    seen.push(incoming.method!);
+    response.end();
+  });
+  // Node's client hands any answer to CONNECT, and a 101, to listeners of their own.
+  plain.on('connect', (_, socket) => socket.end('HTTP/1.1 405 Method Not Allowed\r\n\r\n'));
+  const switching = net.createServer((socket) =>
+    socket.once('data', () =>
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n'),
+    ),
+  );
+  const codes = { unreachable: 'app_unavailable', broken: 'app_failed' };
+  const port = await listen(plain, { host: '127.0.0.1', port: 0 });
+  const client = new HttpClient(`http://127.0.0.1:${port}`, 'the app', codes);
+  const send = (to: HttpClient, method: string): Promise<string> =>
+    to.send({ method, target: '/', headers: [], body: EMPTY, signal: AbortSignal.timeout(5000) }).then(
+      ({ status }) => String(status),
+      (error: { code: string }) => error.code,
+    );
+  for (const method of ['get', 'Get', '', 'CONNECT', 'GET ', 'GET / HTTP/1.1\r\nx: y', '*'])
+    expect(await send(client, method), method).toBe('bad_request');
+  expect(seen).toEqual([]);
+  expect(await send(client, 'GET')).toBe('200');
+  await new Promise<void>((resolve) => switching.listen(0, '127.0.0.1', resolve));
+  const other = new HttpClient(`http://127.0.0.1:${(switching.address() as net.AddressInfo).port}`, 'the app', codes);
+  expect(await send(other, 'GET')).toBe('app_failed');
+  client.close();
+  other.close();
+  plain.close();
+  switching.close();
 });
 
 test('CONNECT and WebSockets get a coded no', async () => {
