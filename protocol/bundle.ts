@@ -59,7 +59,8 @@ export function decodeBundle(frame: Uint8Array): Bundle {
   if (flags > HAS_PAYLOADS) throw malformed('unknown bundle flag');
   const header = { actor: reader.varint(), nonce: reader.varint(), expiry: reader.varint() };
   const root = flags & HAS_PAYLOADS ? { payloadRoot: reader.bytes(32) } : {};
-  const interactions = Array.from({ length: count }, () => decodeInteraction(reader));
+  const interactions: Interaction[] = [];
+  for (let i = 0; i < count; i++) interactions.push(decodeInteraction(reader));
   reader.end();
   return { ...header, ...root, interactions, body: frame.subarray(0, end), signature: frame.subarray(end) };
 }

@@ -68,30 +68,44 @@ export const isZero = (bytes: Uint8Array): boolean => bytes.every((b) => b === 0
 
 /** Reads a big-endian unsigned integer of 1 … 7 bytes. */
 export function readUint(bytes: Uint8Array, at: number, width: number): number {
-  const end = at + width;
   // Bit operations hold 32 bits: what is above them is read apart.
-  const middle = end - 4;
-  let high = 0;
-  let low = 0;
-  let i = at;
-  while (i < middle) high = (high << 8) | bytes[i++];
-  while (i < end) low = (low << 8) | bytes[i++];
-  return high === 0 ? low >>> 0 : (high >>> 0) * 2 ** 32 + (low >>> 0);
+  if (width > 4) {
+    const low =
+      ((bytes[at + width - 4] << 24) |
+        (bytes[at + width - 3] << 16) |
+        (bytes[at + width - 2] << 8) |
+        bytes[at + width - 1]) >>>
+      0;
+    let high = bytes[at];
+    for (let i = 1; i < width - 4; i++) high = (high << 8) | bytes[at + i];
+    return high === 0 ? low : (high >>> 0) * 2 ** 32 + low;
+  }
+  if (width === 4) return ((bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3]) >>> 0;
+  let value = bytes[at];
+  for (let i = 1; i < width; i++) value = (value << 8) | bytes[at + i];
+  return value;
 }
 
 /** Writes a big-endian unsigned integer of any width; the value must be a safe integer that fits. */
 export function writeUint(bytes: Uint8Array, at: number, width: number, value: number): void {
-  let low = value | 0;
-  let high = Math.floor(value / 2 ** 32);
-  const middle = at + width - 4;
-  let i = at + width;
-  while (i > at && i > middle) {
-    bytes[--i] = low;
-    low >>>= 8;
+  const low = value | 0;
+  if (width >= 4) {
+    const end = at + width;
+    bytes[end - 1] = low;
+    bytes[end - 2] = low >>> 8;
+    bytes[end - 3] = low >>> 16;
+    bytes[end - 4] = low >>> 24;
+    let high = value < 2 ** 32 ? 0 : Math.floor(value / 2 ** 32);
+    for (let i = end - 5; i >= at; i--) {
+      bytes[i] = high;
+      high >>>= 8;
+    }
+    return;
   }
-  while (i > at) {
-    bytes[--i] = high;
-    high >>>= 8;
+  let rest = low;
+  for (let i = at + width - 1; i >= at; i--) {
+    bytes[i] = rest;
+    rest >>>= 8;
   }
 }
 

@@ -53,11 +53,13 @@ function parsed<T>(parse: () => T): T | null {
   }
 }
 
+const verifyInPlace: VerifyP256 = (key, preimage, signature) => verifyP256Sync(key, preimage(), signature);
+
 /** Executes one shard's frames in order. */
 export class Engine {
   readonly machine: Machine;
 
-  constructor(shard: number, signing: Signing, verify: VerifyP256 = verifyP256Sync, trie = new ShardTrie()) {
+  constructor(shard: number, signing: Signing, verify: VerifyP256 = verifyInPlace, trie = new ShardTrie()) {
     this.machine = new Machine(shard, trie, signing, verify);
   }
 
@@ -101,7 +103,10 @@ export class Engine {
     }
     const agent = this.machine.editAgent(bundle.actor);
     set(agent, Agent.nonce, get(agent, Agent.nonce) + 1);
-    return [ok(), ...bundle.interactions.map((interaction) => runInteraction(this.machine, bundle.actor, interaction))];
+    const outcomes = [ok()];
+    for (const interaction of bundle.interactions)
+      outcomes.push(runInteraction(this.machine, bundle.actor, interaction));
+    return outcomes;
   }
 
   /** Why a bundle would be refused here and now; null when it would be accepted. Writes nothing. */
@@ -112,7 +117,8 @@ export class Engine {
     const nonce = get(machine.readAgent(bundle.actor), Agent.nonce);
     if (bundle.nonce !== nonce || nonce === 0xffffffff) return 'bad_nonce';
     if (bundle.expiry < machine.time) return 'expired';
-    const valid = machine.verify(machine.keyOf(bundle.actor), machine.signing.bundle(bundle.body), bundle.signature);
+    const { body, signature } = bundle;
+    const valid = machine.verify(machine.keyOf(bundle.actor), () => machine.signing.bundle(body), signature, body);
     return valid ? null : 'bad_signature';
   }
 

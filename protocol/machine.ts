@@ -27,17 +27,41 @@ import {
 import type { Signing } from './eip712.ts';
 import { payOut } from './half.ts';
 import { LARGE_SERIALS, SMALL_SERIALS, makeId, serialOf, shardOf } from './ids.ts';
-import { type Outcome, Status, type StatusName } from './status.ts';
+import { type Outcome, STATUSES, Status, type StatusName } from './status.ts';
 import type { ShardTrie } from './trie.ts';
 
-/** Answers whether a P-256 signature is valid; must agree with `verifyP256Sync`. */
-export type VerifyP256 = (publicKey: Uint8Array, preimage: Uint8Array, signature: Uint8Array) => boolean;
+/**
+ * Answers whether a P-256 signature is valid; must agree with `verifyP256Sync`. Who knows the answer by other means need
+ * not ask for the preimage, which takes hashing: by `body`, say, the bytes that it is made from, where they are one piece.
+ */
+export type VerifyP256 = (
+  publicKey: Uint8Array,
+  preimage: () => Uint8Array,
+  signature: Uint8Array,
+  body?: Uint8Array,
+) => boolean;
 
-export const ok = (value = 0): Outcome => ({ status: Status.ok, value });
-export const fail = (name: StatusName): Outcome => ({ status: Status[name], value: 0 });
+/** Outcomes without a value are shared: most steps have one, and nobody writes to an outcome. */
+const PLAIN = Object.fromEntries(STATUSES.map((name, status) => [name, { status, value: 0 }])) as {
+  readonly [K in StatusName]: Outcome;
+};
+const OK = PLAIN.ok;
+export const ok = (value = 0): Outcome => (value === 0 ? OK : { status: Status.ok, value });
+export const fail = (name: StatusName): Outcome => PLAIN[name];
 
+/** Largest number of each width that is exact. */
+const LARGEST = Array.from({ length: 8 }, (_, width) => Math.min(256 ** width - 1, Number.MAX_SAFE_INTEGER));
 const addSaturating = (cell: Uint8Array, field: Field, amount: number): void =>
-  set(cell, field, Math.min(get(cell, field) + amount, Math.min(256 ** field.width - 1, Number.MAX_SAFE_INTEGER)));
+  set(cell, field, Math.min(get(cell, field) + amount, LARGEST[field.width]));
+
+const isEscrowDone = (cell: Uint8Array): boolean => {
+  const status = get(cell, Escrow.status);
+  return status !== EscrowStatus.open && status !== EscrowStatus.held;
+};
+const isSessionDone = (cell: Uint8Array): boolean => {
+  const status = get(cell, Session.status);
+  return status === SessionStatus.empty || status === SessionStatus.closed;
+};
 
 export class Machine {
   readonly shard: number;
@@ -140,11 +164,11 @@ export class Machine {
     const serial = get(this.head(), counter) + 1;
     return serial < LARGE_SERIALS && done(this.trie.read(region, slotOf(region, serial)));
   }
-  #takeSlot(counter: Field, region: number): { id: number; serial: number; cell: Uint8Array } {
+  /** The ring's next serial; its slot is emptied. */
+  #takeSlot(counter: Field, region: number): number {
     const serial = this.#nextSerial(counter);
-    const cell = this.trie.edit(region, slotOf(region, serial));
-    cell.fill(0);
-    return { id: makeId(this.shard, serial), serial, cell };
+    this.trie.edit(region, slotOf(region, serial)).fill(0);
+    return serial;
   }
 
   // --- escrows ---
@@ -159,14 +183,13 @@ export class Machine {
     return serialOf(id) > 0 && get(this.readEscrow(id), Escrow.serial) === serialOf(id);
   }
   hasEscrowRoom(): boolean {
-    return this.#ringHasRoom(Head.escrows, Region.escrow, (cell) => {
-      const status = get(cell, Escrow.status);
-      return status !== EscrowStatus.open && status !== EscrowStatus.held;
-    });
+    return this.#ringHasRoom(Head.escrows, Region.escrow, isEscrowDone);
   }
   /** {@link hasEscrowRoom} must hold. Returns the new escrow's id. */
   openEscrow(escrow: { payer: number; payee: number; service: number; amount: number; deadline: number }): number {
-    const { id, serial, cell } = this.#takeSlot(Head.escrows, Region.escrow);
+    const serial = this.#takeSlot(Head.escrows, Region.escrow);
+    const id = makeId(this.shard, serial);
+    const cell = this.editEscrow(id);
     set(cell, Escrow.serial, serial);
     set(cell, Escrow.payer, escrow.payer);
     set(cell, Escrow.payee, escrow.payee);
@@ -207,14 +230,13 @@ export class Machine {
     return serialOf(id) > 0 && get(this.readSession(id), Session.serial) === serialOf(id);
   }
   hasSessionRoom(): boolean {
-    return this.#ringHasRoom(Head.sessions, Region.session, (cell) => {
-      const status = get(cell, Session.status);
-      return status === SessionStatus.empty || status === SessionStatus.closed;
-    });
+    return this.#ringHasRoom(Head.sessions, Region.session, isSessionDone);
   }
   /** {@link hasSessionRoom} must hold. Pins both parties' keys. Returns the new session's id. */
   openSession(a: number, b: number, deposit: number, exitDelay: number): number {
-    const { id, serial, cell } = this.#takeSlot(Head.sessions, Region.session);
+    const serial = this.#takeSlot(Head.sessions, Region.session);
+    const id = makeId(this.shard, serial);
+    const cell = this.editSession(id);
     set(cell, Session.a, a);
     set(cell, Session.b, b);
     set(cell, Session.depositA, deposit);
@@ -254,14 +276,15 @@ export class Machine {
   }
   /** Puts a payment to an L1 address into the outbox; {@link hasOutboxRoom} must hold. Returns the outbox id. */
   sendWithdrawal(agent: number, recipient: Uint8Array, amount: number): number {
-    const { id, serial, cell } = this.#takeSlot(Head.outbox, Region.outbox);
+    const serial = this.#takeSlot(Head.outbox, Region.outbox);
+    const cell = this.trie.edit(Region.outbox, slotOf(Region.outbox, serial));
     set(cell, Outbox.kind, OUTBOX_WITHDRAWAL);
     set(cell, Outbox.serial, serial);
     set(cell, Outbox.time, this.time);
     set(cell, Outbox.agent, agent);
     setBytes(cell, Outbox.recipient, recipient);
     set(cell, Outbox.amount, amount);
-    return id;
+    return makeId(this.shard, serial);
   }
   /** The whole of a withdrawal, whether its owner's bundle or the owner at L1 asks for it. */
   withdraw(agent: number, amount: number): Outcome {

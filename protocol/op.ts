@@ -8,8 +8,8 @@ export interface Op<Name extends string = string, Fields extends object = object
   readonly name: Name;
   /** Writes the fields after the op byte. */
   encode(writer: Writer, fields: Fields): void;
-  /** Reads them back; throws `malformed`. */
-  decode(reader: Reader): Fields;
+  /** Reads them back, with the operation's name; throws `malformed`. */
+  decode(reader: Reader): { readonly op: Name } & Fields;
   /** Runs on a shard for the bundle's actor (an existing agent of that shard). Total. */
   run(machine: Machine, actor: number, fields: Fields): Outcome;
 }

@@ -1,6 +1,7 @@
 import { keccak_256 } from '@noble/hashes/sha3.js';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import './keccak/install.ts';
 import { hex } from './bytes.ts';
 import { addressOf } from './cells.ts';
 import { DEPTH, PAGE_CELLS, SHARD_DEPTH, ShardTrie, StateTree, ZERO_HASHES, proofRoot, verifyCell } from './trie.ts';

@@ -67,25 +67,29 @@ class Shape {
   }
 }
 
+const MAX_LEAVES = 1024;
+const MARK_WORDS = MAX_LEAVES / 32;
+
 /** A tree of at most 1,024 leaves. Mark what changed, then {@link update} it. */
 class HashTree {
   readonly shape: Shape;
   readonly words: Int32Array;
   readonly #bytes: Uint8Array;
-  /** Which leaves changed, one bit each, and which words of that are not zero. */
-  readonly marks: Int32Array;
-  marked = 0;
+  /** Which leaves changed, one bit each; the word after the last says which words are not zero. */
+  readonly marks = new Int32Array(MARK_WORDS + 1);
 
   constructor(shape: Shape) {
     this.shape = shape;
     this.#bytes = shape.empty.slice();
     this.words = new Int32Array(this.#bytes.buffer);
-    this.marks = new Int32Array(Math.ceil(4 ** shape.levels / 32));
   }
 
   mark(leaf: number): void {
     this.marks[leaf >>> 5] |= 1 << (leaf & 31);
-    this.marked |= 1 << (leaf >>> 5);
+    this.marks[MARK_WORDS] |= 1 << (leaf >>> 5);
+  }
+  get isMarked(): boolean {
+    return this.marks[MARK_WORDS] !== 0;
   }
   setLeaf(i: number, hash: Uint8Array): void {
     this.#bytes.set(hash, i * HASH);
@@ -116,7 +120,6 @@ class HashTree {
 
 /** Trees updated together: enough for long batches, few enough to stay in a cache. */
 const GROUP = 32;
-const MAX_LEAVES = 1024;
 /** The nodes being recomputed: `tree of the group × 1,024 + index in its level`, ascending. */
 const places = new Int32Array(GROUP * MAX_LEAVES);
 
@@ -124,14 +127,14 @@ const places = new Int32Array(GROUP * MAX_LEAVES);
 function takeMarked(group: readonly HashTree[]): number {
   let count = 0;
   for (let t = 0; t < group.length; t++) {
-    const { marks, marked } = group[t];
-    for (let words = marked; words !== 0; words &= words - 1) {
+    const { marks } = group[t];
+    for (let words = marks[MARK_WORDS]; words !== 0; words &= words - 1) {
       const word = 31 - Math.clz32(words & -words);
       for (let bits = marks[word]; bits !== 0; bits &= bits - 1)
         places[count++] = t * MAX_LEAVES + 32 * word + 31 - Math.clz32(bits & -bits);
       marks[word] = 0;
     }
-    group[t].marked = 0;
+    marks[MARK_WORDS] = 0;
   }
   return count;
 }
@@ -263,7 +266,7 @@ export class ShardTrie {
 
   /** The cell's page and view, when it is the one last seen in its place. */
   #find(region: number, slot: number): Seen | null {
-    const seen = this.#seen[(slot + 61 * region) % SEEN];
+    const seen = this.#seen[(slot + 61 * region) & (SEEN - 1)];
     return seen !== undefined && seen.key === region * REGION_SLOTS + slot ? seen : null;
   }
   #see(page: Page, slot: number): Seen {
@@ -273,7 +276,7 @@ export class ShardTrie {
       page,
       view: new Uint8Array(page.cells.buffer, at, CELL_BYTES),
     };
-    this.#seen[(slot + 61 * page.region) % SEEN] = seen;
+    this.#seen[(slot + 61 * page.region) & (SEEN - 1)] = seen;
     return seen;
   }
 
@@ -289,7 +292,7 @@ export class ShardTrie {
   edit(region: number, slot: number): Uint8Array {
     const { page, view } =
       this.#find(region, slot) ?? this.#see(this.#page(region, Math.floor(slot / PAGE_CELLS)), slot);
-    if (page.tree.marked === 0) this.#dirty.push(page);
+    if (!page.tree.isMarked) this.#dirty.push(page);
     page.tree.mark(slot % PAGE_CELLS);
     if (!page.changed) {
       page.changed = true;
@@ -345,7 +348,7 @@ export class ShardTrie {
     const page = this.#page(image.region, image.page);
     page.cells.set(image.cells);
     page.markWritten();
-    if (page.tree.marked !== 0) this.#dirty.push(page);
+    if (page.tree.isMarked) this.#dirty.push(page);
   }
 }
 

@@ -29,7 +29,7 @@ export const close = defineOp<'close', CloseSession>({
     const [session, paidAB, paidBA, callsAB, callsBA] = [r.varint(), r.varint(), r.varint(), r.varint(), r.varint()];
     if (callsAB >= 2 ** 48 || callsBA >= 2 ** 48) throw malformed('more than 2^48-1 calls');
     const close = { session, paidAB, paidBA, callsAB, callsBA, rootAB: r.bytes(32), rootBA: r.bytes(32) };
-    return { close, signature: r.bytes(SIGNATURE_BYTES) };
+    return { op: 'close', close, signature: r.bytes(SIGNATURE_BYTES) };
   },
   run(machine, actor, { close: c, signature }) {
     if (!machine.isLocal(c.session)) return fail('wrong_shard');
@@ -39,7 +39,7 @@ export const close = defineOp<'close', CloseSession>({
     const party = machine.partyOf(session, actor);
     if (party === -1) return fail('not_party');
     const otherKey = machine.readSession(c.session, party === 0 ? 2 : 1);
-    if (!machine.verify(otherKey, machine.signing.close(c), signature)) return fail('bad_signature');
+    if (!machine.verify(otherKey, () => machine.signing.close(c), signature)) return fail('bad_signature');
     const cell = machine.editSession(c.session);
     set(cell, Session.paidAB, c.paidAB);
     set(cell, Session.paidBA, c.paidBA);

@@ -11,7 +11,7 @@ export const exit = defineOp<'exit', Exit>({
   code: 0x10,
   name: 'exit',
   encode: (w, f) => w.varint(f.session),
-  decode: (r) => ({ session: r.varint() }),
+  decode: (r) => ({ op: 'exit', session: r.varint() }),
   run(machine, actor, f) {
     if (!machine.isLocal(f.session)) return fail('wrong_shard');
     if (!machine.sessionExists(f.session)) return fail('unknown_session');

@@ -11,7 +11,7 @@ export const expire = defineOp<'expire', Expire>({
   code: 0x08,
   name: 'expire',
   encode: (w, f) => w.varint(f.escrow),
-  decode: (r) => ({ escrow: r.varint() }),
+  decode: (r) => ({ op: 'expire', escrow: r.varint() }),
   run(machine, _actor, f) {
     if (!machine.isLocal(f.escrow)) return fail('wrong_shard');
     if (!machine.escrowExists(f.escrow)) return fail('unknown_escrow');

@@ -11,7 +11,7 @@ export const finalize = defineOp<'finalize', Finalize>({
   code: 0x11,
   name: 'finalize',
   encode: (w, f) => w.varint(f.session),
-  decode: (r) => ({ session: r.varint() }),
+  decode: (r) => ({ op: 'finalize', session: r.varint() }),
   run(machine, _actor, f) {
     if (!machine.isLocal(f.session)) return fail('wrong_shard');
     if (!machine.sessionExists(f.session)) return fail('unknown_session');

@@ -12,7 +12,7 @@ export const fund = defineOp<'fund', Fund>({
   code: 0x0e,
   name: 'fund',
   encode: (w, f) => w.varint(f.session).varint(f.amount),
-  decode: (r) => ({ session: r.varint(), amount: r.varint() }),
+  decode: (r) => ({ op: 'fund', session: r.varint(), amount: r.varint() }),
   run(machine, actor, f) {
     if (!machine.isLocal(f.session)) return fail('wrong_shard');
     if (!machine.sessionExists(f.session)) return fail('unknown_session');

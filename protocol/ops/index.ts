@@ -44,7 +44,8 @@ export type OpName = AnyOp['name'];
 
 /** The rooms differ in their fields only, and a name is always paired with its own fields, so one erased type serves the tables. */
 type Erased = Op<OpName, object>;
-const byCode = new Map<number, Erased>(ALL.map((op) => [op.code, op as unknown as Erased]));
+const byCode: (Erased | undefined)[] = Array.from({ length: 256 }, () => undefined);
+for (const op of ALL) byCode[op.code] = op as unknown as Erased;
 const byName = new Map<OpName, Erased>(ALL.map((op) => [op.name, op as unknown as Erased]));
 
 export const OP_NAMES: readonly OpName[] = ALL.map((op) => op.name);
@@ -59,9 +60,9 @@ export function encodeInteraction(writer: Writer, interaction: Interaction): voi
 /** Throws `malformed`. */
 export function decodeInteraction(reader: Reader): Interaction {
   const code = reader.u8();
-  const op = byCode.get(code);
+  const op = byCode[code];
   if (!op) throw malformed(`no operation 0x${code.toString(16)}`);
-  return { op: op.name, ...op.decode(reader) } as Interaction;
+  return op.decode(reader) as Interaction;
 }
 
 export const runInteraction = (machine: Machine, actor: number, interaction: Interaction): Outcome =>

@@ -25,14 +25,17 @@ export const invoke = defineOp<'invoke', Invoke>({
     for (const name of OPTIONS) if (f[name] !== undefined) w.varint(f[name]);
   },
   decode: (r) => {
-    const fields: { -readonly [K in keyof Invoke]: Invoke[K] } = { service: r.varint(), amount: r.varint() };
+    const service = r.varint();
+    const amount = r.varint();
     const bits = r.u8();
+    if (bits === 0) return { op: 'invoke', service, amount };
     if (bits >= 1 << OPTIONS.length) throw malformed('unknown invoke option');
-    for (const [i, name] of OPTIONS.entries()) if (bits & (1 << i)) fields[name] = r.varint();
-    return fields;
+    const options: { -readonly [K in (typeof OPTIONS)[number]]?: number } = {};
+    for (const [i, name] of OPTIONS.entries()) if (bits & (1 << i)) options[name] = r.varint();
+    return { op: 'invoke', service, amount, ...options };
   },
   run(machine, actor, f) {
-    if (OPTIONS.some((name) => f[name] !== undefined)) return fail('unsupported');
+    if (f.after !== undefined || f.workflow !== undefined || f.capability !== undefined) return fail('unsupported');
     if (!machine.isLocal(f.service)) return fail('wrong_shard');
     if (!machine.serviceExists(f.service)) return fail('unknown_service');
     const service = machine.readService(f.service);

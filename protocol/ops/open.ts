@@ -15,7 +15,7 @@ export const open = defineOp<'open', Open>({
   code: 0x0d,
   name: 'open',
   encode: (w, f) => w.varint(f.peer).varint(f.deposit).varint(f.exitDelay),
-  decode: (r) => ({ peer: r.varint(), deposit: r.varint(), exitDelay: r.varint() }),
+  decode: (r) => ({ op: 'open', peer: r.varint(), deposit: r.varint(), exitDelay: r.varint() }),
   run(machine, actor, { peer, deposit, exitDelay }) {
     if (!machine.isLocal(peer)) return fail('wrong_shard');
     if (!machine.agentExists(peer)) return fail('unknown_agent');

@@ -37,6 +37,7 @@ export const publish = defineOp<'publish', Publish>({
     const [ceiling, deadlineSeconds, arbiter, contestSeconds] = [r.varint(), r.varint(), r.varint(), r.varint()];
     if (arbiter >= 2 ** 28) throw malformed('arbiter is not an agent id');
     return {
+      op: 'publish',
       service,
       active: active === 1,
       ceiling,

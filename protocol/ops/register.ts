@@ -14,7 +14,7 @@ export const register = defineOp<'register', Register>({
   code: 0x01,
   name: 'register',
   encode: (w, f) => w.bytes(f.owner).bytes(f.key).varint(f.amount),
-  decode: (r) => ({ owner: r.bytes(20), key: r.bytes(64), amount: r.varint() }),
+  decode: (r) => ({ op: 'register', owner: r.bytes(20), key: r.bytes(64), amount: r.varint() }),
   run(machine, actor, { owner, key, amount }) {
     if (machine.balance(actor) < amount) return fail('insufficient_balance');
     if (!machine.hasAgentRoom()) return fail('region_full');

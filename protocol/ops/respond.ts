@@ -20,9 +20,11 @@ export const respond = defineOp<'respond', Respond>({
       .varint(f.price)
       .u8(f.result === 'fulfilled' ? 0 : 1),
   decode: (r) => {
-    const [escrow, price, result] = [r.varint(), r.varint(), r.u8()];
+    const escrow = r.varint();
+    const price = r.varint();
+    const result = r.u8();
     if (result > 1) throw malformed('result is 0 or 1');
-    return { escrow, price, result: result === 0 ? 'fulfilled' : 'failed' };
+    return { op: 'respond', escrow, price, result: result === 0 ? 'fulfilled' : 'failed' };
   },
   run(machine, actor, f) {
     if (!machine.isLocal(f.escrow)) return fail('wrong_shard');

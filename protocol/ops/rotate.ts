@@ -16,7 +16,7 @@ export const rotate = defineOp<'rotate', RotateKey>({
   code: 0x02,
   name: 'rotate',
   encode: (w, f) => w.varint(f.agent).bytes(f.key).bytes(f.ownerSignature),
-  decode: (r) => ({ agent: r.varint(), key: r.bytes(64), ownerSignature: r.bytes(65) }),
+  decode: (r) => ({ op: 'rotate', agent: r.varint(), key: r.bytes(64), ownerSignature: r.bytes(65) }),
   run(machine, _actor, { agent, key, ownerSignature }) {
     if (!machine.isLocal(agent)) return fail('wrong_shard');
     if (!machine.agentExists(agent)) return fail('unknown_agent');

@@ -36,7 +36,7 @@ export const settle = defineOp<'settle', Settle>({
       root: r.bytes(32),
     };
     if (half.calls >= 2 ** 48) throw malformed('more than 2^48-1 calls');
-    return { half, signature: r.bytes(SIGNATURE_BYTES) };
+    return { op: 'settle', half, signature: r.bytes(SIGNATURE_BYTES) };
   },
   run(machine, _actor, { half, signature }) {
     if (!machine.isLocal(half.session)) return fail('wrong_shard');
@@ -44,7 +44,7 @@ export const settle = defineOp<'settle', Settle>({
     const session = machine.readSession(half.session);
     if (get(session, Session.status) === SessionStatus.closed) return fail('session_closed');
     const payerKey = machine.readSession(half.session, 1 + half.dir);
-    if (!machine.verify(payerKey, machine.signing.half(half), signature)) return fail('bad_signature');
+    if (!machine.verify(payerKey, () => machine.signing.half(half), signature)) return fail('bad_signature');
     const [paid, calls, root] =
       half.dir === 0
         ? [Session.paidAB, Session.callsAB, SessionRoots.rootAB]

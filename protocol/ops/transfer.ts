@@ -10,7 +10,7 @@ export const transfer = defineOp<'transfer', Transfer>({
   code: 0x03,
   name: 'transfer',
   encode: (w, f) => w.varint(f.to).varint(f.amount),
-  decode: (r) => ({ to: r.varint(), amount: r.varint() }),
+  decode: (r) => ({ op: 'transfer', to: r.varint(), amount: r.varint() }),
   run(machine, actor, { to, amount }) {
     if (!machine.isLocal(to)) return fail('wrong_shard');
     if (!machine.agentExists(to)) return fail('unknown_agent');

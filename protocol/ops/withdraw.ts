@@ -9,6 +9,6 @@ export const withdraw = defineOp<'withdraw', Withdraw>({
   code: 0x04,
   name: 'withdraw',
   encode: (w, f) => w.varint(f.amount),
-  decode: (r) => ({ amount: r.varint() }),
+  decode: (r) => ({ op: 'withdraw', amount: r.varint() }),
   run: (machine, actor, { amount }) => machine.withdraw(actor, amount),
 });
