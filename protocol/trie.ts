@@ -241,7 +241,7 @@ interface Seen {
   readonly page: Page;
   readonly view: Uint8Array;
 }
-const SEEN = 1024;
+const SEEN = 512;
 
 /** One page as a snapshot stores it. */
 export interface PageImage {
