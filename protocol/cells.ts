@@ -26,6 +26,8 @@ export const REGION_SLOTS = 2 ** 20;
 export const SESSION_SLOTS = 2 ** 18;
 /** Seconds an outbox record is safe from its ring. */
 export const OUTBOX_RETENTION = 2 ** 20;
+/** Outbox slots that only L1's own items may take: forced withdrawals and refunds. */
+export const OUTBOX_RESERVE = 2 ** 16;
 /** Longest deadline, contest window or exit delay, in seconds. */
 export const MAX_DURATION = 2 ** 25;
 

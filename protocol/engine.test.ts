@@ -2,7 +2,19 @@ import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type Actor, DOMAIN, World } from '../test/support/world.ts';
 import { decodeBundle, encodeBundleBody, signBundle } from './bundle.ts';
-import { Agent, Head, Region, Session, get, getBytes } from './cells.ts';
+import {
+  Agent,
+  Head,
+  OUTBOX_RESERVE,
+  OUTBOX_RETENTION,
+  Outbox,
+  REGION_SLOTS,
+  Region,
+  Session,
+  get,
+  getBytes,
+  set,
+} from './cells.ts';
 import { Signing } from './eip712.ts';
 import { Engine, inboxFrame, stepsOf, tickFrame } from './engine.ts';
 import { equal, hex } from './bytes.ts';
@@ -378,6 +390,28 @@ describe('inbox', () => {
     );
     expect(names([send({ kind: 'deposit', from, agent: ann.id, amount: 1 })])).toEqual(['ok']);
     expect(world.balance(ann)).toBe(10_000);
+  });
+
+  test('nobody shuts L1 out of the outbox from within', async () => {
+    const { machine, trie } = world.engine;
+    // As after 2^20 − 2^16 withdrawals of the last minutes: only L1's slots are left.
+    set(machine.editHead(), Head.outbox, REGION_SLOTS - OUTBOX_RESERVE);
+    for (const slot of [REGION_SLOTS - OUTBOX_RESERVE, 0, 1]) {
+      const cell = trie.edit(Region.outbox, slot);
+      set(cell, Outbox.kind, 1);
+      set(cell, Outbox.time, machine.time);
+    }
+    expect(await world.run(ann, { op: 'withdraw', amount: 5 })).toEqual(['region_full']);
+    expect(world.balance(ann)).toBe(10_000);
+    const owner = ownerAddress(ann.ownerSecret);
+    const force = (): string[] =>
+      names(world.execute(inboxFrame(encodeInboxItem({ kind: 'withdraw', owner, agent: ann.id, amount: 5 }))));
+    expect(force()).toEqual(['ok']);
+    // The ring's records grow old, and everybody withdraws again.
+    world.tick(machine.time + OUTBOX_RETENTION + 1);
+    expect(await world.run(ann, { op: 'withdraw', amount: 5 })).toEqual([
+      `ok:${(REGION_SLOTS - OUTBOX_RESERVE + 2) * 256}`,
+    ]);
   });
 
   test('other shards have no inbox', () => {

@@ -159,9 +159,9 @@ export class Machine {
     return serial;
   }
 
-  /** Whether the ring's next slot is free or done, so that {@link takeSlot} may follow. */
-  #ringHasRoom(counter: Field, region: number, done: (cell: Uint8Array) => boolean): boolean {
-    const serial = get(this.head(), counter) + 1;
+  /** Whether the ring's next slot is free or done, so that {@link takeSlot} may follow; with `reserve`, whether that many more are. */
+  #ringHasRoom(counter: Field, region: number, done: (cell: Uint8Array) => boolean, reserve = 0): boolean {
+    const serial = get(this.head(), counter) + 1 + reserve;
     return serial < LARGE_SERIALS && done(this.trie.read(region, slotOf(region, serial)));
   }
   /** The ring's next serial; its slot is emptied. */
@@ -267,11 +267,13 @@ export class Machine {
 
   // --- outbox ---
 
-  hasOutboxRoom(): boolean {
+  /** With `reserve`, whether so many slots stay free behind it: times only grow along the ring, so the last one speaks for all. */
+  hasOutboxRoom(reserve = 0): boolean {
     return this.#ringHasRoom(
       Head.outbox,
       Region.outbox,
       (cell) => get(cell, Outbox.kind) === 0 || get(cell, Outbox.time) + OUTBOX_RETENTION < this.time,
+      reserve,
     );
   }
   /** Puts a payment to an L1 address into the outbox; {@link hasOutboxRoom} must hold. Returns the outbox id. */
@@ -286,11 +288,11 @@ export class Machine {
     set(cell, Outbox.amount, amount);
     return makeId(this.shard, serial);
   }
-  /** The whole of a withdrawal, whether its owner's bundle or the owner at L1 asks for it. */
-  withdraw(agent: number, amount: number): Outcome {
+  /** The whole of a withdrawal, whether a bundle asks for it (and leaves L1's slots free) or the owner at L1. */
+  withdraw(agent: number, amount: number, reserve = 0): Outcome {
     if (amount === 0) return fail('zero_amount');
     if (this.balance(agent) < amount) return fail('insufficient_balance');
-    if (!this.hasOutboxRoom()) return fail('region_full');
+    if (!this.hasOutboxRoom(reserve)) return fail('region_full');
     this.debit(agent, amount);
     return ok(this.sendWithdrawal(agent, getBytes(this.readAgent(agent), Agent.owner), amount));
   }
