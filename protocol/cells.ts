@@ -143,6 +143,8 @@ export const Escrow = layout({
   workflow: id7,
   after: id7,
   capability: id4,
+  arbiter: id4,
+  contestSeconds: uint(4),
 });
 export const Outbox = layout({
   kind: uint(1),

@@ -185,8 +185,8 @@ export class Machine {
   hasEscrowRoom(): boolean {
     return this.#ringHasRoom(Head.escrows, Region.escrow, isEscrowDone);
   }
-  /** {@link hasEscrowRoom} must hold. Returns the new escrow's id. */
-  openEscrow(escrow: { payer: number; payee: number; service: number; amount: number; deadline: number }): number {
+  /** {@link hasEscrowRoom} must hold. Pins the service's terms as they are now. Returns the new escrow's id. */
+  openEscrow(escrow: { payer: number; payee: number; service: number; amount: number }): number {
     const serial = this.#takeSlot(Head.escrows, Region.escrow);
     const id = makeId(this.shard, serial);
     const cell = this.editEscrow(id);
@@ -195,7 +195,10 @@ export class Machine {
     set(cell, Escrow.payee, escrow.payee);
     set(cell, Escrow.service, escrow.service);
     set(cell, Escrow.amount, escrow.amount);
-    set(cell, Escrow.deadline, escrow.deadline);
+    const terms = this.readService(escrow.service);
+    set(cell, Escrow.deadline, this.time + get(terms, Service.deadlineSeconds));
+    set(cell, Escrow.arbiter, get(terms, Service.arbiter));
+    set(cell, Escrow.contestSeconds, get(terms, Service.contestSeconds));
     set(cell, Escrow.status, EscrowStatus.open);
     return id;
   }

@@ -88,6 +88,8 @@ library Cells {
     Field internal constant ESCROW_WORKFLOW = Field.wrap(37 << 8 | 7);
     Field internal constant ESCROW_AFTER = Field.wrap(44 << 8 | 7);
     Field internal constant ESCROW_CAPABILITY = Field.wrap(51 << 8 | 4);
+    Field internal constant ESCROW_ARBITER = Field.wrap(55 << 8 | 4);
+    Field internal constant ESCROW_CONTEST_SECONDS = Field.wrap(59 << 8 | 4);
 
     Field internal constant OUTBOX_KIND = Field.wrap(0 << 8 | 1);
     Field internal constant OUTBOX_TO = Field.wrap(1 << 8 | 1);

@@ -216,8 +216,8 @@ contract VectorsTest {
     }
 
     function _layout(string memory kind) private pure returns (string[] memory names, Field[] memory fields) {
-        names = new string[](12);
-        fields = new Field[](12);
+        names = new string[](13);
+        fields = new Field[](13);
         uint256 n;
         if (_same(kind, "head")) {
             (names[n], fields[n++]) = ("time", Cells.HEAD_TIME);
@@ -295,6 +295,8 @@ contract VectorsTest {
             (names[n], fields[n++]) = ("workflow", Cells.ESCROW_WORKFLOW);
             (names[n], fields[n++]) = ("after", Cells.ESCROW_AFTER);
             (names[n], fields[n++]) = ("capability", Cells.ESCROW_CAPABILITY);
+            (names[n], fields[n++]) = ("arbiter", Cells.ESCROW_ARBITER);
+            (names[n], fields[n++]) = ("contestSeconds", Cells.ESCROW_CONTEST_SECONDS);
         } else if (_same(kind, "outbox")) {
             (names[n], fields[n++]) = ("kind", Cells.OUTBOX_KIND);
             (names[n], fields[n++]) = ("to", Cells.OUTBOX_TO);

@@ -45,8 +45,7 @@ export const invoke = defineOp<'invoke', Invoke>({
     if (payee === actor) return fail('self_dealing');
     if (machine.balance(actor) < f.amount) return fail('insufficient_balance');
     if (!machine.hasEscrowRoom()) return fail('region_full');
-    const deadline = machine.time + get(service, Service.deadlineSeconds);
     machine.debit(actor, f.amount);
-    return ok(machine.openEscrow({ payer: actor, payee, service: f.service, amount: f.amount, deadline }));
+    return ok(machine.openEscrow({ payer: actor, payee, service: f.service, amount: f.amount }));
   },
 });

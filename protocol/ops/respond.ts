@@ -1,4 +1,4 @@
-import { Escrow, EscrowStatus, Service, get, set } from '../cells.ts';
+import { Escrow, EscrowStatus, get, set } from '../cells.ts';
 import { malformed } from '../errors.ts';
 import { fail, ok } from '../machine.ts';
 import { defineOp } from '../op.ts';
@@ -38,12 +38,11 @@ export const respond = defineOp<'respond', Respond>({
       machine.refundEscrow(f.escrow, EscrowStatus.refunded);
       return ok();
     }
-    const service = machine.readService(get(escrow, Escrow.service));
-    if (get(service, Service.arbiter) === 0) machine.releaseEscrow(f.escrow, f.price);
+    if (get(escrow, Escrow.arbiter) === 0) machine.releaseEscrow(f.escrow, f.price);
     else {
       const held = machine.editEscrow(f.escrow);
       set(held, Escrow.paid, f.price);
-      set(held, Escrow.deadline, machine.time + get(service, Service.contestSeconds));
+      set(held, Escrow.deadline, machine.time + get(held, Escrow.contestSeconds));
       set(held, Escrow.status, EscrowStatus.held);
     }
     return ok();
