@@ -203,7 +203,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
     const current = machine.keyOf(actor);
     if (!equal(current, key))
       return failure('stale_key', `agent ${formatId(actor)} has another key now`, { key: current.slice() });
-    this.#core.verdicts.add(current, this.#signing.bundle(bundle.body), bundle.signature, true);
+    this.#core.verdicts.add(current, this.#signing.bundle(bundle.body), bundle.signature, true, bundle.body);
     const status = this.#core.engine.admit(bundle);
     if (status === 'bad_nonce') {
       const seq = this.#core.recent.placeOf(keccak(frame));
