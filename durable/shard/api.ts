@@ -143,7 +143,7 @@ export interface SettlementRpc {
   head(): Promise<ShardHead>;
   /**
    * Seals batch `number`'s part of this shard, from `fromSeq` (which must be the newest cut's `toSeq`: else `bad_cut`) to the newest frame.
-   * Idempotent: a number already cut answers the same again, after any restart. null: no frames since.
+   * Idempotent: a number already cut answers the same again, after any restart. null: nothing but ticks since.
    */
   cut(number: number, fromSeq: number): Promise<Cut | null | Failure>;
   /** Forgets cuts `number` and later, so that they can be made anew. Only when no batch of those numbers is or can still get on L1. */

@@ -76,7 +76,7 @@ export class Cuts {
         `the newest cut is ${at.number}, up to frame ${at.toSeq}: cut the next number from there`,
       );
     }
-    if (seq === fromSeq) return null;
+    if (!this.#log.hasWork(fromSeq)) return null;
     const { steps, bytes, timeFrom, timeTo } = this.#log.measure(fromSeq, seq);
     const inbox = trie.read(Region.meta, META_INBOX);
     const outbox = get(machine.head(), Head.outbox);

@@ -137,6 +137,12 @@ export class Log {
     return chunk.number === 0 ? new Uint8Array(32) : this.at(chunk.number - 1)!.running;
   }
 
+  /** Whether frames other than ticks came since `fromSeq`: time alone is not worth a batch. */
+  hasWork(fromSeq: number): boolean {
+    const work = 'SELECT 1 FROM chunks WHERE firstSeq >= ? AND (tick IS NULL OR count > 1) LIMIT 1';
+    return this.#sql.exec(work, fromSeq).toArray().length > 0;
+  }
+
   /** What a cut says of frames `from … to − 1` (chunk boundaries, as every cut is). */
   measure(from: number, to: number): { steps: number; bytes: number; timeFrom: number | null; timeTo: number | null } {
     return this.#sql

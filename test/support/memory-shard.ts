@@ -52,8 +52,8 @@ export class MemoryShard {
     const newest = this.#cuts.at(-1);
     if (known || fromSeq !== (newest?.toSeq ?? 0)) return fail('bad_cut');
     const { seq, time, inboxCursor, inboxAccumulator, root } = await this.head();
-    if (seq === fromSeq) return null;
     const frames = this.frameLog.slice(fromSeq);
+    if (frames.every((frame) => frame[0] === FrameKind.tick)) return null;
     const times = frames
       .filter((f) => f[0] === FrameKind.tick)
       .map((f) => new DataView(f.buffer, f.byteOffset).getUint32(1));

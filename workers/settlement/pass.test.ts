@@ -102,7 +102,7 @@ test('cuts a batch that is too big for a transaction into parts', async () => {
   fill(300, 1000);
   fill(12_000, 1);
   await pass();
-  // A lone tick may have followed in a batch of its own.
+
   const last = (await records()).findLast(({ ranges }) => ranges[0].frames > 12_000)!;
   expect(last.state).toBe('posted');
   const parts = await l1.client.getContractEvents({
