@@ -4,7 +4,7 @@
  */
 import { Agent, Head, Inbox, META_INBOX, Region, get, getBytes, set, setBytes } from './cells.ts';
 import { BUNDLE, type Bundle, MAX_FRAME_BYTES, decodeBundle } from './bundle.ts';
-import { concat, readUint, writeUint } from './bytes.ts';
+import { concat, equal, readUint, writeUint } from './bytes.ts';
 import type { Signing } from './eip712.ts';
 import { codeOf } from './errors.ts';
 import { keccak } from './hash.ts';
@@ -165,7 +165,7 @@ export class Engine {
     if (!machine.isLocal(agent)) return 'wrong_shard';
     if (!machine.agentExists(agent)) return 'unknown_agent';
     const cell = machine.readAgent(agent);
-    return getBytes(cell, Agent.owner).every((byte, i) => byte === owner[i]) ? null : 'not_owner';
+    return equal(getBytes(cell, Agent.owner), owner) ? null : 'not_owner';
   }
 
   /** Money that found no agent goes back to L1. */

@@ -28,7 +28,6 @@ export interface SignedHalf {
   readonly payee?: Uint8Array;
 }
 
-export const HALF_BYTES = 97;
 export const SIGNATURE_BYTES = 64;
 
 export const encodeHalf = (half: Half): Uint8Array =>

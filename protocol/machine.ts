@@ -9,7 +9,6 @@ import {
   EscrowStatus,
   type Field,
   Head,
-  Key,
   META_HEAD,
   OUTBOX_RETENTION,
   OUTBOX_WITHDRAWAL,
@@ -136,7 +135,7 @@ export class Machine {
     const cell = this.editAgent(id);
     const epoch = get(cell, Agent.epoch) + 1;
     set(cell, Agent.epoch, epoch);
-    setBytes(this.trie.edit(Region.key, serialOf(id)), { ...Key.x, width: 64 }, key);
+    this.trie.edit(Region.key, serialOf(id)).set(key);
     return epoch;
   }
   epochExhausted(id: number): boolean {
