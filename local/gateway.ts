@@ -139,6 +139,16 @@ export class Gateway {
     }));
   }
 
+  /** Whether a batch that L1 has holds the shard's newest frame that is no tick: time alone makes no batch. */
+  async isOnL1(shard = 0): Promise<boolean> {
+    const { shards, l1 } = await this.status();
+    for (let seq = Number(shards[shard].seq) - 1; seq >= 0; seq--) {
+      const { kind, batch } = await this.json<{ kind: string; batch?: number }>(`/shards/${shard}/frames/${seq}`);
+      if (kind !== 'tick') return batch !== undefined && (l1?.head ?? 0) >= batch;
+    }
+    return true;
+  }
+
   /** Submits one bundle; throws {@link GatewayError} when it was refused. */
   async submit(frame: Uint8Array): Promise<ReceiptJson> {
     const body = frame as Uint8Array<ArrayBuffer>;

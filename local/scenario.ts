@@ -204,15 +204,8 @@ export async function scenario(stack: Stack, size: ScenarioSize, progress: Progr
   await trade(stack, size, progress);
   await takeHome(stack, progress);
   progress.stage('accounting');
-  await until('the newest frames to be on L1', () => onL1(stack), { timeoutMs: 60_000, everyMs: 250 });
+  await until('the newest frames to be on L1', () => stack.gateway.isOnL1(), { timeoutMs: 60_000, everyMs: 250 });
   return drawUpBooks(stack.gateway, stack.l1, Object.values(stack.cast) as Agent[]);
-}
-
-/** Whether the newest frame is in a batch that L1 has. */
-async function onL1({ gateway }: Stack): Promise<boolean> {
-  const { shards, l1 } = await gateway.status();
-  const { batch } = await gateway.json<{ batch?: number }>(`/shards/0/frames/${Number(shards[0].seq) - 1}`);
-  return batch !== undefined && (l1?.head ?? 0) >= batch;
 }
 
 const TRICKLE_MS = 2000;

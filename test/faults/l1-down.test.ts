@@ -29,22 +29,13 @@ const posted = (): Promise<number[]> =>
     .then((logs) => logs.map(({ args }) => Number(args.number)));
 const transfer = () => one.submit(net.gateway, net.l1, { op: 'transfer', to: parseId(two.id), amount: 1 });
 
-/** Waits until the newest frame of shard 0 that is no tick is in a batch that L1 holds. */
+/** Waits until L1 holds all that is worth a batch. */
 const caughtUp = (): Promise<unknown> =>
-  until(
-    'posting to catch up',
-    async () => {
-      const { shards } = await net.gateway.status();
-      // Ticks alone make no batch: look at the newest frame that is none.
-      let seq = Number(shards[0].seq) - 1;
-      const frameAt = (n: number) => net.gateway.json<{ kind: string; batch?: number }>(`/shards/0/frames/${n}`);
-      let frame = await frameAt(seq);
-      while (frame.kind === 'tick') frame = await frameAt((seq -= 1));
-      const { batch } = frame;
-      return batch !== undefined && (await head()) >= batch;
-    },
-    { timeoutMs: 60_000, everyMs: 250, child: net.worker.child },
-  );
+  until('posting to catch up', () => net.gateway.isOnL1(), {
+    timeoutMs: 60_000,
+    everyMs: 250,
+    child: net.worker.child,
+  });
 
 /** Every batch stands once, and together they hold every frame once. */
 async function expectWhole(): Promise<void> {
