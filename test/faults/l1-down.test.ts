@@ -21,8 +21,6 @@ beforeAll(async () => {
 });
 afterAll(() => net?.stop());
 
-const head = (): Promise<number> =>
-  net.l1.client.readContract({ address: net.root, abi: rootAbi, functionName: 'head' }).then(Number);
 const posted = (): Promise<number[]> =>
   net.l1.client
     .getContractEvents({ address: net.root, abi: rootAbi, eventName: 'BatchPosted', fromBlock: 0n, strict: true })
