@@ -43,6 +43,7 @@ const RECEIPT = typeHash(
 );
 const CONNECT = typeHash('Connect(uint64 agent,string room,uint64 timeMs,bytes32 nonce)');
 const ANNOUNCE = typeHash('Announce(uint64 agent,bytes32 contentHash,uint64 timeMs)');
+const CHECKPOINT = typeHash('Checkpoint(uint8 shard,uint64 seq,bytes32 shardRoot)');
 
 /** A cooperative close: both directions as both parties agree they ended. */
 export interface Close {
@@ -88,6 +89,13 @@ export interface Announce {
   readonly timeMs: number;
 }
 
+/** The sequencer's word on a shard's root after its first `seq` frames. */
+export interface Checkpoint {
+  readonly shard: number;
+  readonly seq: number;
+  readonly shardRoot: Uint8Array;
+}
+
 export const structHashes = {
   bundle: (body: Uint8Array) => keccak(concat(BUNDLE, keccak(body))),
   half: (h: Half) =>
@@ -110,6 +118,7 @@ export const structHashes = {
     keccak(concat(RECEIPT, word(r.shard), word(r.seq), r.frameHash, r.runningHash, r.outcomesHash, word(r.promisedBy))),
   connect: (c: Connect) => keccak(concat(CONNECT, word(c.agent), keccak(utf8(c.room)), word(c.timeMs), c.nonce)),
   announce: (a: Announce) => keccak(concat(ANNOUNCE, word(a.agent), a.contentHash, word(a.timeMs))),
+  checkpoint: (c: Checkpoint) => keccak(concat(CHECKPOINT, word(c.shard), word(c.seq), c.shardRoot)),
 };
 
 /** Preimages under one deployment's domain: what a key's `sign` and `verify` take. */
@@ -140,5 +149,8 @@ export class Signing {
   }
   announce(announce: Announce): Uint8Array {
     return preimage(this.separator, structHashes.announce(announce));
+  }
+  checkpoint(checkpoint: Checkpoint): Uint8Array {
+    return preimage(this.separator, structHashes.checkpoint(checkpoint));
   }
 }

@@ -155,4 +155,10 @@ test('every struct digest is the one that EIP-712 tools compute', () => {
     { agent: 256n, contentHash: bytes32, timeMs: 5n },
     signing.announce({ agent: 256, contentHash: eight, timeMs: 5 }),
   );
+  check(
+    'Checkpoint',
+    [u('shard', 8), u('seq'), h('shardRoot')],
+    { shard: 255, seq: 281474976710655n, shardRoot: bytes32 },
+    signing.checkpoint({ shard: 255, seq: 2 ** 48 - 1, shardRoot: eight }),
+  );
 });

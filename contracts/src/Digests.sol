@@ -19,6 +19,7 @@ library Digests {
     );
     bytes32 internal constant CONNECT = keccak256("Connect(uint64 agent,string room,uint64 timeMs,bytes32 nonce)");
     bytes32 internal constant ANNOUNCE = keccak256("Announce(uint64 agent,bytes32 contentHash,uint64 timeMs)");
+    bytes32 internal constant CHECKPOINT = keccak256("Checkpoint(uint8 shard,uint64 seq,bytes32 shardRoot)");
 
     struct Half {
         uint64 session;
@@ -69,6 +70,13 @@ library Digests {
         uint64 timeMs;
     }
 
+    /// @dev The sequencer's word on a shard's root after its first `seq` frames.
+    struct Checkpoint {
+        uint8 shard;
+        uint64 seq;
+        bytes32 shardRoot;
+    }
+
     /// @notice The separator of one deployment on one chain, so that nothing signed is valid on another.
     function domainSeparator(uint256 chainId, address root) internal pure returns (bytes32) {
         return keccak256(abi.encode(DOMAIN_TYPE, keccak256("AGNT2"), keccak256("1"), chainId, root));
@@ -101,6 +109,10 @@ library Digests {
 
     function hash(Announce memory announce) internal pure returns (bytes32) {
         return keccak256(abi.encode(ANNOUNCE, announce));
+    }
+
+    function hash(Checkpoint memory checkpoint) internal pure returns (bytes32) {
+        return keccak256(abi.encode(CHECKPOINT, checkpoint));
     }
 
     function preimage(bytes32 separator, bytes32 structHash) internal pure returns (bytes memory) {

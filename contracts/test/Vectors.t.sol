@@ -370,6 +370,12 @@ contract VectorsTest {
             return
                 Digests.hash(Digests.Announce(_u64(value, "agent"), _b32(value, "contentHash"), _u64(value, "timeMs")));
         }
+        if (_same(kind, "Checkpoint")) {
+            return
+                Digests.hash(
+                    Digests.Checkpoint(uint8(_u64(value, "shard")), _u64(value, "seq"), _b32(value, "shardRoot"))
+                );
+        }
         revert(string.concat("no type ", kind));
     }
 

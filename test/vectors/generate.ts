@@ -118,6 +118,11 @@ function digests() {
       const value = { agent: '256', contentHash: hex(announce.contentHash), timeMs: '1900000000123' };
       return { type: 'Announce', value, structHash: structHashes.announce(announce) };
     })(),
+    (() => {
+      const checkpoint = { shard: 255, seq: 2 ** 48 - 1, shardRoot: seeded('shard root') };
+      const value = { shard: 255, seq: String(checkpoint.seq), shardRoot: hex(checkpoint.shardRoot) };
+      return { type: 'Checkpoint', value, structHash: structHashes.checkpoint(checkpoint) };
+    })(),
   ];
   return {
     domain: { chainId: domain.chainId, verifyingContract: domain.root, separator: hex(separator) },
