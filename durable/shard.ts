@@ -16,6 +16,7 @@ import { keccak } from '../protocol/hash.ts';
 import { SHARDS, formatId, shardOf } from '../protocol/ids.ts';
 import { MachineKey } from '../protocol/keys.ts';
 import { type SignedReceipt, outcomesHash, signReceipt } from '../protocol/receipt.ts';
+import type { RecordKind } from '../protocol/proof.ts';
 import { MAX_FRAME_BYTES } from '../protocol/bundle.ts';
 import {
   type BatchRecord,
@@ -26,6 +27,7 @@ import {
   type L1View,
   type Page,
   type PageQuery,
+  type RecordProof,
   type SessionFacts,
   type ShardHead,
   type ShardRpc,
@@ -39,9 +41,11 @@ import { Batches } from './shard/batches.ts';
 import { Core, type Executed } from './shard/core.ts';
 import { Cuts } from './shard/cuts.ts';
 import { History } from './shard/history.ts';
-import type { CellJson, ChunkJson, EventJson, FrameJson, RecordJson } from './shard/json.ts';
+import type { CellJson, ChunkJson, EventJson, FrameJson, RecordJson, WorkflowJson } from './shard/json.ts';
 import { Lists } from './shard/lists.ts';
 import { Nonces } from './shard/nonces.ts';
+import { Proofs } from './shard/proofs.ts';
+import { capabilityJson, workflowJson } from './shard/records.ts';
 import { agentJson, cellJson, escrowJson, serviceJson, sessionFacts, sessionJson } from './shard/views.ts';
 
 export interface ShardEnv {
@@ -68,6 +72,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
   readonly #batches: Batches;
   readonly #lists: Lists;
   readonly #history: History;
+  readonly #proofs: Proofs;
   readonly #signing: Signing;
   #sequencer: MachineKey | null = null;
   #waiting: Waiting[] = [];
@@ -89,6 +94,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
     this.#nonces = new Nonces(sql);
     this.#lists = new Lists(this.#core.engine.machine);
     this.#history = new History(this.#core, this.#cuts);
+    this.#proofs = new Proofs(this.#core, this.#signing);
     void ctx.blockConcurrencyWhile(async () => {
       this.#claim(`${env.CHAIN_ID}:${env.ROOT_ADDRESS.toLowerCase()}:${shard}`);
       if (env.SEQUENCER_KEY) this.#sequencer = await MachineKey.import(unhex(env.SEQUENCER_KEY, 32));
@@ -383,6 +389,20 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
     if (!json) return null;
     const { invoked, responded } = this.#history.escrowPlaces(id, json.status === 'open');
     return { ...json, ...(invoked ? { invoked } : {}), ...(responded ? { responded } : {}) };
+  }
+
+  async capability(id: number): Promise<RecordJson | null> {
+    return capabilityJson(this.#machine, id);
+  }
+  async capabilities(query: PageQuery & { grantor?: number; grantee?: number }): Promise<Page<RecordJson>> {
+    return this.#lists.capabilities(query);
+  }
+  async workflow(id: number): Promise<WorkflowJson | null> {
+    return workflowJson(this.#machine, id);
+  }
+  async prove(kind: RecordKind, id: number): Promise<RecordProof | null | Failure> {
+    if (!this.#sequencer) return failure('unavailable', 'the sequencer has no key: set SEQUENCER_KEY');
+    return this.#proofs.prove(this.#sequencer, kind, id);
   }
 
   async cell(address: number): Promise<CellJson> {

@@ -6,8 +6,9 @@
  */
 import type { BatchHeader } from '../../protocol/trace.ts';
 import type { Hex } from '../../protocol/bytes.ts';
+import type { RecordKind } from '../../protocol/proof.ts';
 import type { SignedReceipt } from '../../protocol/receipt.ts';
-import type { CellJson, ChunkJson, EventJson, FrameJson, RecordJson } from './json.ts';
+import type { CellJson, ChunkJson, EventJson, FrameJson, RecordJson, WorkflowJson } from './json.ts';
 
 export interface Failure {
   readonly error: { readonly code: string; readonly detail: string; readonly [more: string]: unknown };
@@ -215,6 +216,17 @@ export interface SessionFacts {
   readonly status: number;
 }
 
+/** A record's cells and their path up to the shard root after `seq` frames, which the sequencer signs (`Checkpoint`). */
+export interface RecordProof {
+  /** One cell or a quad's four, 64 bytes each. */
+  readonly cells: Uint8Array;
+  /** 32 bytes each, three a level from the record up: 12 levels, of a quad 11. */
+  readonly siblings: Uint8Array;
+  readonly seq: number;
+  readonly shardRoot: Uint8Array;
+  readonly signature: Uint8Array;
+}
+
 export interface ReadRpc {
   status(): Promise<ShardStatus>;
   /** x ‖ y and epoch; null for an unknown agent. */
@@ -227,6 +239,14 @@ export interface ReadRpc {
   sessions(query: PageQuery & { readonly agent?: number }): Promise<Page<RecordJson>>;
   sessionFacts(id: number): Promise<SessionFacts | null>;
   escrow(id: number): Promise<RecordJson | null>;
+  capability(id: number): Promise<RecordJson | null>;
+  capabilities(query: PageQuery & { readonly grantor?: number; readonly grantee?: number }): Promise<Page<RecordJson>>;
+  workflow(id: number): Promise<WorkflowJson | null>;
+  /**
+   * A record with its proof, as it stands now or up to a second later: while frames run, roots for proofs are made once a second. null
+   * for an unknown id; `overloaded` when too many wait; `unavailable` without a sequencer's key.
+   */
+  prove(kind: RecordKind, id: number): Promise<RecordProof | null | Failure>;
   /** A cell of this shard with its 12 × 3 siblings (from the leaf up) under the shard root of `seq`. */
   cell(address: number): Promise<CellJson>;
   chunks(query: PageQuery): Promise<Page<ChunkJson>>;

@@ -6,6 +6,12 @@ import type { ReceiptJson } from '../../protocol/receipt.ts';
 /** A record's fields: numbers for small integers, decimal strings for amounts and wide ones, `shard:serial` for ids, hex for bytes. */
 export type RecordJson = Record<string, string | number | boolean | null | PlaceJson | KeyJson>;
 
+/** A workflow's fields and its legs, in order. */
+export type WorkflowJson = { id: string; legs: Record<string, string | number | boolean | null>[] } & Record<
+  string,
+  unknown
+>;
+
 /** An interaction's place. */
 export interface PlaceJson {
   shard: number;

@@ -1,9 +1,11 @@
 /** Lists of records, a page at a time, in the order of their serials. */
 import {
   Agent,
+  Capability,
   Escrow,
   EscrowStatus,
   Head,
+  Region,
   Service,
   Session,
   SessionStatus,
@@ -17,9 +19,12 @@ import { makeId, serialOf } from '../../protocol/ids.ts';
 import type { Machine } from '../../protocol/machine.ts';
 import type { Page, PageQuery, Supply } from './api.ts';
 import type { RecordJson } from './json.ts';
+import { capabilityJson } from './records.ts';
 import { agentJson, serviceJson, sessionJson } from './views.ts';
 
 export const MAX_PAGE = 100;
+/** Capabilities looked through for a page: anybody may ask for those of nobody. */
+const CAPABILITIES_LOOKED_AT = 2 ** 16;
 
 /** Page of what `view` shows of serials above `after`, up to `last`; `wanted` decides on the id. */
 function page(
@@ -87,6 +92,22 @@ export class Lists {
     const wanted = (id: number): boolean =>
       query.agent === undefined || machine.partyOf(machine.readSession(id), query.agent) !== -1;
     return page(machine, { ...query, after }, last, wanted, (id) => sessionJson(machine, id));
+  }
+
+  capabilities(query: PageQuery & { grantor?: number; grantee?: number }): Page<RecordJson> {
+    const machine = this.#machine;
+    const { grantor, grantee, after = 0 } = query;
+    const wanted = (id: number): boolean => {
+      const cell = machine.trie.read(Region.capability, serialOf(id));
+      return (
+        (grantor === undefined || get(cell, Capability.grantor) === grantor) &&
+        (grantee === undefined || get(cell, Capability.grantee) === grantee)
+      );
+    };
+    const end = this.#count(Head.capabilities);
+    const last = Math.min(end, after + CAPABILITIES_LOOKED_AT);
+    const found = page(machine, query, last, wanted, (id) => capabilityJson(machine, id));
+    return found.next === undefined && last < end ? { ...found, next: last } : found;
   }
 
   balances(): number {
