@@ -7,6 +7,8 @@ import { directoryRoutes } from './directory.ts';
 import type { Env } from './env.ts';
 import { openApi } from './openapi.ts';
 import { Problem, problem, problemResponse } from './problem.ts';
+import { proofRoutes } from './proofs.ts';
+import { recordRoutes } from './records.ts';
 import { type Route, honoPath } from './route.ts';
 import { sessionRoutes } from './sessions.ts';
 import { socketRoutes } from './sockets.ts';
@@ -22,6 +24,8 @@ const resources: readonly Route[] = [
   ...sessionRoutes,
   ...socketRoutes,
   ...stateRoutes,
+  ...recordRoutes,
+  ...proofRoutes,
   ...traceRoutes,
   ...batchRoutes,
 ];

@@ -13,6 +13,8 @@ const BY_CODE: Readonly<Record<string, HttpStatus>> = {
   unknown_service: 404,
   unknown_session: 404,
   unknown_escrow: 404,
+  unknown_capability: 404,
+  unknown_workflow: 404,
   method_not_allowed: 405,
   bad_nonce: 409,
   replayed: 409,
