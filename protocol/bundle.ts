@@ -5,12 +5,14 @@ import { malformed } from './errors.ts';
 import { SIGNATURE_BYTES } from './half.ts';
 import type { MachineKey } from './keys.ts';
 import { payloadRoot } from './log.ts';
-import { type Interaction, decodeInteraction, encodeInteraction } from './ops/index.ts';
+import { type Interaction, MAX_NUMBERS, decodeOp, encodeInteraction, interactionAt } from './ops/index.ts';
 
 export const BUNDLE = 0x10;
 export const MAX_INTERACTIONS = 256;
 /** Largest frame of the trace, so that a step's witness stays small. */
 export const MAX_FRAME_BYTES = 4096;
+
+const HAS_PAYLOADS = 1;
 
 export interface BundleHeader {
   readonly actor: number;
@@ -21,14 +23,88 @@ export interface BundleHeader {
   readonly payloadRoot?: Uint8Array;
 }
 
-export interface Bundle extends BundleHeader {
-  readonly interactions: readonly Interaction[];
-  /** What was signed: the frame without its signature. */
-  readonly body: Uint8Array;
-  readonly signature: Uint8Array;
-}
+/**
+ * A whole canonical bundle, decoded once: its header, and for each interaction its operation and the numbers its fields
+ * decode to. The object form is made only where somebody asks for it.
+ */
+export class Bundle implements BundleHeader {
+  #frame: Uint8Array = new Uint8Array(0);
+  #payloadRoot = 0;
+  #count = 0;
+  #actor = 0;
+  #nonce = 0;
+  #expiry = 0;
+  #codes: Uint8Array;
+  #numbers: Float64Array;
+  #interactions: readonly Interaction[] | null = null;
 
-const HAS_PAYLOADS = 1;
+  /** Room for bundles of up to `interactions`. */
+  constructor(interactions = MAX_INTERACTIONS) {
+    this.#codes = new Uint8Array(interactions);
+    this.#numbers = new Float64Array(interactions * MAX_NUMBERS);
+  }
+
+  /** Takes the place of what was decoded before. Throws `malformed` for anything that is not one whole canonical bundle. */
+  decode(frame: Uint8Array): void {
+    if (frame.length > MAX_FRAME_BYTES) throw malformed(`a bundle is at most ${MAX_FRAME_BYTES} bytes`);
+    const reader = new Reader(frame, 0, Math.max(frame.length - SIGNATURE_BYTES, 0));
+    if (reader.u8() !== BUNDLE) throw malformed('not a bundle');
+    const count = reader.u8() + 1;
+    const flags = reader.u8();
+    if (flags > HAS_PAYLOADS) throw malformed('unknown bundle flag');
+    this.#frame = frame;
+    this.#interactions = null;
+    this.#count = count;
+    this.#actor = reader.varint();
+    this.#nonce = reader.varint();
+    this.#expiry = reader.varint();
+    this.#payloadRoot = flags & HAS_PAYLOADS ? reader.skip(32) : 0;
+    for (let i = 0; i < count; i++) this.#codes[i] = decodeOp(reader, this.#numbers, i * MAX_NUMBERS);
+    reader.end();
+  }
+
+  /** The bytes it was decoded from. */
+  get frame(): Uint8Array {
+    return this.#frame;
+  }
+  get count(): number {
+    return this.#count;
+  }
+  get actor(): number {
+    return this.#actor;
+  }
+  get nonce(): number {
+    return this.#nonce;
+  }
+  get expiry(): number {
+    return this.#expiry;
+  }
+  get payloadRoot(): Uint8Array | undefined {
+    const at = this.#payloadRoot;
+    return at === 0 ? undefined : this.#frame.slice(at, at + 32);
+  }
+  /** Operation code of each interaction. */
+  get codes(): Uint8Array {
+    return this.#codes;
+  }
+  /** What the fields of interaction i decoded to, from `i × MAX_NUMBERS` on. */
+  get numbers(): Float64Array {
+    return this.#numbers;
+  }
+  /** What was signed: the frame without its signature. */
+  get body(): Uint8Array {
+    return this.#frame.subarray(0, this.#frame.length - SIGNATURE_BYTES);
+  }
+  get signature(): Uint8Array {
+    return this.#frame.subarray(this.#frame.length - SIGNATURE_BYTES);
+  }
+  get interactions(): readonly Interaction[] {
+    this.#interactions ??= Array.from({ length: this.#count }, (_, i) =>
+      interactionAt(this.#codes[i], this.#frame, this.#numbers, i * MAX_NUMBERS),
+    );
+    return this.#interactions;
+  }
+}
 
 /** The bytes to sign. Throws `malformed` when there are none or too many interactions, or the frame would be too long. */
 export function encodeBundleBody(header: BundleHeader, interactions: readonly Interaction[]): Uint8Array {
@@ -48,21 +124,11 @@ export function encodeBundleBody(header: BundleHeader, interactions: readonly In
   return writer.finish();
 }
 
-/** Throws `malformed` for anything that is not one whole canonical bundle. */
+/** A bundle to keep. Throws `malformed` for anything that is not one whole canonical bundle. */
 export function decodeBundle(frame: Uint8Array): Bundle {
-  if (frame.length > MAX_FRAME_BYTES) throw malformed(`a bundle is at most ${MAX_FRAME_BYTES} bytes`);
-  const end = frame.length - SIGNATURE_BYTES;
-  const reader = new Reader(frame, 0, Math.max(end, 0));
-  if (reader.u8() !== BUNDLE) throw malformed('not a bundle');
-  const count = reader.u8() + 1;
-  const flags = reader.u8();
-  if (flags > HAS_PAYLOADS) throw malformed('unknown bundle flag');
-  const header = { actor: reader.varint(), nonce: reader.varint(), expiry: reader.varint() };
-  const root = flags & HAS_PAYLOADS ? { payloadRoot: reader.bytes(32) } : {};
-  const interactions: Interaction[] = [];
-  for (let i = 0; i < count; i++) interactions.push(decodeInteraction(reader));
-  reader.end();
-  return { ...header, ...root, interactions, body: frame.subarray(0, end), signature: frame.subarray(end) };
+  const bundle = new Bundle(1 + (frame[1] ?? 0));
+  bundle.decode(frame);
+  return bundle;
 }
 
 const NO_PAYLOAD = new Uint8Array(32);

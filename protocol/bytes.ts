@@ -223,7 +223,7 @@ export class Reader {
     let value = 0;
     let scale = 1;
     for (let i = 0; i < 8; i++) {
-      const byte = this.u8();
+      const byte = this.#bytes[this.#take(1)];
       value += (byte & 127) * scale;
       if (byte < 128) {
         if (byte === 0 && i > 0) throw malformed('overlong varint');
@@ -233,6 +233,11 @@ export class Reader {
       scale *= 128;
     }
     throw malformed('varint longer than 8 bytes');
+  }
+
+  /** Goes past the next `n` bytes. Returns where they start. */
+  skip(n: number): number {
+    return this.#take(n);
   }
 
   /** A copy of the next `n` bytes. */

@@ -4,7 +4,10 @@
  */
 import { type Hex, hex, readUint, unhex, writeUint } from './bytes.ts';
 import { Agnt2Error, malformed } from './errors.ts';
+import { type BytesField, type Field, type UintField, fieldAt } from './field.ts';
 import { formatId, parseId } from './ids.ts';
+
+export type { Field } from './field.ts';
 
 export const CELL_BYTES = 64;
 
@@ -43,21 +46,17 @@ export const placeOf = (address: number): { shard: number; region: number; slot:
 export const slotOf = (region: number, serial: number): number =>
   region === Region.session ? 4 * (serial % SESSION_SLOTS) : serial % REGION_SLOTS;
 
-/** One field of a layout. `id` reads as a number and prints as `shard:serial`; `bytes` prints as hex. */
-export interface Field {
-  readonly at: number;
-  readonly width: number;
-  readonly kind: 'uint' | 'amount' | 'id' | 'bytes';
-}
-
-type Spec = Record<string, readonly [kind: Field['kind'], width: number]>;
-type Layout<S extends Spec> = { readonly [K in keyof S]: Field };
+type Kind = 'uint' | 'amount' | 'id' | 'bytes';
+type Spec = Record<string, readonly [kind: Kind, width: number]>;
+type FieldOf<S> = S extends readonly ['bytes', number] ? BytesField : UintField;
+type AnyLayout = Readonly<Record<string, Field>>;
+type Layout<S extends Spec> = { readonly [K in keyof S]: FieldOf<S[K]> };
 
 function layout<const S extends Spec>(spec: S): Layout<S> {
   let at = 0;
   const fields: Record<string, Field> = {};
   for (const [name, [kind, width]] of Object.entries(spec)) {
-    fields[name] = { at, width, kind };
+    fields[name] = fieldAt(at, width, kind);
     at += width;
   }
   if (at > CELL_BYTES) throw new RangeError(`a layout of ${at} bytes`);
@@ -168,6 +167,8 @@ export const ESCROW_STATUS = ['empty', 'open', 'held', 'fulfilled', 'refunded', 
 export const SessionStatus = { empty: 0, open: 1, exiting: 2, closed: 3 } as const;
 export const EscrowStatus = { empty: 0, open: 1, held: 2, fulfilled: 3, refunded: 4, expired: 5 } as const;
 
+// A cell as bytes of its own, outside a shard's memory: for tools, views and tests.
+
 export const get = (cell: Uint8Array, field: Field): number => readUint(cell, field.at, field.width);
 export const set = (cell: Uint8Array, field: Field, value: number): void =>
   writeUint(cell, field.at, field.width, value);
@@ -175,7 +176,7 @@ export const set = (cell: Uint8Array, field: Field, value: number): void =>
 export const getBytes = (cell: Uint8Array, field: Field): Uint8Array => cell.subarray(field.at, field.at + field.width);
 export const setBytes = (cell: Uint8Array, field: Field, value: Uint8Array): void => cell.set(value, field.at);
 
-const metaLayout = (slot: number): [string, Layout<Spec>] | null =>
+const metaLayout = (slot: number): [string, AnyLayout] | null =>
   slot === META_HEAD
     ? ['head', Head]
     : slot === META_INBOX
@@ -183,7 +184,7 @@ const metaLayout = (slot: number): [string, Layout<Spec>] | null =>
       : slot >= META_PEERS && slot < META_PEERS + 256
         ? ['peer', Peer]
         : null;
-const SESSION_QUAD: readonly [string, Layout<Spec>][] = [
+const SESSION_QUAD: readonly [string, AnyLayout][] = [
   ['session', Session],
   ['sessionKeyA', Key],
   ['sessionKeyB', Key],
@@ -191,8 +192,8 @@ const SESSION_QUAD: readonly [string, Layout<Spec>][] = [
 ];
 
 /** Name and layout of the record at a place; null where nothing is laid out. */
-export function layoutAt(region: number, slot: number): { kind: string; fields: Layout<Spec> } | null {
-  const byRegion: (() => [string, Layout<Spec>] | null)[] = [
+export function layoutAt(region: number, slot: number): { kind: string; fields: AnyLayout } | null {
+  const byRegion: (() => [string, AnyLayout] | null)[] = [
     () => metaLayout(slot),
     () => ['agent', Agent],
     () => ['key', Key],
@@ -207,7 +208,7 @@ export function layoutAt(region: number, slot: number): { kind: string; fields: 
 }
 
 /** All layouts by record kind, for tools and vectors. */
-export const LAYOUTS: Readonly<Record<string, Layout<Spec>>> = {
+export const LAYOUTS: Readonly<Record<string, AnyLayout>> = {
   head: Head,
   inbox: Inbox,
   peer: Peer,
@@ -224,7 +225,7 @@ export const LAYOUTS: Readonly<Record<string, Layout<Spec>>> = {
 /** A record as JSON has it: numbers for small integers, decimal strings for amounts and wide ones, `shard:serial` (or null) for ids, hex for bytes. */
 export type CellJson = Record<string, number | string | Hex | null>;
 
-export function cellToJson(fields: Layout<Spec>, cell: Uint8Array): CellJson {
+export function cellToJson(fields: AnyLayout, cell: Uint8Array): CellJson {
   const out: CellJson = {};
   for (const [name, field] of Object.entries(fields)) {
     if (field.kind === 'bytes') out[name] = hex(getBytes(cell, field));
@@ -238,7 +239,7 @@ export function cellToJson(fields: Layout<Spec>, cell: Uint8Array): CellJson {
 }
 
 /** Inverse of {@link cellToJson}; missing fields are zero. Throws `malformed`. */
-export function cellFromJson(fields: Layout<Spec>, json: CellJson): Uint8Array {
+export function cellFromJson(fields: AnyLayout, json: CellJson): Uint8Array {
   const cell = new Uint8Array(CELL_BYTES);
   for (const [name, value] of Object.entries(json)) {
     const field = fields[name];

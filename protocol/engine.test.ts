@@ -5,6 +5,7 @@ import { decodeBundle, encodeBundleBody, signBundle } from './bundle.ts';
 import {
   Agent,
   Head,
+  META_HEAD,
   OUTBOX_RESERVE,
   OUTBOX_RETENTION,
   Outbox,
@@ -93,6 +94,16 @@ describe('frames', () => {
     expect(names(world.execute(frame))).toEqual(['ok', 'ok', 'ok']);
     expect(names(world.execute(frame))).toEqual(['bad_nonce', 'bundle_refused', 'bundle_refused']);
     expect([world.balance(ann), world.balance(bob)]).toEqual([9_998, 5_002]);
+  });
+
+  test('a frame decoded beforehand runs as its bytes do, and another frame’s bundle is not believed', async () => {
+    const pay = (amount: number) => world.sign(ann, [{ op: 'transfer', to: bob.id, amount }]);
+    const frame = await pay(1);
+    expect(names(world.engine.execute(world.engine.seq, frame, decodeBundle(frame)))).toEqual(['ok', 'ok']);
+    ann.nonce += 1;
+    const other = decodeBundle(await pay(1_000));
+    expect(names(world.engine.execute(world.engine.seq, await pay(2), other))).toEqual(['ok', 'ok']);
+    expect(world.balance(bob)).toBe(5_003);
   });
 
   test('an accepted bundle whose signature was made malleable is refused', async () => {
@@ -397,7 +408,7 @@ describe('inbox', () => {
   test('nobody shuts L1 out of the outbox from within', async () => {
     const { machine, trie } = world.engine;
     // As after 2^20 − 2^16 withdrawals of the last minutes: only L1's slots are left.
-    set(machine.editHead(), Head.outbox, REGION_SLOTS - OUTBOX_RESERVE);
+    set(trie.edit(Region.meta, META_HEAD), Head.outbox, REGION_SLOTS - OUTBOX_RESERVE);
     for (const slot of [REGION_SLOTS - OUTBOX_RESERVE, 0, 1]) {
       const cell = trie.edit(Region.outbox, slot);
       set(cell, Outbox.kind, 1);

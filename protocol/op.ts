@@ -1,18 +1,47 @@
-/** What an operation is: a room of its own, twin of `contracts/src/ops/<Op>.sol`, same order of checks, same statuses. */
-import type { Reader, Writer } from './bytes.ts';
+/**
+ * What an operation is: a room of its own, twin of `contracts/src/ops/<Op>.sol`, same order of checks, same statuses.
+ *
+ *     /** Adds to what an agent has at stake. Value: the stake it has now. *\/
+ *     export const stake = defineOp({
+ *       code: 0x17,
+ *       name: 'stake',
+ *       fields: [amount('amount')],
+ *       run(machine, actor, amount) {
+ *         const { cells } = machine;
+ *         if (amount === 0) return Status.zero_amount;
+ *         if (machine.balance(actor) < amount) return Status.insufficient_balance;
+ *         const agent = machine.edit(machine.agent(actor));
+ *         Agent.balance.set(cells, agent, Agent.balance.get(cells, agent) - amount);
+ *         Agent.stake.set(cells, agent, Agent.stake.get(cells, agent) + amount);
+ *         return machine.ok(Agent.stake.get(cells, agent));
+ *       },
+ *     });
+ *
+ * The fields (`wire.ts`) are declared once, in the order of the wire. From them come encoding, decoding and the object
+ * form (`{op: 'stake', amount}`) of tools, and what `run` takes after the actor: a number for each, of a bytes field the
+ * place in `machine.frame` where it starts. `run` checks first, in the order of docs/protocol.md §4, and writes after the
+ * last check; it makes no object. A new operation goes into the list of `ops/index.ts`.
+ */
+import type { ArgsOf, OpField, RecordOf } from './wire.ts';
 import type { Machine } from './machine.ts';
-import type { Outcome } from './status.ts';
 
-export interface Op<Name extends string = string, Fields extends object = object> {
+export interface Op<
+  Name extends string = string,
+  Fields extends readonly OpField[] = readonly OpField[],
+  Args extends readonly number[] = ArgsOf<Fields>,
+> {
   readonly code: number;
   readonly name: Name;
-  /** Writes the fields after the op byte. */
-  encode(writer: Writer, fields: Fields): void;
-  /** Reads them back, with the operation's name; throws `malformed`. */
-  decode(reader: Reader): { readonly op: Name } & Fields;
-  /** Runs on a shard for the bundle's actor (an existing agent of that shard). Total. */
-  run(machine: Machine, actor: number, fields: Fields): Outcome;
+  readonly fields: Fields;
+  /** Runs on a shard for the bundle's actor (an existing agent of that shard). Total. Returns the status; a value by {@link Machine.ok}. */
+  run(machine: Machine, actor: number, ...args: Args): number;
 }
 
-/** Ties name and fields together without repeating either. */
-export const defineOp = <Name extends string, Fields extends object>(op: Op<Name, Fields>): Op<Name, Fields> => op;
+/** One operation in the form of tools: `{op: 'transfer', to, amount}`. */
+export type InteractionOf<O> =
+  O extends Op<infer Name, infer Fields, infer _> ? { readonly op: Name } & RecordOf<Fields> : never;
+
+/** Ties name, fields and what `run` takes together without repeating any. */
+export const defineOp = <const Name extends string, const Fields extends readonly OpField[]>(
+  op: Op<Name, Fields>,
+): Op<Name, Fields> => op;

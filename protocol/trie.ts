@@ -1,13 +1,15 @@
 /**
  * The interaction trie (docs/protocol.md §2): a dense 4-ary keccak tree over 64-byte cells.
  *
- * One `ShardTrie` holds a shard: per region, pages of 1,024 cells (4^5, a subtree of its own) that never move, so a view
- * of a cell stays valid, a page is what a snapshot stores, and a root is computed level by level over all pages, only
- * along what changed, in batches. Memory is 64 + 32 × 4/3 bytes a cell.
+ * One `ShardTrie` holds a shard in one flat memory: its upper trees first, then pages of 1,024 cells (4^5, a subtree each)
+ * with their hashes, in the order in which they are first written. A page never moves, so a cell is named by where its
+ * bytes start; a page is what a snapshot stores; and a root is computed level by level over all pages, only along what
+ * changed, in batches. Memory is 64 + 32 × 4/3 bytes a cell.
  */
 import { CELL_BYTES, REGION_SLOTS, placeOf } from './cells.ts';
 import { equal } from './bytes.ts';
 import { HASH_BYTES as HASH, MAX_BLOCKS, blockHasher, keccak } from './hash.ts';
+import { type Cell, type Edit, Memory, NONE } from './memory.ts';
 
 export const DEPTH = 16;
 /** Levels below a shard root. */
@@ -29,114 +31,91 @@ export const ZERO_HASHES: readonly Uint8Array[] = (() => {
   return zeros;
 })();
 
-const ZERO_CELL = new Uint8Array(CELL_BYTES);
-
-// --- hash trees: complete, 4-ary, each in one array ---
+// --- hash trees: complete, 4-ary, each in one run of bytes ---
 
 /** Words of a hash, and of a cell or four hashes: what moves in batches moves as 32-bit words. */
 const HASH_WORDS = HASH / 4;
 const CELL_WORDS = CELL_BYTES / 4;
 const NODE_WORDS = 4 * HASH_WORDS;
 
-/** First node of each level of a tree of `levels` levels, in one array: 4^levels leaves, their parents, … the root. */
-const levelStarts = (levels: number): readonly number[] => {
-  const starts = [0];
-  for (let level = 0; level <= levels; level++) starts.push(starts[level] + 4 ** (levels - level));
-  return starts;
-};
-
-/** A tree with nothing in it, whose leaves are empty subtrees of height `zeroHeight`. */
-function emptyNodes(levels: number, zeroHeight: number): Uint8Array {
-  const starts = levelStarts(levels);
-  const nodes = new Uint8Array(starts[levels + 1] * HASH);
-  for (let level = 0; level <= levels; level++)
-    for (let i = starts[level]; i < starts[level + 1]; i++) nodes.set(ZERO_HASHES[zeroHeight + level], i * HASH);
-  return nodes;
-}
-
-/** Where a tree stands: its height, and a copy of it when empty. */
+/** What trees of one height and place have in common: 4^levels leaves, their parents, … the root, one after the other. */
 class Shape {
   readonly levels: number;
+  /** First node of each level. */
   readonly starts: readonly number[];
-  readonly empty: Uint8Array;
+  readonly byteLength: number;
+  readonly #zeroHeight: number;
 
+  /** Of trees whose leaves, where nothing is written, are empty subtrees of height `zeroHeight`. */
   constructor(levels: number, zeroHeight: number) {
+    const starts = [0];
+    for (let level = 0; level <= levels; level++) starts.push(starts[level] + 4 ** (levels - level));
     this.levels = levels;
-    this.starts = levelStarts(levels);
-    this.empty = emptyNodes(levels, zeroHeight);
-  }
-}
-
-const MAX_LEAVES = 1024;
-const MARK_WORDS = MAX_LEAVES / 32;
-
-/** A tree of at most 1,024 leaves. Mark what changed, then {@link update} it. */
-class HashTree {
-  readonly shape: Shape;
-  readonly words: Int32Array;
-  readonly #bytes: Uint8Array;
-  /** Which leaves changed, one bit each; the word after the last says which words are not zero. */
-  readonly marks = new Int32Array(MARK_WORDS + 1);
-
-  constructor(shape: Shape) {
-    this.shape = shape;
-    this.#bytes = shape.empty.slice();
-    this.words = new Int32Array(this.#bytes.buffer);
+    this.starts = starts;
+    this.byteLength = starts[levels + 1] * HASH;
+    this.#zeroHeight = zeroHeight;
   }
 
-  mark(leaf: number): void {
-    this.marks[leaf >>> 5] |= 1 << (leaf & 31);
-    this.marks[MARK_WORDS] |= 1 << (leaf >>> 5);
+  /** Byte where a node of the tree at `base` starts. */
+  node(base: number, level: number, i: number): number {
+    return base + (this.starts[level] + i) * HASH;
   }
-  get isMarked(): boolean {
-    return this.marks[MARK_WORDS] !== 0;
-  }
-  setLeaf(i: number, hash: Uint8Array): void {
-    this.#bytes.set(hash, i * HASH);
-    this.mark(i);
-  }
-  /** A view of a node. */
-  node(level: number, i: number): Uint8Array {
-    const at = (this.shape.starts[level] + i) * HASH;
-    return this.#bytes.subarray(at, at + HASH);
-  }
-  /** A view of the root, as of the last update. */
-  get root(): Uint8Array {
-    return this.node(this.shape.levels, 0);
+  root(base: number): number {
+    return this.node(base, this.levels, 0);
   }
 
-  /** The three siblings of each node on the path from leaf `i`, in child order. Only after an update. */
-  siblings(i: number): Uint8Array[] {
+  /** Makes the tree at `base` an empty one. */
+  clear(bytes: Uint8Array, base: number): void {
+    for (let level = 0; level <= this.levels; level++) {
+      const first = this.node(base, level, 0);
+      const end = first + 4 ** (this.levels - level) * HASH;
+      bytes.set(ZERO_HASHES[this.#zeroHeight + level], first);
+      // Each copy doubles what is there.
+      for (let done = HASH; first + done < end; done *= 2)
+        bytes.copyWithin(first + done, first, Math.min(first + done, end - done));
+    }
+  }
+
+  /** The three siblings of each node on the path from leaf `i`, in child order. */
+  siblings(bytes: Uint8Array, base: number, i: number): Uint8Array[] {
     const out: Uint8Array[] = [];
     let at = i;
-    for (let level = 0; level < this.shape.levels; level++) {
+    for (let level = 0; level < this.levels; level++) {
       const first = at - (at % 4);
-      for (let child = first; child < first + 4; child++) if (child !== at) out.push(this.node(level, child).slice());
+      for (let child = first; child < first + 4; child++) {
+        const node = this.node(base, level, child);
+        if (child !== at) out.push(bytes.slice(node, node + HASH));
+      }
       at = Math.floor(at / 4);
     }
     return out;
   }
 }
 
+const PAGE = new Shape(PAGE_LEVELS, 0);
+const REGION = new Shape(PAGE_LEVELS, PAGE_LEVELS);
+const SHARD = new Shape(2, 10);
+const STATE = new Shape(DEPTH - SHARD_DEPTH, SHARD_DEPTH);
+const REGIONS = 4 ** SHARD.levels;
+
+const MAX_LEAVES = 1024;
+const MARK_WORDS = MAX_LEAVES / 32;
+
 /** Trees updated together: enough for long batches, few enough to stay in a cache. */
 const GROUP = 32;
 /** The nodes being recomputed: `tree of the group × 1,024 + index in its level`, ascending. */
 const places = new Int32Array(GROUP * MAX_LEAVES);
 
-/** Lists the marked leaves of a group and unmarks them. */
-function takeMarked(group: readonly HashTree[]): number {
-  let count = 0;
-  for (let t = 0; t < group.length; t++) {
-    const { marks } = group[t];
-    for (let words = marks[MARK_WORDS]; words !== 0; words &= words - 1) {
-      const word = 31 - Math.clz32(words & -words);
-      for (let bits = marks[word]; bits !== 0; bits &= bits - 1)
-        places[count++] = t * MAX_LEAVES + 32 * word + 31 - Math.clz32(bits & -bits);
-      marks[word] = 0;
-    }
-    marks[MARK_WORDS] = 0;
+/** Lists the leaves of tree `t` that are marked from `marks[from]` on, and unmarks them. */
+function takeMarked(marks: Int32Array, from: number, t: number, count: number): number {
+  let listed = count;
+  for (let word = 0; word < MARK_WORDS; word++) {
+    const first = t * MAX_LEAVES + 32 * word;
+    for (let bits = marks[from + word]; bits !== 0; bits &= bits - 1)
+      places[listed++] = first + 31 - Math.clz32(bits & -bits);
+    marks[from + word] = 0;
   }
-  return count;
+  return listed;
 }
 
 /** Turns the listed places into those of their parents, each once. */
@@ -154,94 +133,63 @@ function copyWords(from: Int32Array, at: number, to: Int32Array, toAt: number, w
   for (let i = 0; i < words; i++) to[toAt + i] = from[at + i];
 }
 
-/** Puts keccak(block) at `target` for every listed place: of its cell, or, without cells, of its four children from `source` on. */
+/**
+ * For every listed place, puts keccak(block) at its node: block i of `width` words from `sources[tree]` on, node i from
+ * `targets[tree]` on, counted in words.
+ */
 function hashPlaces(
-  group: readonly HashTree[],
+  words: Int32Array,
   count: number,
-  cells: readonly Int32Array[] | null,
-  source: number,
-  target: number,
+  width: number,
+  sources: readonly number[],
+  targets: readonly number[],
 ): void {
-  const words = cells ? CELL_WORDS : NODE_WORDS;
   for (let done = 0; done < count; done += MAX_BLOCKS) {
     const blocks = Math.min(MAX_BLOCKS, count - done);
     const hasher = blockHasher(blocks);
     const { input, output } = hasher;
     for (let i = 0; i < blocks; i++) {
       const place = places[done + i];
-      const tree = place >>> 10;
-      const at = source * HASH_WORDS + (place & (MAX_LEAVES - 1)) * words;
-      copyWords(cells ? cells[tree] : group[tree].words, at, input, i * words, words);
+      copyWords(words, sources[place >>> 10] + (place & (MAX_LEAVES - 1)) * width, input, i * width, width);
     }
-    if (cells) hasher.each64(blocks);
+    if (width === CELL_WORDS) hasher.each64(blocks);
     else hasher.each128(blocks);
     for (let i = 0; i < blocks; i++) {
       const place = places[done + i];
-      const at = (target + (place & (MAX_LEAVES - 1))) * HASH_WORDS;
-      copyWords(output, i * HASH_WORDS, group[place >>> 10].words, at, HASH_WORDS);
+      const at = targets[place >>> 10] + (place & (MAX_LEAVES - 1)) * HASH_WORDS;
+      copyWords(output, i * HASH_WORDS, words, at, HASH_WORDS);
     }
   }
 }
 
-/**
- * Recomputes what depends on the marked leaves of trees of one shape, level by level over all of them, so that batches
- * are long. A leaf is the hash of its cell where `cellsOf` gives cells, else it was set.
- */
-function update<T extends { readonly tree: HashTree }>(nodes: readonly T[], cellsOf?: (node: T) => Int32Array): void {
-  for (let first = 0; first < nodes.length; first += GROUP) {
-    const some = nodes.slice(first, first + GROUP);
-    const group = some.map(({ tree }) => tree);
-    const { levels, starts } = group[0].shape;
-    let count = takeMarked(group);
-    if (cellsOf) hashPlaces(group, count, some.map(cellsOf), 0, 0);
-    for (let level = 0; level < levels; level++) {
-      count = toParents(count);
-      hashPlaces(group, count, null, starts[level], starts[level + 1]);
-    }
+/** Recomputes all above the listed leaves of trees of one shape, level by level over all of them, so that batches are long. */
+function hashUp(words: Int32Array, shape: Shape, bases: readonly number[], leaves: number): void {
+  let count = leaves;
+  for (let level = 0; level < shape.levels; level++) {
+    count = toParents(count);
+    const nodes = (l: number): number[] => bases.map((base) => shape.node(base, l, 0) / 4);
+    hashPlaces(words, count, NODE_WORDS, nodes(level), nodes(level + 1));
   }
 }
 
-const PAGE = new Shape(PAGE_LEVELS, 0);
-const REGION = new Shape(PAGE_LEVELS, PAGE_LEVELS);
-const SHARD = new Shape(2, 10);
-const STATE = new Shape(DEPTH - SHARD_DEPTH, SHARD_DEPTH);
+// --- where a shard's memory holds what ---
 
-class Page {
-  readonly region: number;
-  readonly number: number;
-  readonly cells = new Uint8Array(PAGE_CELLS * CELL_BYTES);
-  readonly words = new Int32Array(this.cells.buffer);
-  readonly tree = new HashTree(PAGE);
-  /** Whether it was edited since the last {@link ShardTrie.takeChanged}. */
-  changed = false;
+/** Memory grows by blocks: three pages of cells, then their trees. What a page is at is counted in pages of 64 KiB. */
+const PAGE_BYTES = PAGE_CELLS * CELL_BYTES;
+const BLOCK_PAGES = 3;
+const BLOCK = 5;
+/** Before the blocks: a cell of zeros that is {@link NONE}, the trees of the regions, the tree over them. */
+const REGION_TREES = CELL_BYTES;
+const SHARD_TREE = REGION_TREES + REGIONS * REGION.byteLength;
+const FIRST_BLOCK = Math.ceil((SHARD_TREE + SHARD.byteLength) / PAGE_BYTES);
 
-  constructor(region: number, number: number) {
-    this.region = region;
-    this.number = number;
-  }
-
-  /** Marks every cell that is not zero. */
-  markWritten(): void {
-    for (let i = 0; i < PAGE_CELLS; i++) {
-      let any = 0;
-      for (let w = i * CELL_WORDS; w < (i + 1) * CELL_WORDS; w++) any |= this.words[w];
-      if (any !== 0) this.tree.mark(i);
-    }
-  }
+const regionTree = (region: number): number => REGION_TREES + region * REGION.byteLength;
+/** Tree of the page of cells at `page`. */
+function pageTree(page: number): number {
+  const at = page - FIRST_BLOCK;
+  const block = Math.floor(at / BLOCK);
+  return (page + BLOCK_PAGES - (at % BLOCK)) * PAGE_BYTES + (at - BLOCK * block) * PAGE.byteLength;
 }
-
-class RegionTree {
-  readonly pages: (Page | undefined)[] = Array.from({ length: PAGES }, () => undefined);
-  readonly tree = new HashTree(REGION);
-}
-
-/** A cell's view where it was last looked for: a view costs more than most reads, and few cells take most of them. */
-interface Seen {
-  readonly key: number;
-  readonly page: Page;
-  readonly view: Uint8Array;
-}
-const SEEN = 512;
 
 /** One page as a snapshot stores it. */
 export interface PageImage {
@@ -252,122 +200,214 @@ export interface PageImage {
 
 /** The cells of one shard, and their root. */
 export class ShardTrie {
-  readonly #regions: (RegionTree | undefined)[] = Array.from({ length: 4 ** SHARD.levels }, () => undefined);
-  readonly #top = { tree: new HashTree(SHARD) };
-  /** Pages with cells that changed since the last root. */
-  #dirty: Page[] = [];
-  readonly #changed = new Set<Page>();
-  readonly #seen: (Seen | undefined)[] = Array.from({ length: SEEN }, () => undefined);
+  readonly memory: Memory;
+  /** By region and number: where in memory a page is, 0 while nothing was written to it. */
+  readonly #table = new Int32Array(REGIONS * PAGES);
+  /** Region and number of each page, in the order in which they were made. */
+  readonly #made: number[] = [];
+  /** A bit for every cell in memory: changed since the last root. */
+  #marks = new Int32Array(0);
+  /** By place in memory: whether a page was edited since the last {@link takeChanged}. */
+  #changed = new Uint8Array(0);
 
-  #page(region: number, number: number): Page {
-    const tree = (this.#regions[region] ??= new RegionTree());
-    return (tree.pages[number] ??= new Page(region, number));
+  constructor() {
+    this.memory = new Memory(FIRST_BLOCK * PAGE_BYTES);
+    SHARD.clear(this.memory.bytes, SHARD_TREE);
   }
 
-  /** The cell's page and view, when it is the one last seen in its place. */
-  #find(region: number, slot: number): Seen | null {
-    const seen = this.#seen[(slot + 61 * region) & (SEEN - 1)];
-    return seen !== undefined && seen.key === region * REGION_SLOTS + slot ? seen : null;
-  }
-  #see(page: Page, slot: number): Seen {
-    const at = (slot % PAGE_CELLS) * CELL_BYTES;
-    const seen = {
-      key: page.region * REGION_SLOTS + slot,
-      page,
-      view: new Uint8Array(page.cells.buffer, at, CELL_BYTES),
-    };
-    this.#seen[(slot + 61 * page.region) & (SEEN - 1)] = seen;
-    return seen;
+  /** Place of a new page. */
+  #make(region: number, number: number): number {
+    const count = this.#made.length;
+    const page = FIRST_BLOCK + BLOCK * Math.floor(count / BLOCK_PAGES) + (count % BLOCK_PAGES);
+    if (count % BLOCK_PAGES === 0) this.#grow(page + BLOCK);
+    const key = region * PAGES + number;
+    if (!this.#made.some((made) => Math.floor(made / PAGES) === region))
+      REGION.clear(this.memory.bytes, regionTree(region));
+    PAGE.clear(this.memory.bytes, pageTree(page));
+    this.#made.push(key);
+    this.#table[key] = page;
+    return page;
   }
 
-  /** A view of a cell, for reading only. */
+  /** Makes room for so many pages, and some to spare: growing may copy everything. */
+  #grow(pages: number): void {
+    if (this.#changed.length >= pages) return;
+    const room = pages + (pages >>> 3);
+    this.memory.grow(room * PAGE_BYTES);
+    const marks = new Int32Array(room * MARK_WORDS);
+    marks.set(this.#marks);
+    this.#marks = marks;
+    const changed = new Uint8Array(room);
+    changed.set(this.#changed);
+    this.#changed = changed;
+  }
+
+  // --- by handle: what runs reads and writes this way ---
+
+  /** A cell for reading: {@link NONE}, all zeros, where nothing was written near it. */
+  cell(region: number, slot: number): Cell {
+    const page = this.#table[region * PAGES + (slot >>> 10)];
+    return page === 0 ? NONE : ((page * PAGE_BYTES + (slot & (PAGE_CELLS - 1)) * CELL_BYTES) as Cell);
+  }
+
+  /** A cell for writing, wherever it is; it counts as changed. */
+  make(region: number, slot: number): Edit {
+    const page = this.#table[region * PAGES + (slot >>> 10)] || this.#make(region, slot >>> 10);
+    return this.mark((page * PAGE_BYTES + (slot & (PAGE_CELLS - 1)) * CELL_BYTES) as Cell);
+  }
+
+  /** The same cell for writing; it counts as changed. It must not be {@link NONE}. */
+  mark(cell: Cell): Edit {
+    if (cell === NONE) throw new RangeError('there is no cell to write');
+    // Its bit: a shift takes its amount modulo 32.
+    this.#marks[cell >>> 11] |= 1 << (cell >>> 6);
+    this.#changed[cell >>> 16] = 1;
+    return cell as Edit;
+  }
+
+  // --- as bytes ---
+
+  /** A copy of a cell. */
   read(region: number, slot: number): Uint8Array {
-    const seen = this.#find(region, slot);
-    if (seen) return seen.view;
-    const page = this.#regions[region]?.pages[Math.floor(slot / PAGE_CELLS)];
-    return page ? this.#see(page, slot).view : ZERO_CELL;
+    const at = this.cell(region, slot);
+    return this.memory.bytes.slice(at, at + CELL_BYTES);
   }
 
-  /** A view of a cell for writing; it counts as changed. */
+  /** A view of a cell for writing at once; it counts as changed. */
   edit(region: number, slot: number): Uint8Array {
-    const { page, view } =
-      this.#find(region, slot) ?? this.#see(this.#page(region, Math.floor(slot / PAGE_CELLS)), slot);
-    if (!page.tree.isMarked) this.#dirty.push(page);
-    page.tree.mark(slot % PAGE_CELLS);
-    if (!page.changed) {
-      page.changed = true;
-      this.#changed.add(page);
-    }
-    return view;
+    const at = this.make(region, slot);
+    return this.memory.bytes.subarray(at, at + CELL_BYTES);
   }
+
+  // --- roots and proofs ---
 
   /** Shard root over everything written. */
   root(): Uint8Array {
-    if (this.#dirty.length > 0) {
-      const dirty = this.#dirty;
-      this.#dirty = [];
-      update(dirty, ({ words }) => words);
-      const regions = new Set<RegionTree>();
-      for (const page of dirty) {
-        const region = this.#regions[page.region]!;
-        region.tree.setLeaf(page.number, page.tree.root);
-        regions.add(region);
+    const { bytes } = this.memory;
+    const regions = this.#updatePages();
+    if (regions.size > 0) {
+      const bases = [...regions.keys()].map(regionTree);
+      let count = 0;
+      let t = 0;
+      for (const leaves of regions.values()) {
+        for (const leaf of leaves.toSorted((a, b) => a - b)) places[count++] = t * MAX_LEAVES + leaf;
+        t += 1;
       }
-      update([...regions]);
-      for (const page of dirty) this.#top.tree.setLeaf(page.region, this.#regions[page.region]!.tree.root);
-      update([this.#top]);
+      hashUp(this.memory.words, REGION, bases, count);
+      count = 0;
+      for (const region of [...regions.keys()].toSorted((a, b) => a - b)) {
+        const root = REGION.root(regionTree(region));
+        bytes.copyWithin(SHARD.node(SHARD_TREE, 0, region), root, root + HASH);
+        places[count++] = region;
+      }
+      hashUp(this.memory.words, SHARD, [SHARD_TREE], count);
     }
-    return this.#top.tree.root.slice();
+    const root = SHARD.root(SHARD_TREE);
+    return bytes.slice(root, root + HASH);
+  }
+
+  /** Recomputes every page with marks, and puts its root into its region's tree. Returns the pages' numbers by region. */
+  #updatePages(): Map<number, number[]> {
+    const { bytes, words } = this.memory;
+    const dirty = this.#made.filter((key) => this.#isMarked(this.#table[key]));
+    const regions = new Map<number, number[]>();
+    for (let first = 0; first < dirty.length; first += GROUP) {
+      const keys = dirty.slice(first, first + GROUP);
+      const pages = keys.map((key) => this.#table[key]);
+      let count = 0;
+      for (const [t, page] of pages.entries()) count = takeMarked(this.#marks, page * MARK_WORDS, t, count);
+      const bases = pages.map(pageTree);
+      const cells = pages.map((page) => (page * PAGE_BYTES) / 4);
+      const leaves = bases.map((base) => base / 4);
+      hashPlaces(words, count, CELL_WORDS, cells, leaves);
+      hashUp(words, PAGE, bases, count);
+      for (const [t, key] of keys.entries()) {
+        const region = Math.floor(key / PAGES);
+        const root = PAGE.root(bases[t]);
+        bytes.copyWithin(REGION.node(regionTree(region), 0, key % PAGES), root, root + HASH);
+        if (!regions.has(region)) regions.set(region, []);
+        regions.get(region)!.push(key % PAGES);
+      }
+    }
+    return regions;
+  }
+
+  #isMarked(page: number): boolean {
+    let any = 0;
+    for (let word = page * MARK_WORDS; word < (page + 1) * MARK_WORDS; word++) any |= this.#marks[word];
+    return any !== 0;
   }
 
   /** Proof of a cell under the shard root: 12 levels × 3 siblings, from the leaf up. */
   proof(region: number, slot: number): Uint8Array[] {
     this.root();
-    const number = Math.floor(slot / PAGE_CELLS);
-    const tree = this.#regions[region];
-    const page = tree?.pages[number];
+    const { bytes } = this.memory;
+    const number = slot >>> 10;
+    const page = this.#table[region * PAGES + number];
+    const isThere = this.#made.some((key) => Math.floor(key / PAGES) === region);
     const emptyLevels = (from: number) =>
       Array.from({ length: PAGE_LEVELS * SIBLINGS }, (_, i) => ZERO_HASHES[from + Math.floor(i / SIBLINGS)]);
     return [
-      ...(page ? page.tree.siblings(slot % PAGE_CELLS) : emptyLevels(0)),
-      ...(tree ? tree.tree.siblings(number) : emptyLevels(PAGE_LEVELS)),
-      ...this.#top.tree.siblings(region),
+      ...(page ? PAGE.siblings(bytes, pageTree(page), slot % PAGE_CELLS) : emptyLevels(0)),
+      ...(isThere ? REGION.siblings(bytes, regionTree(region), number) : emptyLevels(PAGE_LEVELS)),
+      ...SHARD.siblings(bytes, SHARD_TREE, region),
     ];
   }
 
-  /** Images of the pages edited since the last call: what a snapshot has to store. */
+  // --- snapshots ---
+
+  #image(key: number): PageImage {
+    const at = this.#table[key] * PAGE_BYTES;
+    return {
+      region: Math.floor(key / PAGES),
+      page: key % PAGES,
+      cells: this.memory.bytes.subarray(at, at + PAGE_BYTES),
+    };
+  }
+
+  /** Images of the pages edited since the last call: what a snapshot has to store. Their cells are views, to be used at once. */
   takeChanged(): PageImage[] {
-    const images = [...this.#changed].map(({ region, number, cells }) => ({ region, page: number, cells }));
-    for (const page of this.#changed) page.changed = false;
-    this.#changed.clear();
+    const images = this.#made.filter((key) => this.#changed[this.#table[key]] !== 0).map((key) => this.#image(key));
+    this.#changed.fill(0);
     return images;
   }
 
   /** Puts a stored page into its place, where nothing was written yet. */
   load(image: PageImage): void {
-    const page = this.#page(image.region, image.page);
-    page.cells.set(image.cells);
-    page.markWritten();
-    if (page.tree.isMarked) this.#dirty.push(page);
+    const page = this.#table[image.region * PAGES + image.page] || this.#make(image.region, image.page);
+    this.memory.bytes.set(image.cells, page * PAGE_BYTES);
+    const { words } = this.memory;
+    for (let cell = page * PAGE_CELLS; cell < (page + 1) * PAGE_CELLS; cell++) {
+      let any = 0;
+      for (let w = cell * CELL_WORDS; w < (cell + 1) * CELL_WORDS; w++) any |= words[w];
+      if (any !== 0) this.#marks[cell >>> 5] |= 1 << cell;
+    }
   }
 }
 
 /** The 4-ary tree over shard roots: state root and the upper four levels of every proof. */
 export class StateTree {
-  readonly #tree = new HashTree(STATE);
+  readonly #bytes = new Uint8Array(STATE.byteLength);
 
   constructor(shardRoots: Iterable<readonly [shard: number, root: Uint8Array]>) {
-    for (const [shard, root] of shardRoots) this.#tree.setLeaf(shard, root);
-    update([{ tree: this.#tree }]);
+    STATE.clear(this.#bytes, 0);
+    const given = new Map(shardRoots);
+    let count = 0;
+    for (const shard of [...given.keys()].toSorted((a, b) => a - b)) {
+      this.#bytes.set(given.get(shard)!, STATE.node(0, 0, shard));
+      places[count++] = shard;
+    }
+    hashUp(new Int32Array(this.#bytes.buffer), STATE, [0], count);
   }
 
   root(): Uint8Array {
-    return this.#tree.root.slice();
+    const at = STATE.root(0);
+    return this.#bytes.slice(at, at + HASH);
   }
 
   /** Siblings of a shard root, 4 levels × 3. */
   siblings(shard: number): Uint8Array[] {
-    return this.#tree.siblings(shard);
+    return STATE.siblings(this.#bytes, 0, shard);
   }
 }
 

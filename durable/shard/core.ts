@@ -166,7 +166,7 @@ export class Core {
   /** Runs a frame as part of the chunk being made; {@link seal} must follow before any await. */
   execute(frame: Uint8Array, bundle?: Bundle): Executed {
     const { seq } = this;
-    const outcomes = this.engine.execute(seq, frame);
+    const outcomes = this.engine.execute(seq, frame, bundle);
     const frameHash = keccak(frame);
     this.running = extendRunning(this.running, frameHash);
     this.#interactions += interactionsOf(frame);

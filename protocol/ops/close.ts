@@ -1,54 +1,49 @@
-import { Session, SessionRoots, SessionStatus, get, set, setBytes } from '../cells.ts';
-import type { Close } from '../eip712.ts';
+import { Session, SessionRoots, SessionStatus } from '../cells.ts';
+import { amount, bytes, calls, group, id } from '../wire.ts';
 import { SIGNATURE_BYTES } from '../half.ts';
-import { malformed } from '../errors.ts';
-import { fail, ok } from '../machine.ts';
+import { NONE } from '../memory.ts';
 import { defineOp } from '../op.ts';
+import { Status } from '../status.ts';
 
 /** Both parties agree how the session ended: paid out at once. */
-export interface CloseSession {
-  readonly close: Close;
-  /** By the other party's pinned key. */
-  readonly signature: Uint8Array;
-}
-
-export const close = defineOp<'close', CloseSession>({
+export const close = defineOp({
   code: 0x12,
   name: 'close',
-  encode: (w, { close: c, signature }) =>
-    w
-      .varint(c.session)
-      .varint(c.paidAB)
-      .varint(c.paidBA)
-      .varint(c.callsAB)
-      .varint(c.callsBA)
-      .bytes(c.rootAB)
-      .bytes(c.rootBA)
-      .bytes(signature),
-  decode: (r) => {
-    const [session, paidAB, paidBA, callsAB, callsBA] = [r.varint(), r.varint(), r.varint(), r.varint(), r.varint()];
-    if (callsAB >= 2 ** 48 || callsBA >= 2 ** 48) throw malformed('more than 2^48-1 calls');
-    const close = { session, paidAB, paidBA, callsAB, callsBA, rootAB: r.bytes(32), rootBA: r.bytes(32) };
-    return { op: 'close', close, signature: r.bytes(SIGNATURE_BYTES) };
-  },
-  run(machine, actor, { close: c, signature }) {
-    if (!machine.isLocal(c.session)) return fail('wrong_shard');
-    if (!machine.sessionExists(c.session)) return fail('unknown_session');
-    const session = machine.readSession(c.session);
-    if (get(session, Session.status) === SessionStatus.closed) return fail('session_closed');
-    const party = machine.partyOf(session, actor);
-    if (party === -1) return fail('not_party');
-    const otherKey = machine.readSession(c.session, party === 0 ? 2 : 1);
-    if (!machine.verify(otherKey, () => machine.signing.close(c), signature)) return fail('bad_signature');
-    const cell = machine.editSession(c.session);
-    set(cell, Session.paidAB, c.paidAB);
-    set(cell, Session.paidBA, c.paidBA);
-    set(cell, Session.callsAB, c.callsAB);
-    set(cell, Session.callsBA, c.callsBA);
-    const roots = machine.editSession(c.session, 3);
-    setBytes(roots, SessionRoots.rootAB, c.rootAB);
-    setBytes(roots, SessionRoots.rootBA, c.rootBA);
-    machine.payOutSession(c.session);
-    return ok();
+  fields: [
+    group('close', [
+      id('session'),
+      amount('paidAB'),
+      amount('paidBA'),
+      calls('callsAB'),
+      calls('callsBA'),
+      bytes('rootAB', 32),
+      bytes('rootBA', 32),
+    ]),
+    // By the other party's pinned key.
+    bytes('signature', SIGNATURE_BYTES),
+  ],
+  run(machine, actor, id, paidAB, paidBA, callsAB, callsBA, rootAB, rootBA, signature) {
+    const { cells } = machine;
+    if (!machine.isLocal(id)) return Status.wrong_shard;
+    const session = machine.session(id);
+    if (session === NONE) return Status.unknown_session;
+    if (Session.status.get(cells, session) === SessionStatus.closed) return Status.session_closed;
+    const party = machine.party(session, actor);
+    if (party === -1) return Status.not_party;
+    const agreed = { session: id, paidAB, paidBA, callsAB, callsBA };
+    const preimage = (): Uint8Array =>
+      machine.signing.close({ ...agreed, rootAB: machine.bytes(rootAB, 32), rootBA: machine.bytes(rootBA, 32) });
+    const otherKey = machine.sessionPart(id, party === 0 ? 2 : 1);
+    if (!machine.isSigned(otherKey, preimage, signature)) return Status.bad_signature;
+    const cell = machine.edit(session);
+    Session.paidAB.set(cells, cell, paidAB);
+    Session.paidBA.set(cells, cell, paidBA);
+    Session.callsAB.set(cells, cell, callsAB);
+    Session.callsBA.set(cells, cell, callsBA);
+    const roots = machine.edit(machine.sessionPart(id, 3));
+    SessionRoots.rootAB.set(cells, roots, machine.frame, rootAB);
+    SessionRoots.rootBA.set(cells, roots, machine.frame, rootBA);
+    machine.payOutSession(session);
+    return Status.ok;
   },
 });

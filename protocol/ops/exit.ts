@@ -1,27 +1,25 @@
-import { Session, SessionStatus, get, set } from '../cells.ts';
-import { fail, ok } from '../machine.ts';
+import { Session, SessionStatus } from '../cells.ts';
+import { id } from '../wire.ts';
+import { NONE } from '../memory.ts';
 import { defineOp } from '../op.ts';
+import { Status } from '../status.ts';
 
 /** A party leaves alone; newer halves may land until `exitAt`. Value: exitAt. */
-export interface Exit {
-  readonly session: number;
-}
-
-export const exit = defineOp<'exit', Exit>({
+export const exit = defineOp({
   code: 0x10,
   name: 'exit',
-  encode: (w, f) => w.varint(f.session),
-  decode: (r) => ({ op: 'exit', session: r.varint() }),
-  run(machine, actor, f) {
-    if (!machine.isLocal(f.session)) return fail('wrong_shard');
-    if (!machine.sessionExists(f.session)) return fail('unknown_session');
-    const session = machine.readSession(f.session);
-    if (get(session, Session.status) !== SessionStatus.open) return fail('session_not_open');
-    if (machine.partyOf(session, actor) === -1) return fail('not_party');
-    const exitAt = machine.time + get(session, Session.exitDelay);
-    const cell = machine.editSession(f.session);
-    set(cell, Session.exitAt, exitAt);
-    set(cell, Session.status, SessionStatus.exiting);
-    return ok(exitAt);
+  fields: [id('session')],
+  run(machine, actor, id) {
+    const { cells } = machine;
+    if (!machine.isLocal(id)) return Status.wrong_shard;
+    const session = machine.session(id);
+    if (session === NONE) return Status.unknown_session;
+    if (Session.status.get(cells, session) !== SessionStatus.open) return Status.session_not_open;
+    if (machine.party(session, actor) === -1) return Status.not_party;
+    const exitAt = machine.time + Session.exitDelay.get(cells, session);
+    const cell = machine.edit(session);
+    Session.exitAt.set(cells, cell, exitAt);
+    Session.status.set(cells, cell, SessionStatus.exiting);
+    return machine.ok(exitAt);
   },
 });

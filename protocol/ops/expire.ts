@@ -1,26 +1,24 @@
-import { Escrow, EscrowStatus, get } from '../cells.ts';
-import { fail, ok } from '../machine.ts';
+import { Escrow, EscrowStatus } from '../cells.ts';
+import { id } from '../wire.ts';
+import { NONE } from '../memory.ts';
 import { defineOp } from '../op.ts';
+import { Status } from '../status.ts';
 
 /** Anyone, after the deadline: an open escrow refunds, a held one is released. */
-export interface Expire {
-  readonly escrow: number;
-}
-
-export const expire = defineOp<'expire', Expire>({
+export const expire = defineOp({
   code: 0x08,
   name: 'expire',
-  encode: (w, f) => w.varint(f.escrow),
-  decode: (r) => ({ op: 'expire', escrow: r.varint() }),
-  run(machine, _actor, f) {
-    if (!machine.isLocal(f.escrow)) return fail('wrong_shard');
-    if (!machine.escrowExists(f.escrow)) return fail('unknown_escrow');
-    const escrow = machine.readEscrow(f.escrow);
-    const status = get(escrow, Escrow.status);
-    if (status !== EscrowStatus.open && status !== EscrowStatus.held) return fail('escrow_not_open');
-    if (machine.time <= get(escrow, Escrow.deadline)) return fail('not_due');
-    if (status === EscrowStatus.open) machine.refundEscrow(f.escrow, EscrowStatus.expired);
-    else machine.releaseEscrow(f.escrow, get(escrow, Escrow.paid));
-    return ok();
+  fields: [id('escrow')],
+  run(machine, _actor, id) {
+    const { cells } = machine;
+    if (!machine.isLocal(id)) return Status.wrong_shard;
+    const escrow = machine.escrow(id);
+    if (escrow === NONE) return Status.unknown_escrow;
+    const status = Escrow.status.get(cells, escrow);
+    if (status !== EscrowStatus.open && status !== EscrowStatus.held) return Status.escrow_not_open;
+    if (machine.time <= Escrow.deadline.get(cells, escrow)) return Status.not_due;
+    if (status === EscrowStatus.open) machine.refundEscrow(escrow, EscrowStatus.expired);
+    else machine.releaseEscrow(escrow, Escrow.paid.get(cells, escrow));
+    return Status.ok;
   },
 });

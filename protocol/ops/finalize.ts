@@ -1,24 +1,22 @@
-import { Session, SessionStatus, get } from '../cells.ts';
-import { fail, ok } from '../machine.ts';
+import { Session, SessionStatus } from '../cells.ts';
+import { id } from '../wire.ts';
+import { NONE } from '../memory.ts';
 import { defineOp } from '../op.ts';
+import { Status } from '../status.ts';
 
 /** Anyone, once an exit's delay is over: pays both parties. */
-export interface Finalize {
-  readonly session: number;
-}
-
-export const finalize = defineOp<'finalize', Finalize>({
+export const finalize = defineOp({
   code: 0x11,
   name: 'finalize',
-  encode: (w, f) => w.varint(f.session),
-  decode: (r) => ({ op: 'finalize', session: r.varint() }),
-  run(machine, _actor, f) {
-    if (!machine.isLocal(f.session)) return fail('wrong_shard');
-    if (!machine.sessionExists(f.session)) return fail('unknown_session');
-    const session = machine.readSession(f.session);
-    if (get(session, Session.status) !== SessionStatus.exiting) return fail('session_not_exiting');
-    if (machine.time < get(session, Session.exitAt)) return fail('not_due');
-    machine.payOutSession(f.session);
-    return ok();
+  fields: [id('session')],
+  run(machine, _actor, id) {
+    const { cells } = machine;
+    if (!machine.isLocal(id)) return Status.wrong_shard;
+    const session = machine.session(id);
+    if (session === NONE) return Status.unknown_session;
+    if (Session.status.get(cells, session) !== SessionStatus.exiting) return Status.session_not_exiting;
+    if (machine.time < Session.exitAt.get(cells, session)) return Status.not_due;
+    machine.payOutSession(session);
+    return Status.ok;
   },
 });

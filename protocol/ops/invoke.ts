@@ -1,51 +1,33 @@
-import { ACTIVE, Service, get } from '../cells.ts';
-import { malformed } from '../errors.ts';
-import { fail, ok } from '../machine.ts';
+import { ACTIVE, Service } from '../cells.ts';
+import { amount, id, options } from '../wire.ts';
+import { NONE } from '../memory.ts';
 import { defineOp } from '../op.ts';
+import { Status } from '../status.ts';
 
 /** Debits the payer and opens an escrow for one call of a service. Value: the escrow's id. */
-export interface Invoke {
-  readonly service: number;
-  /** Most the payer will pay, base units. */
-  readonly amount: number;
-  /** An escrow that must be fulfilled first. */
-  readonly after?: number;
-  readonly workflow?: number;
-  readonly capability?: number;
-}
-
-const OPTIONS = ['after', 'workflow', 'capability'] as const;
-
-export const invoke = defineOp<'invoke', Invoke>({
+export const invoke = defineOp({
   code: 0x06,
   name: 'invoke',
-  encode: (w, f) => {
-    w.varint(f.service).varint(f.amount);
-    w.u8(OPTIONS.reduce((bits, name, i) => (f[name] === undefined ? bits : bits | (1 << i)), 0));
-    for (const name of OPTIONS) if (f[name] !== undefined) w.varint(f[name]);
-  },
-  decode: (r) => {
-    const service = r.varint();
-    const amount = r.varint();
-    const bits = r.u8();
-    if (bits === 0) return { op: 'invoke', service, amount };
-    if (bits >= 1 << OPTIONS.length) throw malformed('unknown invoke option');
-    const options: { -readonly [K in (typeof OPTIONS)[number]]?: number } = {};
-    for (const [i, name] of OPTIONS.entries()) if (bits & (1 << i)) options[name] = r.varint();
-    return { op: 'invoke', service, amount, ...options };
-  },
-  run(machine, actor, f) {
-    if (f.after !== undefined || f.workflow !== undefined || f.capability !== undefined) return fail('unsupported');
-    if (!machine.isLocal(f.service)) return fail('wrong_shard');
-    if (!machine.serviceExists(f.service)) return fail('unknown_service');
-    const service = machine.readService(f.service);
-    const payee = get(service, Service.provider);
-    if ((get(service, Service.flags) & ACTIVE) === 0) return fail('service_inactive');
-    if (f.amount > get(service, Service.ceiling)) return fail('over_ceiling');
-    if (payee === actor) return fail('self_dealing');
-    if (machine.balance(actor) < f.amount) return fail('insufficient_balance');
-    if (!machine.hasEscrowRoom()) return fail('region_full');
-    machine.debit(actor, f.amount);
-    return ok(machine.openEscrow({ payer: actor, payee, service: f.service, amount: f.amount }));
+  fields: [
+    id('service'),
+    // Most the payer will pay.
+    amount('amount'),
+    // An escrow that must be fulfilled first; a workflow and a capability to act under.
+    options('after', 'workflow', 'capability'),
+  ],
+  run(machine, actor, service, amount, given) {
+    const { cells } = machine;
+    if (given !== 0) return Status.unsupported;
+    if (!machine.isLocal(service)) return Status.wrong_shard;
+    const terms = machine.service(service);
+    if (terms === NONE) return Status.unknown_service;
+    const payee = Service.provider.get(cells, terms);
+    if ((Service.flags.get(cells, terms) & ACTIVE) === 0) return Status.service_inactive;
+    if (amount > Service.ceiling.get(cells, terms)) return Status.over_ceiling;
+    if (payee === actor) return Status.self_dealing;
+    if (machine.balance(actor) < amount) return Status.insufficient_balance;
+    if (!machine.hasEscrowRoom()) return Status.region_full;
+    machine.debit(actor, amount);
+    return machine.ok(machine.openEscrow(actor, payee, service, amount));
   },
 });

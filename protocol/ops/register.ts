@@ -1,24 +1,22 @@
-import { fail, ok } from '../machine.ts';
+import { amount, bytes } from '../wire.ts';
 import { defineOp } from '../op.ts';
+import { Status } from '../status.ts';
 
 /** A new agent, sponsored by the actor, who moves `amount` to it. Value: the new agent's id. */
-export interface Register {
-  /** L1 address, 20 bytes. */
-  readonly owner: Uint8Array;
-  /** x ‖ y. */
-  readonly key: Uint8Array;
-  readonly amount: number;
-}
-
-export const register = defineOp<'register', Register>({
+export const register = defineOp({
   code: 0x01,
   name: 'register',
-  encode: (w, f) => w.bytes(f.owner).bytes(f.key).varint(f.amount),
-  decode: (r) => ({ op: 'register', owner: r.bytes(20), key: r.bytes(64), amount: r.varint() }),
-  run(machine, actor, { owner, key, amount }) {
-    if (machine.balance(actor) < amount) return fail('insufficient_balance');
-    if (!machine.hasAgentRoom()) return fail('region_full');
+  fields: [
+    // L1 address.
+    bytes('owner', 20),
+    // x ‖ y.
+    bytes('key', 64),
+    amount('amount'),
+  ],
+  run(machine, actor, owner, key, amount) {
+    if (machine.balance(actor) < amount) return Status.insufficient_balance;
+    if (!machine.hasAgentRoom()) return Status.region_full;
     machine.debit(actor, amount);
-    return ok(machine.createAgent(owner, key, amount));
+    return machine.ok(machine.createAgent(machine.bytes(owner, 20), machine.bytes(key, 64), amount));
   },
 });

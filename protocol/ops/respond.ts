@@ -1,50 +1,33 @@
-import { Escrow, EscrowStatus, get, set } from '../cells.ts';
-import { malformed } from '../errors.ts';
-import { fail, ok } from '../machine.ts';
+import { Escrow, EscrowStatus } from '../cells.ts';
+import { amount, choice, id } from '../wire.ts';
+import { NONE } from '../memory.ts';
 import { defineOp } from '../op.ts';
+import { Status } from '../status.ts';
 
-/** The provider answers an escrow: fulfilled at `price`, or failed at nothing. */
-export interface Respond {
-  readonly escrow: number;
-  /** Base units, at most the escrowed amount. */
-  readonly price: number;
-  readonly result: 'fulfilled' | 'failed';
-}
+const FAILED = 1;
 
-export const respond = defineOp<'respond', Respond>({
+/** The provider answers an escrow: fulfilled at `price`, at most the escrowed amount, or failed at nothing. */
+export const respond = defineOp({
   code: 0x07,
   name: 'respond',
-  encode: (w, f) =>
-    w
-      .varint(f.escrow)
-      .varint(f.price)
-      .u8(f.result === 'fulfilled' ? 0 : 1),
-  decode: (r) => {
-    const escrow = r.varint();
-    const price = r.varint();
-    const result = r.u8();
-    if (result > 1) throw malformed('result is 0 or 1');
-    return { op: 'respond', escrow, price, result: result === 0 ? 'fulfilled' : 'failed' };
-  },
-  run(machine, actor, f) {
-    if (!machine.isLocal(f.escrow)) return fail('wrong_shard');
-    if (!machine.escrowExists(f.escrow)) return fail('unknown_escrow');
-    const escrow = machine.readEscrow(f.escrow);
-    if (get(escrow, Escrow.payee) !== actor) return fail('not_payee');
-    if (get(escrow, Escrow.status) !== EscrowStatus.open) return fail('escrow_not_open');
-    if (machine.time > get(escrow, Escrow.deadline)) return fail('deadline_passed');
-    if (f.price > (f.result === 'failed' ? 0 : get(escrow, Escrow.amount))) return fail('over_price');
-    if (f.result === 'failed') {
-      machine.refundEscrow(f.escrow, EscrowStatus.refunded);
-      return ok();
-    }
-    if (get(escrow, Escrow.arbiter) === 0) machine.releaseEscrow(f.escrow, f.price);
+  fields: [id('escrow'), amount('price'), choice('result', 'fulfilled', 'failed')],
+  run(machine, actor, id, price, result) {
+    const { cells } = machine;
+    if (!machine.isLocal(id)) return Status.wrong_shard;
+    const escrow = machine.escrow(id);
+    if (escrow === NONE) return Status.unknown_escrow;
+    if (Escrow.payee.get(cells, escrow) !== actor) return Status.not_payee;
+    if (Escrow.status.get(cells, escrow) !== EscrowStatus.open) return Status.escrow_not_open;
+    if (machine.time > Escrow.deadline.get(cells, escrow)) return Status.deadline_passed;
+    if (price > (result === FAILED ? 0 : Escrow.amount.get(cells, escrow))) return Status.over_price;
+    if (result === FAILED) machine.refundEscrow(escrow, EscrowStatus.refunded);
+    else if (Escrow.arbiter.get(cells, escrow) === 0) machine.releaseEscrow(escrow, price);
     else {
-      const held = machine.editEscrow(f.escrow);
-      set(held, Escrow.paid, f.price);
-      set(held, Escrow.deadline, machine.time + get(held, Escrow.contestSeconds));
-      set(held, Escrow.status, EscrowStatus.held);
+      const held = machine.edit(escrow);
+      Escrow.paid.set(cells, held, price);
+      Escrow.deadline.set(cells, held, machine.time + Escrow.contestSeconds.get(cells, held));
+      Escrow.status.set(cells, held, EscrowStatus.held);
     }
-    return ok();
+    return Status.ok;
   },
 });

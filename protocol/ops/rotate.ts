@@ -1,29 +1,31 @@
-import { Agent, get, getBytes } from '../cells.ts';
+import { Agent } from '../cells.ts';
+import { bytes, id } from '../wire.ts';
 import { verifyOwner } from '../keys.ts';
-import { fail, ok } from '../machine.ts';
+import { NONE } from '../memory.ts';
 import { defineOp } from '../op.ts';
+import { Status } from '../status.ts';
 
 /** Replaces an agent's machine key; its owner signed, anyone may bring it. Value: the new epoch. */
-export interface RotateKey {
-  readonly agent: number;
-  /** x ‖ y. */
-  readonly key: Uint8Array;
-  /** r ‖ s ‖ v over `Rotate`, by the owner. */
-  readonly ownerSignature: Uint8Array;
-}
-
-export const rotate = defineOp<'rotate', RotateKey>({
+export const rotate = defineOp({
   code: 0x02,
   name: 'rotate',
-  encode: (w, f) => w.varint(f.agent).bytes(f.key).bytes(f.ownerSignature),
-  decode: (r) => ({ op: 'rotate', agent: r.varint(), key: r.bytes(64), ownerSignature: r.bytes(65) }),
-  run(machine, _actor, { agent, key, ownerSignature }) {
-    if (!machine.isLocal(agent)) return fail('wrong_shard');
-    if (!machine.agentExists(agent)) return fail('unknown_agent');
-    if (machine.epochExhausted(agent)) return fail('epoch_exhausted');
-    const cell = machine.readAgent(agent);
-    const preimage = machine.signing.rotate({ agent, epoch: get(cell, Agent.epoch), key });
-    if (!verifyOwner(getBytes(cell, Agent.owner), preimage, ownerSignature)) return fail('bad_signature');
-    return ok(machine.rotateKey(agent, key));
+  fields: [
+    id('agent'),
+    // x ‖ y.
+    bytes('key', 64),
+    // r ‖ s ‖ v over `Rotate`, by the owner.
+    bytes('ownerSignature', 65),
+  ],
+  run(machine, _actor, agent, key, ownerSignature) {
+    const { cells } = machine;
+    if (!machine.isLocal(agent)) return Status.wrong_shard;
+    const cell = machine.agent(agent);
+    if (cell === NONE) return Status.unknown_agent;
+    if (machine.epochExhausted(agent)) return Status.epoch_exhausted;
+    const newKey = machine.bytes(key, 64);
+    const preimage = machine.signing.rotate({ agent, epoch: Agent.epoch.get(cells, cell), key: newKey });
+    const owner = Agent.owner.get(cells, cell);
+    if (!verifyOwner(owner, preimage, machine.bytes(ownerSignature, 65))) return Status.bad_signature;
+    return machine.ok(machine.rotateKey(agent, newKey));
   },
 });

@@ -1,22 +1,18 @@
-import { fail, ok } from '../machine.ts';
+import { amount, id } from '../wire.ts';
+import { NONE } from '../memory.ts';
 import { defineOp } from '../op.ts';
+import { Status } from '../status.ts';
 
-export interface Transfer {
-  readonly to: number;
-  readonly amount: number;
-}
-
-export const transfer = defineOp<'transfer', Transfer>({
+export const transfer = defineOp({
   code: 0x03,
   name: 'transfer',
-  encode: (w, f) => w.varint(f.to).varint(f.amount),
-  decode: (r) => ({ op: 'transfer', to: r.varint(), amount: r.varint() }),
-  run(machine, actor, { to, amount }) {
-    if (!machine.isLocal(to)) return fail('wrong_shard');
-    if (!machine.agentExists(to)) return fail('unknown_agent');
-    if (machine.balance(actor) < amount) return fail('insufficient_balance');
+  fields: [id('to'), amount('amount')],
+  run(machine, actor, to, amount) {
+    if (!machine.isLocal(to)) return Status.wrong_shard;
+    if (machine.agent(to) === NONE) return Status.unknown_agent;
+    if (machine.balance(actor) < amount) return Status.insufficient_balance;
     machine.debit(actor, amount);
     machine.credit(to, amount);
-    return ok();
+    return Status.ok;
   },
 });

@@ -1,15 +1,11 @@
 import { OUTBOX_RESERVE } from '../cells.ts';
+import { amount } from '../wire.ts';
 import { defineOp } from '../op.ts';
 
 /** Burns balance into an outbox cell that L1 pays to the owner's address. Value: the outbox id. */
-export interface Withdraw {
-  readonly amount: number;
-}
-
-export const withdraw = defineOp<'withdraw', Withdraw>({
+export const withdraw = defineOp({
   code: 0x04,
   name: 'withdraw',
-  encode: (w, f) => w.varint(f.amount),
-  decode: (r) => ({ op: 'withdraw', amount: r.varint() }),
-  run: (machine, actor, { amount }) => machine.withdraw(actor, amount, OUTBOX_RESERVE),
+  fields: [amount('amount')],
+  run: (machine, actor, amount) => machine.withdraw(actor, amount, OUTBOX_RESERVE),
 });

@@ -12,7 +12,7 @@ import { Signing } from '../../protocol/eip712.ts';
 import { Engine, tickFrame } from '../../protocol/engine.ts';
 import { MAX_BLOCKS, blockHasher, keccak, keccakCount } from '../../protocol/hash.ts';
 import type { Interaction } from '../../protocol/ops/index.ts';
-import { ACTIVE, EXISTS, Head, Service, get, set } from '../../protocol/cells.ts';
+import { ACTIVE, EXISTS, Head, Service, get } from '../../protocol/cells.ts';
 import { type Suite, median, random } from './suite.ts';
 import { anvilTransfersPerSecond } from './anvil-transfers.ts';
 
@@ -35,15 +35,16 @@ function picker(n: number, zipf: number | null, next: () => number): () => numbe
 /** A shard with n agents, one service each, ready to run; signatures are taken as valid. */
 function world(agents: number): Engine {
   const engine = new Engine(0, new Signing({ chainId: 1, root: `0x${'00'.repeat(20)}` }), () => true);
+  const { machine } = engine;
+  const { cells } = machine;
   engine.execute(0, tickFrame(1_900_000_000));
   for (let i = 0; i < agents; i++) {
-    const id = engine.machine.createAgent(new Uint8Array(20), new Uint8Array(64).fill(1), 1_000_000_000);
-    const service = engine.machine.nextService();
-    const cell = engine.machine.editService(service);
-    set(cell, Service.provider, id);
-    set(cell, Service.flags, EXISTS | ACTIVE);
-    set(cell, Service.ceiling, 1_000_000);
-    set(cell, Service.deadlineSeconds, 65_535);
+    const id = machine.createAgent(new Uint8Array(20), new Uint8Array(64).fill(1), 1_000_000_000);
+    const service = machine.edit(machine.service(machine.createService()));
+    Service.provider.set(cells, service, id);
+    Service.flags.set(cells, service, EXISTS | ACTIVE);
+    Service.ceiling.set(cells, service, 1_000_000);
+    Service.deadlineSeconds.set(cells, service, 65_535);
   }
   engine.trie.root();
   return engine;
@@ -100,8 +101,9 @@ function timed(engine: Engine, frames: readonly Uint8Array[]): number {
   const start = performance.now();
   let since = 0;
   for (const frame of frames) {
-    const outcomes = engine.execute(engine.seq, frame);
-    if (outcomes.some(({ status }) => status !== 0)) throw new Error('the workload must run without a refusal');
+    const steps = engine.run(engine.seq, frame);
+    for (let i = 0; i < steps; i++)
+      if (engine.statuses[i] !== 0) throw new Error('the workload must run without a refusal');
     since += BUNDLE;
     if (since >= ROOT_EVERY) {
       engine.trie.root();
