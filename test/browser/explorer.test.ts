@@ -80,6 +80,7 @@ describe.skipIf(!ready)('the explorer', () => {
       await toCall(page);
       await page.getByTestId('prove').click();
       await settled(page, 'agent-proof');
+      await settled(page, 'agent-checkpoint');
       await page.getByTestId('follow').first().click();
 
       await page.getByTestId('verdict').waitFor();

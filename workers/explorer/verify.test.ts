@@ -1,6 +1,13 @@
+import { p256 } from '@noble/curves/nist.js';
 import { keccak_256 } from '@noble/hashes/sha3.js';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { hex, unhex } from '../../protocol/bytes.ts';
+import { EXISTS, Agent, Region, addressOf, set } from '../../protocol/cells.ts';
+import { Signing } from '../../protocol/eip712.ts';
+import { MachineKey } from '../../protocol/keys.ts';
+import { type ProofJson, verifyProof } from '../../protocol/proof.ts';
+import { ShardTrie } from '../../protocol/trie.ts';
 // @ts-expect-error a module of the page, in plain JavaScript
 import { keccak } from './public/explorer/keccak.js';
 // @ts-expect-error a module of the page, in plain JavaScript
@@ -100,13 +107,109 @@ describe('verifyP256', () => {
     };
     const message = verify.receiptPreimage(domain, receipt);
     expect(message).toHaveLength(66);
-    const signature = verify.hex(
-      new Uint8Array(await crypto.subtle.sign({ name: 'ECDSA', hash: 'SHA-256' }, pair.privateKey, message)),
-    );
+    const raw = new Uint8Array(await crypto.subtle.sign({ name: 'ECDSA', hash: 'SHA-256' }, pair.privateKey, message));
+    const s = BigInt(verify.hex(raw.slice(32)));
+    const order = p256.Point.CURVE().n;
+    const other = verify.join(raw.slice(0, 32), verify.uint(order - s, 32));
+    const [signature, high] = (s <= order / 2n ? [raw, other] : [other, raw]).map(verify.hex);
     expect(await verify.verifyP256(key, signature, message)).toBe(true);
+    expect(await verify.verifyP256(key, high, message)).toBe(false);
     expect(await verify.verifyP256(key, signature, verify.receiptPreimage(domain, { ...receipt, seq: '6' }))).toBe(
       false,
     );
     expect(await verify.verifyP256({ x: '0x00', y: '0x00' }, signature, message)).toBe(false);
+  });
+});
+
+describe('checkAgentProof', () => {
+  it('believes what protocol/proof.ts believes, and nothing else', async () => {
+    const domain = { chainId: 31337, root: `0x${'11'.repeat(20)}` } as const;
+    const key = await MachineKey.import(new Uint8Array(32).fill(3));
+    const sequencerKey = { x: hex(key.publicKey.slice(0, 32)), y: hex(key.publicKey.slice(32)) };
+    const trie = new ShardTrie();
+    for (const slot of [6, 7, 8]) {
+      trie.edit(Region.agent, slot).fill(slot);
+      set(trie.edit(Region.agent, slot), Agent.flags, EXISTS);
+    }
+    const checkpoint = { shard: 2, seq: 99, shardRoot: trie.root() };
+    const place = { shard: 2, seq: '99', shardRoot: hex(checkpoint.shardRoot) };
+    const siblings = trie.proof(Region.agent, 7).map(hex);
+    const good: ProofJson = {
+      kind: 'agent',
+      id: '2:7',
+      cells: [{ address: addressOf(2, Region.agent, 7), cell: hex(trie.read(Region.agent, 7)), fields: {} }],
+      proof: { ...place, siblings: Array.from({ length: 12 }, (_, i) => siblings.slice(3 * i, 3 * i + 3)) },
+      checkpoint: {
+        ...place,
+        signature: hex(await key.sign(new Signing(domain).checkpoint(checkpoint))),
+      },
+    };
+    const asked = { ...domain, sequencerKey, id: '2:7' };
+    const ours = (answer: unknown, question: typeof asked) =>
+      verifyProof(answer, { ...question, kind: 'agent' }).then(
+        () => true,
+        () => false,
+      );
+    const pages = async (answer: unknown, question: typeof asked) => {
+      try {
+        const { ok, signed } = await verify.checkAgentProof(answer, question);
+        return ok && signed;
+      } catch {
+        return false;
+      }
+    };
+    expect([await ours(good, asked), await pages(good, asked)]).toEqual([true, true]);
+    const paths = [
+      ['id'],
+      ['kind'],
+      ['cells', 0, 'address'],
+      ['cells', 0, 'cell'],
+      ['proof', 'siblings', 0, 1],
+      ['proof', 'siblings', 11, 2],
+      ['proof', 'siblings'],
+      ['proof', 'shardRoot'],
+      ['proof', 'seq'],
+      ['proof', 'shard'],
+      ['checkpoint', 'shardRoot'],
+      ['checkpoint', 'seq'],
+      ['checkpoint', 'shard'],
+      ['checkpoint', 'signature'],
+    ];
+    const flipped = (text: string, at: number, bit: number) => {
+      const data = unhex(text);
+      data[at % data.length] ^= 1 << bit;
+      return hex(data);
+    };
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...paths),
+        fc.nat(63),
+        fc.nat(7),
+        fc.jsonValue(),
+        async (path, at, bit, junk) => {
+          const answer = structuredClone(good) as unknown as Record<string | number, unknown>;
+          let holder = answer;
+          for (const name of path.slice(0, -1)) holder = holder[name] as typeof holder;
+          const last = path.at(-1)!;
+          const was = holder[last];
+          holder[last] = typeof was === 'string' && was.startsWith('0x') ? flipped(was, at, bit) : junk;
+          fc.pre(holder[last] !== was);
+          expect([await ours(answer, asked), await pages(answer, asked)]).toEqual([false, false]);
+        },
+      ),
+      { numRuns: 400 },
+    );
+    for (const other of [
+      { ...asked, id: '2:8' },
+      { ...asked, id: '3:7' },
+      { ...asked, id: `2:${2 ** 20 + 7}` },
+      { ...asked, chainId: 1 },
+      { ...asked, root: `0x${'12'.repeat(20)}` as const },
+      { ...asked, sequencerKey: { x: sequencerKey.y, y: sequencerKey.x } },
+    ])
+      expect([await ours(good, other as typeof asked), await pages(good, other as typeof asked)]).toEqual([
+        false,
+        false,
+      ]);
   });
 });

@@ -259,7 +259,7 @@ export function ladder(folded, expected) {
     'ol.ladder',
     {},
     h('li', {}, h('span.lv', {}, 'cell'), h('span.kids', {}), hash(folded.leaf)),
-    folded.levels.map((l) =>
+    folded.levels.map((l, i) =>
       h(
         'li',
         {},
@@ -271,11 +271,15 @@ export function ladder(folded, expected) {
         h(
           'span.kids',
           { 'aria-hidden': 'true' },
-          [0, 1, 2, 3].map((i) => h('i', { class: i === l.digit ? 'own' : '' })),
+          [0, 1, 2, 3].map((child) => h('i', { class: child === l.digit ? 'own' : '' })),
         ),
         hash(l.node),
-        l.height === 16
-          ? h('span.dim', {}, l.node.toLowerCase() === String(expected).toLowerCase() ? '= state root' : '≠ state root')
+        i === folded.levels.length - 1
+          ? h(
+              'span.dim',
+              {},
+              `${l.node.toLowerCase() === String(expected).toLowerCase() ? '=' : '≠'} ${l.height === 16 ? 'state' : 'shard'} root`,
+            )
           : null,
       ),
     ),

@@ -48,19 +48,19 @@ export function address(region, id) {
  * Folds a cell up the 4-ary trie.
  * @param {string} cell 64 bytes
  * @param {number} at its address
- * @param {string[][] | string[]} siblings 16 levels of 3, from the leaf up
+ * @param {string[][] | string[]} siblings 3 a level from the leaf up: 16 levels to a state root, 12 to a shard root
  * @returns {{levels: {height: number, digit: number, node: string, siblings: string[], at: number}[], leaf: string, root: string}}
  *   `levels[i].node` is the node after i + 1 levels, at depth 15 − i
  */
 export function foldCell(cell, at, siblings) {
   const flat = siblings.flat();
-  if (flat.length !== 48) throw new TypeError('a proof has 16 levels of 3');
+  if (flat.length !== 48 && flat.length !== 36) throw new TypeError('a proof has 16 or 12 levels of 3');
   const data = bytes(cell);
   if (data.length !== 64) throw new TypeError('a cell has 64 bytes');
   let node = keccak(data);
   const leaf = hex(node);
   const levels = [];
-  for (let height = 0; height < 16; height++) {
+  for (let height = 0; height < flat.length / 3; height++) {
     const digit = Math.floor(at / 4 ** height) % 4;
     const level = flat.slice(3 * height, 3 * height + 3);
     const children = level.map(bytes);
@@ -138,6 +138,7 @@ const RECEIPT = keccak(
     'Receipt(uint8 shard,uint64 seq,bytes32 frameHash,bytes32 runningHash,bytes32 outcomesHash,uint64 promisedBy)',
   ),
 );
+const CHECKPOINT = keccak(text.encode('Checkpoint(uint8 shard,uint64 seq,bytes32 shardRoot)'));
 const BUNDLE = keccak(text.encode('Bundle(bytes body)'));
 const HALF = keccak(
   text.encode('Half(uint64 session,uint8 dir,uint64 seq,uint64 calls,uint64 paid,bytes32 root,bytes32 locks)'),
@@ -171,6 +172,10 @@ export const receiptPreimage = (domain, r) =>
     ),
   );
 
+/** The 66 bytes that a sequencer signs over a shard's root. */
+export const checkpointPreimage = (domain, c) =>
+  preimage(domain, join(CHECKPOINT, uint(c.shard, 32), uint(c.seq, 32), bytes(c.shardRoot)));
+
 /** The 66 bytes that an agent signs over a bundle; `frame` is the whole bundle. */
 export const bundlePreimage = (domain, frame) => preimage(domain, join(BUNDLE, keccak(bytes(frame).slice(0, -64))));
 
@@ -190,13 +195,17 @@ export const halfPreimage = (domain, h) =>
     ),
   );
 
+/** Half the order of P-256: a signature's s above it is refused everywhere (docs/protocol.md §5). */
+const HALF_ORDER = 0x7fffffff800000007fffffffffffffffde737d56d38bcf4279dce5617e3192a8n;
+
 /**
- * P-256 with SHA-256 over `message`, by WebCrypto.
+ * P-256 with SHA-256 over `message`, by WebCrypto; low-s only.
  * @returns {Promise<boolean | null>} null where the browser offers no WebCrypto (a page not on https or localhost)
  */
 export async function verifyP256(key, signature, message) {
   if (!globalThis.crypto?.subtle) return null;
   try {
+    if (BigInt(`0x${signature.slice(66)}`) > HALF_ORDER) return false;
     const raw = join(Uint8Array.of(4), bytes(key.x), bytes(key.y));
     const imported = await crypto.subtle.importKey('raw', raw, { name: 'ECDSA', namedCurve: 'P-256' }, false, [
       'verify',
@@ -205,4 +214,29 @@ export async function verifyP256(key, signature, message) {
   } catch {
     return false;
   }
+}
+
+/**
+ * Checks `GET /agents/{id}/proof` as protocol/proof.ts does, which says why; a test holds the two together.
+ * @param asked {id, chainId, root, sequencerKey: {x, y}}
+ * @returns {Promise<{at: number, folded: ReturnType<typeof foldCell>, ok: boolean, signed: boolean | null}>} `ok`: the cell is this
+ *   agent's and leads to the checkpoint's root; `signed`: the sequencer's word for that root, null where it can't be checked
+ */
+export async function checkAgentProof(answer, { id, sequencerKey, ...domain }) {
+  const { kind, cells, proof, checkpoint } = answer;
+  const at = address('agent', id);
+  const folded = foldCell(cells[0].cell, at, proof.siblings);
+  const shard = Number(id.split(':')[0]);
+  const isAsked =
+    kind === 'agent' &&
+    answer.id === id &&
+    cells.length === 1 &&
+    cells[0].address === at &&
+    Number(id.split(':')[1]) < 2 ** 20;
+  const isHere = proof.shard === shard && checkpoint.shard === shard && proof.seq === checkpoint.seq;
+  const exists = (bytes(cells[0].cell)[63] & 1) === 1;
+  const leads =
+    folded.levels.length === 12 && same(folded.root, proof.shardRoot) && same(folded.root, checkpoint.shardRoot);
+  const signed = await verifyP256(sequencerKey, checkpoint.signature, checkpointPreimage(domain, checkpoint));
+  return { at, folded, ok: isAsked && isHere && exists && leads, signed };
 }

@@ -28,8 +28,18 @@ import {
   time,
   windowEnd,
 } from '../parts.js';
-import { agentsWindow, get, nameOf, recentFrames, servicesWindow, sessionSums, store, total } from '../store.js';
-import { address, bytes, foldCell, same } from '../verify.js';
+import {
+  agentsWindow,
+  domain,
+  get,
+  nameOf,
+  recentFrames,
+  servicesWindow,
+  sessionSums,
+  store,
+  total,
+} from '../store.js';
+import { bytes, checkAgentProof } from '../verify.js';
 
 const serviceName = (id) => store.services.get(idText(id))?.metadata?.name;
 const priceOf = (s) => s.metadata?.routes?.find?.((r) => r?.price !== undefined)?.price;
@@ -113,9 +123,13 @@ export const agent = {
     return { ...before, one, services, sessions, own, recent };
   },
   async act(_what, { parts: [id] }) {
-    const at = address('agent', id);
-    const answer = await get(`/cells/${at}?proof=1`);
-    return { proof: { answer, folded: foldCell(answer.cell, at, answer.proof.siblings), at } };
+    const answer = await get(`/agents/${id}/proof`);
+    return {
+      proof: {
+        answer,
+        ...(await checkAgentProof(answer, { id, ...domain(), sequencerKey: store.status.sequencerKey })),
+      },
+    };
   },
   draw({ parts: [id] }, { one, services, sessions, own, recent, proof }) {
     return [
@@ -152,7 +166,11 @@ export const agent = {
         ),
         proof
           ? proved(proof)
-          : h('span.dim', {}, 'fetches the agent’s cell and folds it up to the state root in this page'),
+          : h(
+              'span.dim',
+              {},
+              'fetches the agent’s cell and folds it up to a root the sequencer has signed, in this page',
+            ),
       ),
       section(
         'Services',
@@ -195,9 +213,9 @@ export const agent = {
   },
 };
 
-function proved({ answer, folded, at }) {
-  const ok = same(folded.root, answer.proof.stateRoot);
-  const balance = bytes(answer.cell)
+function proved({ answer, folded, at, ok, signed }) {
+  const { seq, shard, shardRoot } = answer.checkpoint;
+  const balance = bytes(answer.cells[0].cell)
     .slice(20, 27)
     .reduce((n, b) => n * 256n + BigInt(b), 0n);
   return h(
@@ -206,10 +224,11 @@ function proved({ answer, folded, at }) {
     check(
       ok,
       `${amountText(balance)} is in the state`,
-      `at frame ${answer.proof.seq}, cell 0x${at.toString(16)}`,
+      `after ${count(seq)} frames, cell 0x${at.toString(16)}`,
       'agent-proof',
     ),
-    details('16 levels', ladder(folded, answer.proof.stateRoot)),
+    check(signed, 'the sequencer signed this root', `of shard ${shard}`, 'agent-checkpoint'),
+    details('12 levels', ladder(folded, shardRoot)),
   );
 }
 
