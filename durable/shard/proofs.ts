@@ -19,6 +19,9 @@ import { type Failure, type RecordProof, failure } from './api.ts';
 import type { Core } from './core.ts';
 import { recordCells } from './records.ts';
 
+// As with receipts, an answer leaves only once all that ran before it is durable (the platform's output gate), so a restart can't
+// come to another root for a seq that was signed.
+
 /** A new root is computed for proofs at most this often while frames run. */
 const ROOT_EVERY_MS = 1000;
 /** Askers that may wait for it; more are told to come back. Answering one takes some 30 µs. */
