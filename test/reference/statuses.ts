@@ -1,0 +1,25 @@
+/** The statuses as docs/protocol.md §9 lists them; the position is the code. */
+const NAMES =
+  'ok malformed out_of_order stale_time wrong_shard unknown_agent bad_nonce expired bad_signature bundle_refused ' +
+  'insufficient_balance region_full zero_amount bad_duration unknown_service not_provider unsupported service_inactive ' +
+  'over_ceiling self_dealing unknown_escrow not_payee escrow_not_open deadline_passed over_price not_due unknown_session ' +
+  'session_not_open not_party session_closed stale_half session_not_exiting epoch_exhausted not_owner unknown_capability ' +
+  'capability_revoked not_grantor not_grantee wrong_service over_limit dependency_failed arbitrated not_payer not_arbiter ' +
+  'escrow_not_held escrow_not_contested unknown_workflow workflow_closed wrong_leg not_planner nothing_to_tell not_settled ' +
+  'already_attested no_conflict already_slashed no_stake congested no_message stale_ack not_received';
+
+export const STATUS_NAMES: readonly string[] = NAMES.split(' ');
+export const CODES: ReadonlyMap<string, number> = new Map(STATUS_NAMES.map((name, code) => [name, code]));
+
+/** What a failed check throws. One per status, because they are thrown all the time. */
+export class Refused {
+  readonly status: string;
+  constructor(status: string) {
+    this.status = status;
+  }
+}
+const REFUSALS = new Map(STATUS_NAMES.map((name) => [name, new Refused(name)]));
+
+export function check(holds: boolean, status: string): asserts holds {
+  if (!holds) throw REFUSALS.get(status);
+}
