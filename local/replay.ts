@@ -26,7 +26,7 @@ export async function replayFrames(
   frames: Iterable<Uint8Array>,
 ): Promise<Replay> {
   const verdicts = new Verdicts();
-  const engine = new Engine(shard, new Signing(domain), verdicts.verify);
+  const engine = new Engine(shard, new Signing(domain), { verify: verdicts.verify });
   const executed: Executed[] = [];
   for (const frame of frames) {
     if (frame[0] === FrameKind.bundle) {

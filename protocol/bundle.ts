@@ -36,12 +36,14 @@ export class Bundle implements BundleHeader {
   #expiry = 0;
   #codes: Uint8Array;
   #numbers: Float64Array;
+  #starts: Uint16Array;
   #interactions: readonly Interaction[] | null = null;
 
   /** Room for bundles of up to `interactions`. */
   constructor(interactions = MAX_INTERACTIONS) {
     this.#codes = new Uint8Array(interactions);
     this.#numbers = new Float64Array(interactions * MAX_NUMBERS);
+    this.#starts = new Uint16Array(interactions + 1);
   }
 
   /** Takes the place of what was decoded before. Throws `malformed` for anything that is not one whole canonical bundle. */
@@ -59,7 +61,11 @@ export class Bundle implements BundleHeader {
     this.#nonce = reader.varint();
     this.#expiry = reader.varint();
     this.#payloadRoot = flags & HAS_PAYLOADS ? reader.skip(32) : 0;
-    for (let i = 0; i < count; i++) this.#codes[i] = decodeOp(reader, this.#numbers, i * MAX_NUMBERS);
+    for (let i = 0; i < count; i++) {
+      this.#starts[i] = reader.at;
+      this.#codes[i] = decodeOp(reader, this.#numbers, i * MAX_NUMBERS);
+    }
+    this.#starts[count] = reader.at;
     reader.end();
   }
 
@@ -90,6 +96,10 @@ export class Bundle implements BundleHeader {
   /** What the fields of interaction i decoded to, from `i × MAX_NUMBERS` on. */
   get numbers(): Float64Array {
     return this.#numbers;
+  }
+  /** Where in the frame interaction i starts; one more for where the last ends. */
+  get starts(): Uint16Array {
+    return this.#starts;
   }
   /** What was signed: the frame without its signature. */
   get body(): Uint8Array {

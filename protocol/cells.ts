@@ -21,16 +21,24 @@ export const REGIONS = [
   'escrow',
   'outbox',
   'workflow',
+  'message',
 ] as const;
 export type RegionName = (typeof REGIONS)[number];
 export const Region = Object.fromEntries(REGIONS.map((name, i) => [name, i])) as { readonly [K in RegionName]: number };
 
 export const REGION_SLOTS = 2 ** 20;
-export const SESSION_SLOTS = 2 ** 18;
+/** Sessions, and workflows, a shard has room for: each is a quad of cells. */
+export const QUADS = 2 ** 18;
 /** Seconds an outbox record is safe from its ring. */
 export const OUTBOX_RETENTION = 2 ** 20;
 /** Outbox slots that only L1's own items may take: forced withdrawals and refunds. */
 export const OUTBOX_RESERVE = 2 ** 16;
+/** Messages that may be on their way from one shard to one other. */
+export const RING_SLOTS = 2 ** 12;
+/** Legs of a workflow. */
+export const MAX_LEGS = 12;
+/** Seconds between announcing that a stake is taken back and taking it. */
+export const UNSTAKE_SECONDS = 604_800;
 /** Longest deadline, contest window or exit delay, in seconds. */
 export const MAX_DURATION = 2 ** 25;
 
@@ -42,25 +50,29 @@ export const placeOf = (address: number): { shard: number; region: number; slot:
   slot: address % REGION_SLOTS,
 });
 
-/** Slot of a serial within its region. Sessions take quads: this is the first of four. */
+/** Slot of a serial within its region. Sessions and workflows take quads: this is the first of four. */
 export const slotOf = (region: number, serial: number): number =>
-  region === Region.session ? 4 * (serial % SESSION_SLOTS) : serial % REGION_SLOTS;
+  region === Region.session || region === Region.workflow ? 4 * (serial % QUADS) : serial % REGION_SLOTS;
+/** Slot of a message to shard `to`. */
+export const messageSlot = (to: number, number: number): number => to * RING_SLOTS + (number % RING_SLOTS);
 
-type Kind = 'uint' | 'amount' | 'id' | 'bytes';
+type Kind = 'uint' | 'amount' | 'id' | 'bytes' | 'gap';
 type Spec = Record<string, readonly [kind: Kind, width: number]>;
 type FieldOf<S> = S extends readonly ['bytes', number] ? BytesField : UintField;
 type AnyLayout = Readonly<Record<string, Field>>;
-type Layout<S extends Spec> = { readonly [K in keyof S]: FieldOf<S[K]> };
+type Layout<S extends Spec> = {
+  readonly [K in keyof S as S[K] extends readonly ['gap', number] ? never : K]: FieldOf<S[K]>;
+};
 
 function layout<const S extends Spec>(spec: S): Layout<S> {
   let at = 0;
   const fields: Record<string, Field> = {};
   for (const [name, [kind, width]] of Object.entries(spec)) {
-    fields[name] = fieldAt(at, width, kind);
+    if (kind !== 'gap') fields[name] = fieldAt(at, width, kind);
     at += width;
   }
   if (at > CELL_BYTES) throw new RangeError(`a layout of ${at} bytes`);
-  return fields as Layout<S>;
+  return fields as unknown as Layout<S>;
 }
 
 const uint = <const W extends number>(width: W) => ['uint', width] as const;
@@ -68,6 +80,7 @@ const amount = ['amount', 7] as const;
 const id4 = ['id', 4] as const;
 const id7 = ['id', 7] as const;
 const bytes = (width: number) => ['bytes', width] as const;
+const gap = (width: number) => ['gap', width] as const;
 
 export const Head = layout({
   time: uint(4),
@@ -79,9 +92,10 @@ export const Head = layout({
   outbox: uint(6),
   workflows: uint(6),
   seq: uint(6),
+  burned: amount,
 });
 export const Inbox = layout({ accumulator: bytes(32), cursor: uint(6) });
-export const Peer = layout({ sent: uint(6), received: uint(6) });
+export const Peer = layout({ sent: uint(6), acked: uint(6), received: uint(6) });
 export const Agent = layout({
   owner: bytes(20),
   balance: amount,
@@ -89,10 +103,11 @@ export const Agent = layout({
   nonce: uint(4),
   epoch: uint(2),
   completed: uint(4),
-  failed: uint(4),
-  volume: amount,
-  ratings: uint(4),
-  ratingSum: uint(4),
+  failed: uint(3),
+  volume: ['amount', 6],
+  ratings: uint(3),
+  ratingSum: uint(3),
+  unstakeAt: uint(4),
   flags: uint(1),
 });
 export const Key = layout({ x: bytes(32), y: bytes(32) });
@@ -128,6 +143,7 @@ export const Session = layout({
   exitDelay: uint(4),
   serial: uint(6),
   status: uint(1),
+  flags: uint(1),
 });
 export const SessionRoots = layout({ rootAB: bytes(32), rootBA: bytes(32) });
 export const Escrow = layout({
@@ -140,14 +156,15 @@ export const Escrow = layout({
   deadline: uint(4),
   status: uint(1),
   workflow: id7,
-  after: id7,
+  link: id7,
   capability: id4,
   arbiter: id4,
   contestSeconds: uint(4),
+  flags: uint(1),
 });
 export const Outbox = layout({
   kind: uint(1),
-  to: uint(1),
+  _: gap(1),
   serial: uint(6),
   time: uint(4),
   agent: id4,
@@ -155,17 +172,85 @@ export const Outbox = layout({
   amount: amount,
 });
 
+export const Workflow = layout({
+  serial: uint(6),
+  planner: id4,
+  legs: uint(1),
+  status: uint(1),
+  deadline: uint(4),
+  done: uint(2),
+  told: uint(2),
+});
+/** One leg: four to a cell, behind their workflow's. */
+export const Leg = layout({ payer: id4, service: id4, escrow: id7 });
+export const LEG_BYTES = 16;
+export const LEGS_A_CELL = CELL_BYTES / LEG_BYTES;
+const WorkflowLegs = layout({
+  payer0: id4,
+  service0: id4,
+  escrow0: id7,
+  _0: gap(1),
+  payer1: id4,
+  service1: id4,
+  escrow1: id7,
+  _1: gap(1),
+  payer2: id4,
+  service2: id4,
+  escrow2: id7,
+  _2: gap(1),
+  payer3: id4,
+  service3: id4,
+  escrow3: id7,
+});
+export const MessageCell = layout({
+  number: uint(6),
+  to: uint(1),
+  kind: uint(1),
+  time: uint(4),
+  agent: id4,
+  amount: amount,
+  hash: bytes(32),
+});
+
+/** Flags. */
 export const EXISTS = 1;
 export const ACTIVE = 2;
+export const REVOKED = 2;
+export const ATTESTED = 1;
+/** Of a session: party 0 (a) or 1 (b) has attested, was slashed over it. */
+export const attestedBy = (party: number): number => 1 << party;
+export const slashedOf = (party: number): number => 4 << party;
 export const OUTBOX_WITHDRAWAL = 1;
 export const META_HEAD = 0;
 export const META_INBOX = 1;
 export const META_PEERS = 256;
 
 export const SESSION_STATUS = ['empty', 'open', 'exiting', 'closed'] as const;
-export const ESCROW_STATUS = ['empty', 'open', 'held', 'fulfilled', 'refunded', 'expired'] as const;
+export const ESCROW_STATUS = [
+  'empty',
+  'open',
+  'held',
+  'fulfilled',
+  'refunded',
+  'expired',
+  'contested',
+  'waiting',
+  'sent',
+] as const;
+export const WORKFLOW_STATUS = ['empty', 'open', 'committed', 'aborted'] as const;
 export const SessionStatus = { empty: 0, open: 1, exiting: 2, closed: 3 } as const;
-export const EscrowStatus = { empty: 0, open: 1, held: 2, fulfilled: 3, refunded: 4, expired: 5 } as const;
+export const EscrowStatus = {
+  empty: 0,
+  open: 1,
+  held: 2,
+  fulfilled: 3,
+  refunded: 4,
+  expired: 5,
+  contested: 6,
+  waiting: 7,
+  sent: 8,
+} as const;
+export const WorkflowStatus = { empty: 0, open: 1, committed: 2, aborted: 3 } as const;
 
 // A cell as bytes of its own, outside a shard's memory: for tools, views and tests.
 
@@ -202,6 +287,8 @@ export function layoutAt(region: number, slot: number): { kind: string; fields: 
     () => SESSION_QUAD[slot % 4],
     () => ['escrow', Escrow],
     () => ['outbox', Outbox],
+    () => (slot % 4 === 0 ? ['workflow', Workflow] : ['workflowLegs', WorkflowLegs]),
+    () => ['message', MessageCell],
   ];
   const found = byRegion[region]?.() ?? null;
   return found && { kind: found[0], fields: found[1] };
@@ -220,6 +307,9 @@ export const LAYOUTS: Readonly<Record<string, AnyLayout>> = {
   sessionRoots: SessionRoots,
   escrow: Escrow,
   outbox: Outbox,
+  workflow: Workflow,
+  workflowLegs: WorkflowLegs,
+  message: MessageCell,
 };
 
 /** A record as JSON has it: numbers for small integers, decimal strings for amounts and wide ones, `shard:serial` (or null) for ids, hex for bytes. */

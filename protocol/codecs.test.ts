@@ -97,7 +97,8 @@ test('cells are 64 bytes and their JSON is the cell', () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: width, maxLength: width }), (raw) => {
         const cell = new Uint8Array(64);
-        cell.set(raw);
+        // What lies between fields is nobody's, and stays zero.
+        for (const { at, width: length } of Object.values(fields)) cell.set(raw.subarray(at, at + length), at);
         // Only values the protocol can write: amounts and ids stay below 2^53, no id has serial 0.
         for (const f of Object.values(fields)) {
           if (f.kind === 'bytes') continue;

@@ -213,20 +213,20 @@ describe('services and escrows', () => {
         { op: 'invoke', service: id, amount: 501 },
         { op: 'invoke', service: 5 * 256, amount: 1 },
         { op: 'invoke', service: id + 3, amount: 1 },
-        { op: 'invoke', service: id, amount: 400, after: 256 },
+        { op: 'invoke', service: id, amount: 400, after: 99 * 256 },
         { op: 'invoke', service: id, amount: 400 },
       ),
-    ).toEqual(['over_ceiling', 'unknown_service', 'wrong_shard', 'unsupported', 'ok:256']);
+    ).toEqual(['over_ceiling', 'unknown_service', 'wrong_shard', 'unknown_escrow', 'ok:1536']);
     expect(world.balance(ann)).toBe(9_600);
-    expect(await world.run(ann, { op: 'respond', escrow: 256, price: 1, result: 'fulfilled' })).toEqual(['not_payee']);
+    expect(await world.run(ann, { op: 'respond', escrow: 1536, price: 1, result: 'fulfilled' })).toEqual(['not_payee']);
     expect(
       await world.run(
         bob,
-        { op: 'respond', escrow: 512, price: 1, result: 'fulfilled' },
-        { op: 'respond', escrow: 256, price: 401, result: 'fulfilled' },
-        { op: 'respond', escrow: 256, price: 1, result: 'failed' },
-        { op: 'respond', escrow: 256, price: 150, result: 'fulfilled' },
-        { op: 'respond', escrow: 256, price: 150, result: 'fulfilled' },
+        { op: 'respond', escrow: 2048, price: 1, result: 'fulfilled' },
+        { op: 'respond', escrow: 1536, price: 401, result: 'fulfilled' },
+        { op: 'respond', escrow: 1536, price: 1, result: 'failed' },
+        { op: 'respond', escrow: 1536, price: 150, result: 'fulfilled' },
+        { op: 'respond', escrow: 1536, price: 150, result: 'fulfilled' },
       ),
     ).toEqual(['unknown_escrow', 'over_price', 'over_price', 'ok', 'escrow_not_open']);
     expect([world.balance(ann), world.balance(bob)]).toEqual([9_850, 5_150]);

@@ -2,22 +2,27 @@
  * The state transition (docs/protocol.md §3): frames in, outcomes out. Total: any bytes on any state have one outcome.
  * `execute` runs a whole frame, `run` without making anything; `stepsOf` says how many steps L1 counts in it.
  */
-import { Agent, Inbox, META_INBOX, Region } from './cells.ts';
+import { Agent, Inbox, META_INBOX, RING_SLOTS, Region } from './cells.ts';
 import { BUNDLE, Bundle, MAX_INTERACTIONS } from './bundle.ts';
-import { concat, equal, readUint, writeUint } from './bytes.ts';
+import { MAX_AMOUNT, concat, readUint, writeUint } from './bytes.ts';
 import type { Signing } from './eip712.ts';
 import { codeOf } from './errors.ts';
 import { keccak } from './hash.ts';
 import { shardOf } from './ids.ts';
-import { type InboxItem, accumulate, decodeInboxItem } from './inbox.ts';
+import { accumulate } from './inbox.ts';
 import { verifyP256Sync } from './keys.ts';
 import { Machine, type VerifyP256 } from './machine.ts';
 import { NONE } from './memory.ts';
+import { BUNDLE_SLOTS, type Foreign, NOBODY, type SentMessage, SystemFrame } from './messages.ts';
+import { takeItem } from './moves/inbox.ts';
+import { expire } from './ops/expire.ts';
 import { MAX_NUMBERS, runOp } from './ops/index.ts';
+import { tell } from './ops/tell.ts';
+import { acknowledge, receive } from './receive.ts';
 import { type Outcome, Status, type StatusName } from './status.ts';
 import { ShardTrie } from './trie.ts';
 
-export const FrameKind = { tick: 0x01, inbox: 0x02, receive: 0x03, bundle: BUNDLE } as const;
+export const FrameKind = { ...SystemFrame, bundle: BUNDLE } as const;
 
 /** Most steps of a frame: a bundle's opening and its interactions. */
 const MAX_STEPS = 1 + MAX_INTERACTIONS;
@@ -46,17 +51,18 @@ export function commitment(stateRoot: Uint8Array, context: Context = 0): Uint8Ar
   return keccak(concat(stateRoot, word));
 }
 
-/** The value of `parse`, or null when it throws `malformed`; anything else is a bug and goes through. */
-function parsed<T>(parse: () => T): T | null {
-  try {
-    return parse();
-  } catch (error) {
-    if (codeOf(error) === 'malformed') return null;
-    throw error;
-  }
-}
-
 const verifyInPlace: VerifyP256 = (key, preimage, signature) => verifyP256Sync(key, preimage(), signature);
+
+export interface EngineOptions {
+  /** Answers for P-256 signatures; without, they are checked in place. */
+  readonly verify?: VerifyP256;
+  /** The state to start from; without, an empty one. */
+  readonly trie?: ShardTrie;
+  /** Shards the deployment has, 1 to 256; without, this one alone. */
+  readonly shards?: number;
+  /** What other shards' cells say where the trace stands; without, no message ever comes. */
+  readonly foreign?: Foreign;
+}
 
 /** Executes one shard's frames in order. */
 export class Engine {
@@ -66,9 +72,19 @@ export class Engine {
   /** The id or number that each step of the last frame made, 0 if none. */
   readonly values: Float64Array = new Float64Array(MAX_STEPS);
   readonly #bundle = new Bundle();
+  readonly #foreign: Foreign;
 
-  constructor(shard: number, signing: Signing, verify: VerifyP256 = verifyInPlace, trie = new ShardTrie()) {
-    this.machine = new Machine(shard, trie, signing, verify);
+  constructor(shard: number, signing: Signing, options: EngineOptions = {}) {
+    const { verify = verifyInPlace, trie = new ShardTrie(), shards = 1, foreign = NOBODY } = options;
+    this.machine = new Machine(shard, trie, signing, verify, shards);
+    this.#foreign = foreign;
+  }
+
+  /** The messages sent since this was last asked, in order. */
+  takeSent(): readonly SentMessage[] {
+    const { sent } = this.machine;
+    if (sent.length > 0) this.machine.sent = [];
+    return sent;
   }
 
   get shard(): number {
@@ -95,6 +111,7 @@ export class Engine {
     if (seq !== machine.seq) return this.#refuse(steps, Status.out_of_order, Status.out_of_order);
     machine.seq = seq + 1;
     machine.frame = frame;
+    machine.slots = BUNDLE_SLOTS;
     if (frame[0] === FrameKind.bundle) return this.#runBundle(steps, frame, bundle);
     machine.value = 0;
     this.statuses[0] = this.#runSingle(frame);
@@ -110,9 +127,25 @@ export class Engine {
   }
 
   #runSingle(frame: Uint8Array): number {
-    if (frame[0] === FrameKind.tick) return this.#tick(frame);
-    if (frame[0] === FrameKind.inbox) return this.#inbox(frame.subarray(1));
-    return Status.malformed;
+    const { machine } = this;
+    switch (frame[0]) {
+      case FrameKind.tick:
+        return this.#tick(frame);
+      case FrameKind.inbox:
+        machine.slots = RING_SLOTS;
+        return this.#inbox(frame.subarray(1));
+      case FrameKind.receive:
+        machine.slots = RING_SLOTS;
+        return receive(machine, this.#foreign);
+      case FrameKind.ack:
+        return acknowledge(machine, this.#foreign);
+      case FrameKind.advance:
+        return this.#unasked(expire, 8);
+      case FrameKind.tell:
+        return this.#unasked(tell, 9);
+      default:
+        return Status.malformed;
+    }
   }
 
   #tick(frame: Uint8Array): number {
@@ -128,14 +161,14 @@ export class Engine {
     const bundle = decoded?.frame === frame ? decoded : this.#decode(frame);
     const refused = bundle ? this.admit(bundle) : 'malformed';
     if (!bundle || refused) return this.#refuse(steps, Status[refused ?? 'malformed'], Status.bundle_refused);
-    const { actor, codes, numbers } = bundle;
+    const { actor, codes, numbers, starts } = bundle;
     const agent = machine.edit(machine.agent(actor));
     Agent.nonce.set(machine.cells, agent, Agent.nonce.get(machine.cells, agent) + 1);
     statuses[0] = Status.ok;
     values[0] = 0;
     for (let i = 0; i < steps - 1; i++) {
       machine.value = 0;
-      statuses[i + 1] = runOp(machine, actor, codes[i], numbers, i * MAX_NUMBERS);
+      statuses[i + 1] = runOp(machine, actor, codes[i], numbers, i * MAX_NUMBERS, starts[i], starts[i + 1]);
       values[i + 1] = machine.value;
     }
     return steps;
@@ -173,49 +206,17 @@ export class Engine {
     const cell = machine.trie.make(Region.meta, META_INBOX);
     Inbox.accumulator.set(cells, cell, accumulate(Inbox.accumulator.get(cells, cell), bytes));
     Inbox.cursor.set(cells, cell, Inbox.cursor.get(cells, cell) + 1);
-    const item = parsed(() => decodeInboxItem(bytes));
-    return item ? this.#apply(item) : Status.malformed;
+    return takeItem(machine, bytes);
   }
 
-  #apply(item: InboxItem): number {
+  /** An operation that nobody signed for, because it needs nobody's right: `id` u56 names its record. */
+  #unasked(op: typeof expire | typeof tell, length: number): number {
     const { machine } = this;
-    switch (item.kind) {
-      case 'register': {
-        if (item.shard !== machine.shard) return this.#payBack(0, item.owner, item.amount, 'wrong_shard');
-        if (!machine.hasAgentRoom()) return this.#payBack(0, item.owner, item.amount, 'region_full');
-        return machine.ok(machine.createAgent(item.owner, item.key, item.amount));
-      }
-      case 'deposit': {
-        if (!machine.isLocal(item.agent)) return this.#payBack(item.agent, item.from, item.amount, 'wrong_shard');
-        if (!machine.agentExists(item.agent)) return this.#payBack(item.agent, item.from, item.amount, 'unknown_agent');
-        machine.credit(item.agent, item.amount);
-        return Status.ok;
-      }
-      case 'withdraw': {
-        const refused = this.#forced(item.agent, item.owner);
-        return refused ? Status[refused] : machine.withdraw(item.agent, item.amount);
-      }
-      case 'rotate': {
-        const refused = this.#forced(item.agent, item.owner);
-        if (refused) return Status[refused];
-        if (machine.epochExhausted(item.agent)) return Status.epoch_exhausted;
-        return machine.ok(machine.rotateKey(item.agent, item.key));
-      }
-    }
-  }
-
-  /** Why `owner` may not force an operation of `agent`. */
-  #forced(agent: number, owner: Uint8Array): StatusName | null {
-    const { machine } = this;
-    if (!machine.isLocal(agent)) return 'wrong_shard';
-    const cell = machine.agent(agent);
-    if (cell === NONE) return 'unknown_agent';
-    return equal(Agent.owner.get(machine.cells, cell), owner) ? null : 'not_owner';
-  }
-
-  /** Money that found no agent goes back to L1. */
-  #payBack(agent: number, recipient: Uint8Array, amount: number, why: StatusName): number {
-    if (this.machine.hasOutboxRoom()) this.machine.value = this.machine.sendWithdrawal(agent, recipient, amount);
-    return Status[why];
+    const { frame } = machine;
+    if (frame.length !== length) return Status.malformed;
+    const id = readUint(frame, 1, 7);
+    if (id > MAX_AMOUNT) return Status.malformed;
+    if (!machine.isLocal(id)) return Status.wrong_shard;
+    return op === expire ? expire.run(machine, 0, id) : tell.run(machine, 0, id, frame[8]);
   }
 }

@@ -51,6 +51,18 @@ class U16 extends Place implements UintField {
   }
 }
 
+class U24 extends Place implements UintField {
+  get(memory: Memory, cell: Cell): number {
+    const at = cell + this.at;
+    return (memory.view.getUint16(at) << 8) | memory.view.getUint8(at + 2);
+  }
+  set(memory: Memory, cell: Edit, value: number): void {
+    const at = cell + this.at;
+    memory.view.setUint16(at, value >>> 8);
+    memory.view.setUint8(at + 2, value);
+  }
+}
+
 class U32 extends Place implements UintField {
   get(memory: Memory, cell: Cell): number {
     return memory.view.getUint32(cell + this.at);
@@ -103,6 +115,7 @@ export class BytesField extends Place {
 const UINTS: Readonly<Record<number, new (at: number, width: number, kind: Field['kind']) => UintField>> = {
   1: U8,
   2: U16,
+  3: U24,
   4: U32,
   6: U48,
   7: U56,

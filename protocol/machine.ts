@@ -5,26 +5,37 @@
  */
 import {
   Agent,
+  Capability,
   EXISTS,
   Escrow,
   EscrowStatus,
   Head,
+  LEGS_A_CELL,
+  LEG_BYTES,
   META_HEAD,
+  META_PEERS,
+  MessageCell,
   OUTBOX_RETENTION,
   OUTBOX_WITHDRAWAL,
   Outbox,
+  Peer,
   Region,
   Service,
   Session,
   SessionStatus,
+  Workflow,
+  WorkflowStatus,
   get,
+  messageSlot,
   slotOf,
 } from './cells.ts';
 import type { Signing } from './eip712.ts';
 import type { UintField } from './field.ts';
-import { SIGNATURE_BYTES, payOut } from './half.ts';
+import { SIGNATURE_BYTES } from './half.ts';
+import { keccak } from './hash.ts';
 import { LARGE_SERIALS, SMALL_SERIALS, makeId, serialOf, shardOf } from './ids.ts';
 import { type Cell, type Edit, type Memory, NONE } from './memory.ts';
+import { BUNDLE_SLOTS, type Message, type SentMessage, encodeMessage } from './messages.ts';
 import { Status } from './status.ts';
 import type { ShardTrie } from './trie.ts';
 
@@ -49,13 +60,22 @@ export class Machine {
   readonly cells: Memory;
   readonly signing: Signing;
   readonly verify: VerifyP256;
+  /** How many shards the deployment has. */
+  readonly shards: number;
   /** The frame being executed: where the bytes fields of an operation are. */
   frame: Uint8Array = NO_FRAME;
+  /** Where in the frame the machine key (x ‖ y) is that a foreign actor of `open` brought; 0 for an actor of this shard. */
+  actorKey = 0;
   /** The id or number the last step made, 0 if none. */
   value = 0;
+  /** Slots of a ring that what runs now may fill. */
+  slots = BUNDLE_SLOTS;
+  /** Messages sent since somebody took them. */
+  sent: SentMessage[] = [];
 
-  constructor(shard: number, trie: ShardTrie, signing: Signing, verify: VerifyP256) {
+  constructor(shard: number, trie: ShardTrie, signing: Signing, verify: VerifyP256, shards: number) {
     this.shard = shard;
+    this.shards = shards;
     this.trie = trie;
     this.cells = trie.memory;
     this.signing = signing;
@@ -134,8 +154,9 @@ export class Machine {
     const cell = this.#editAgent(id);
     Agent.balance.set(this.cells, cell, Agent.balance.get(this.cells, cell) + amount);
   }
+  /** Takes from a balance that is enough; nothing from a foreign agent, whose message brought what it pays. */
   debit(id: number, amount: number): void {
-    this.credit(id, -amount);
+    if (this.isLocal(id)) this.credit(id, -amount);
   }
 
   hasAgentRoom(): boolean {
@@ -148,7 +169,7 @@ export class Machine {
     Agent.owner.set(this.cells, cell, owner);
     Agent.balance.set(this.cells, cell, balance);
     Agent.flags.set(this.cells, cell, EXISTS);
-    this.#put(this.trie.make(Region.key, serial), key);
+    this.put(this.trie.make(Region.key, serial), key);
     return makeId(this.shard, serial);
   }
   /** Replaces a key by x ‖ y; the epoch must not be exhausted. Returns the new epoch. */
@@ -156,7 +177,7 @@ export class Machine {
     const cell = this.#editAgent(id);
     const epoch = Agent.epoch.get(this.cells, cell) + 1;
     Agent.epoch.set(this.cells, cell, epoch);
-    this.#put(this.trie.make(Region.key, serialOf(id)), key);
+    this.put(this.trie.make(Region.key, serialOf(id)), key);
     return epoch;
   }
   epochExhausted(id: number): boolean {
@@ -177,10 +198,12 @@ export class Machine {
     field.set(this.cells, cell, Math.min(field.get(this.cells, cell) + amount, LARGEST[field.width]));
   }
 
-  #put(cell: Edit, bytes: Uint8Array): void {
+  /** Writes a cell's first bytes. */
+  put(cell: Edit, bytes: Uint8Array): void {
     this.cells.bytes.set(bytes, cell);
   }
-  #copy(cell: Edit, from: Cell): void {
+  /** Copies a whole cell. */
+  copy(cell: Edit, from: Cell): void {
     this.cells.bytes.copyWithin(cell, from, from + 64);
   }
 
@@ -208,6 +231,15 @@ export class Machine {
     return cell;
   }
 
+  #takeId(counter: UintField): number {
+    return counter.get(this.cells, this.#head()) + 1 < LARGE_SERIALS ? makeId(this.shard, this.nextSerial(counter)) : 0;
+  }
+  #clearQuad(region: number, id: number): Edit {
+    const slot = slotOf(region, serialOf(id));
+    for (let part = 1; part < 4; part++) this.copy(this.trie.make(region, slot + part), NONE);
+    return this.takeSlot(region, serialOf(id));
+  }
+
   // --- escrows ---
 
   /** {@link NONE} unless the id is that of the escrow in its slot. */
@@ -216,48 +248,28 @@ export class Machine {
     const cell = this.trie.cell(Region.escrow, slotOf(Region.escrow, serial));
     return serial > 0 && Escrow.serial.get(this.cells, cell) === serial ? cell : NONE;
   }
-  hasEscrowRoom(): boolean {
-    const old = this.nextSlot(Head.escrows, Region.escrow);
-    if (old === null) return false;
-    const status = Escrow.status.get(this.cells, old);
-    return status !== EscrowStatus.open && status !== EscrowStatus.held;
+  /** Takes the next serial, come what may. Returns the id, 0 when serials are used up. */
+  takeEscrowId(): number {
+    return this.#takeId(Head.escrows);
   }
-  /** {@link hasEscrowRoom} must hold. Pins the service's terms as they are now. Returns the new escrow's id. */
-  openEscrow(payer: number, payee: number, service: number, amount: number): number {
+  /** Whether the slot of a new id holds no escrow that is still under way. */
+  hasEscrowSlot(id: number): boolean {
+    const status = Escrow.status.get(this.cells, this.trie.cell(Region.escrow, slotOf(Region.escrow, serialOf(id))));
+    return status === EscrowStatus.empty || (status >= EscrowStatus.fulfilled && status <= EscrowStatus.expired);
+  }
+  /** A record under a new id, for which {@link hasEscrowSlot} holds; no status yet. */
+  createEscrow(id: number, payer: number, service: number, amount: number, workflow: number, leg: number): Edit {
     const { cells } = this;
-    const serial = this.nextSerial(Head.escrows);
-    const cell = this.takeSlot(Region.escrow, serial);
-    const terms = this.service(service);
-    Escrow.serial.set(cells, cell, serial);
+    const cell = this.takeSlot(Region.escrow, serialOf(id));
+    Escrow.serial.set(cells, cell, serialOf(id));
     Escrow.payer.set(cells, cell, payer);
-    Escrow.payee.set(cells, cell, payee);
     Escrow.service.set(cells, cell, service);
     Escrow.amount.set(cells, cell, amount);
-    Escrow.deadline.set(cells, cell, this.time + Service.deadlineSeconds.get(cells, terms));
-    Escrow.arbiter.set(cells, cell, Service.arbiter.get(cells, terms));
-    Escrow.contestSeconds.set(cells, cell, Service.contestSeconds.get(cells, terms));
-    Escrow.status.set(cells, cell, EscrowStatus.open);
-    return makeId(this.shard, serial);
-  }
-  /** Pays `price` to the payee and the rest back. */
-  releaseEscrow(escrow: Cell, price: number): void {
-    const { cells } = this;
-    const cell = this.edit(escrow);
-    const payee = Escrow.payee.get(cells, cell);
-    this.credit(payee, price);
-    this.credit(Escrow.payer.get(cells, cell), Escrow.amount.get(cells, cell) - price);
-    this.addReputation(payee, 1, price);
-    Escrow.paid.set(cells, cell, price);
-    Escrow.status.set(cells, cell, EscrowStatus.fulfilled);
-  }
-  /** Gives the whole amount back and counts a failure of the payee. */
-  refundEscrow(escrow: Cell, status: number): void {
-    const { cells } = this;
-    const cell = this.edit(escrow);
-    this.credit(Escrow.payer.get(cells, cell), Escrow.amount.get(cells, cell));
-    this.addFailure(Escrow.payee.get(cells, cell));
-    Escrow.paid.set(cells, cell, 0);
-    Escrow.status.set(cells, cell, status);
+    if (workflow !== 0) {
+      Escrow.workflow.set(cells, cell, workflow);
+      Escrow.flags.set(cells, cell, leg << 4);
+    }
+    return cell;
   }
 
   // --- sessions: quads of state, key a, key b, roots ---
@@ -271,45 +283,119 @@ export class Machine {
   sessionPart(id: number, part: number): Cell {
     return this.trie.cell(Region.session, slotOf(Region.session, serialOf(id)) + part);
   }
-  hasSessionRoom(): boolean {
-    const old = this.nextSlot(Head.sessions, Region.session);
-    if (old === null) return false;
-    const status = Session.status.get(this.cells, old);
+  /** Takes the next serial, come what may. Returns the id, 0 when serials are used up. */
+  takeSessionId(): number {
+    return this.#takeId(Head.sessions);
+  }
+  /** Whether the quad of a new id holds no session that is still open. */
+  hasSessionSlot(id: number): boolean {
+    const status = Session.status.get(this.cells, this.sessionPart(id, 0));
     return status === SessionStatus.empty || status === SessionStatus.closed;
   }
-  /** {@link hasSessionRoom} must hold. Pins both parties' keys. Returns the new session's id. */
-  openSession(a: number, b: number, deposit: number, exitDelay: number): number {
-    const { cells, trie } = this;
-    const serial = this.nextSerial(Head.sessions);
-    const cell = this.takeSlot(Region.session, serial);
-    Session.a.set(cells, cell, a);
-    Session.b.set(cells, cell, b);
-    Session.depositA.set(cells, cell, deposit);
-    Session.exitDelay.set(cells, cell, exitDelay);
-    Session.serial.set(cells, cell, serial);
-    Session.status.set(cells, cell, SessionStatus.open);
-    const slot = slotOf(Region.session, serial);
-    this.#copy(trie.make(Region.session, slot + 1), this.key(a));
-    this.#copy(trie.make(Region.session, slot + 2), this.key(b));
-    this.#copy(trie.make(Region.session, slot + 3), NONE);
-    return makeId(this.shard, serial);
+  /** Empties the quad of a new id, for which {@link hasSessionSlot} holds. */
+  clearSession(id: number): Edit {
+    return this.#clearQuad(Region.session, id);
   }
   /** Which party of a session an agent is: 0 a, 1 b, −1 neither. */
   party(session: Cell, agent: number): -1 | 0 | 1 {
     return agent === Session.a.get(this.cells, session) ? 0 : agent === Session.b.get(this.cells, session) ? 1 : -1;
   }
-  /** Splits the deposits by what was paid, counts reputation, closes. */
-  payOutSession(session: Cell): void {
+
+  // --- workflows: quads of state and legs, four to a cell ---
+
+  /** {@link NONE} unless the id is that of the workflow in its quad. */
+  workflow(id: number): Cell {
+    const serial = serialOf(id);
+    const cell = this.trie.cell(Region.workflow, slotOf(Region.workflow, serial));
+    return serial > 0 && Workflow.serial.get(this.cells, cell) === serial ? cell : NONE;
+  }
+  /** Takes the next serial, come what may. Returns the id, 0 when serials are used up. */
+  takeWorkflowId(): number {
+    return this.#takeId(Head.workflows);
+  }
+  /** Id of the workflow planned last, 0 when there was none. */
+  newestWorkflow(): number {
+    const serial = Head.workflows.get(this.cells, this.#head());
+    return serial === 0 ? 0 : makeId(this.shard, serial);
+  }
+  /** Whether the quad of a new id holds no workflow that may still pay or refund a leg. */
+  hasWorkflowSlot(id: number): boolean {
     const { cells } = this;
-    const cell = this.edit(session);
-    const [a, b] = [Session.a.get(cells, cell), Session.b.get(cells, cell)];
-    const [depositA, depositB] = [Session.depositA.get(cells, cell), Session.depositB.get(cells, cell)];
-    const { outA, outB } = payOut(depositA, depositB, Session.paidAB.get(cells, cell), Session.paidBA.get(cells, cell));
-    this.credit(a, outA);
-    this.credit(b, outB);
-    this.addReputation(b, Session.callsAB.get(cells, cell), Math.max(outB - depositB, 0));
-    this.addReputation(a, Session.callsBA.get(cells, cell), Math.max(outA - depositA, 0));
-    Session.status.set(cells, cell, SessionStatus.closed);
+    const cell = this.trie.cell(Region.workflow, slotOf(Region.workflow, serialOf(id)));
+    const done = Workflow.done.get(cells, cell);
+    if (Workflow.status.get(cells, cell) === WorkflowStatus.open)
+      return done === 0 && this.time > Workflow.deadline.get(cells, cell);
+    return Workflow.told.get(cells, cell) === done;
+  }
+  /** Empties the quad of a new id, for which {@link hasWorkflowSlot} holds. */
+  clearWorkflow(id: number): Edit {
+    return this.#clearQuad(Region.workflow, id);
+  }
+  /** A leg's part of its cell. */
+  leg(id: number, leg: number): Cell {
+    const part = 1 + Math.floor(leg / LEGS_A_CELL);
+    const cell = this.trie.cell(Region.workflow, slotOf(Region.workflow, serialOf(id)) + part);
+    return (cell + LEG_BYTES * (leg % LEGS_A_CELL)) as Cell;
+  }
+  editLeg(id: number, leg: number): Edit {
+    const part = 1 + Math.floor(leg / LEGS_A_CELL);
+    const cell = this.trie.make(Region.workflow, slotOf(Region.workflow, serialOf(id)) + part);
+    return (cell + LEG_BYTES * (leg % LEGS_A_CELL)) as Edit;
+  }
+
+  // --- capabilities ---
+
+  /** {@link NONE} unless the id is a capability's. */
+  capability(id: number): Cell {
+    const serial = serialOf(id);
+    if (serial >= SMALL_SERIALS) return NONE;
+    const cell = this.trie.cell(Region.capability, serial);
+    return serial > 0 && (Capability.flags.get(this.cells, cell) & EXISTS) !== 0 ? cell : NONE;
+  }
+  hasCapabilityRoom(): boolean {
+    return Head.capabilities.get(this.cells, this.#head()) + 1 < SMALL_SERIALS;
+  }
+  /** A new capability with nothing but its existence; {@link hasCapabilityRoom} must hold. Returns its id. */
+  createCapability(): number {
+    const serial = this.nextSerial(Head.capabilities);
+    Capability.flags.set(this.cells, this.trie.make(Region.capability, serial), EXISTS);
+    return makeId(this.shard, serial);
+  }
+
+  // --- messages to other shards ---
+
+  /** The meta cell for another shard. */
+  peer(shard: number): Cell {
+    return this.trie.cell(Region.meta, META_PEERS + shard);
+  }
+  /** Whether two messages to a shard find room, as for who runs now; a shard reaches itself. */
+  reaches(shard: number, slots = this.slots): boolean {
+    if (shard === this.shard) return true;
+    const peer = this.peer(shard);
+    return Peer.sent.get(this.cells, peer) - Peer.acked.get(this.cells, peer) + 2 <= slots;
+  }
+  /** Sends a message; {@link reaches} must have held. `amount` is what travels in it, `agent` whose it is. Returns its number. */
+  send(to: number, agent: number, amount: number, message: Message): number {
+    const { cells } = this;
+    const peer = this.trie.make(Region.meta, META_PEERS + to);
+    const number = Peer.sent.get(cells, peer) + 1;
+    Peer.sent.set(cells, peer, number);
+    const payload = encodeMessage(message);
+    const cell = this.trie.make(Region.message, messageSlot(to, number));
+    MessageCell.number.set(cells, cell, number);
+    MessageCell.to.set(cells, cell, to);
+    MessageCell.kind.set(cells, cell, payload[0]);
+    MessageCell.time.set(cells, cell, this.time);
+    MessageCell.agent.set(cells, cell, agent);
+    MessageCell.amount.set(cells, cell, amount);
+    MessageCell.hash.set(cells, cell, keccak(payload));
+    this.sent.push({ to, number, kind: message.kind, payload });
+    return number;
+  }
+  /** Takes base units out of the world. */
+  burn(amount: number): void {
+    const head = this.trie.make(Region.meta, META_HEAD);
+    Head.burned.set(this.cells, head, Head.burned.get(this.cells, head) + amount);
   }
 
   // --- outbox ---

@@ -33,7 +33,16 @@ export interface Op<
   readonly code: number;
   readonly name: Name;
   readonly fields: Fields;
-  /** Runs on a shard for the bundle's actor (an existing agent of that shard). Total. Returns the status; a value by {@link Machine.ok}. */
+  /** Id of the record on whose shard it runs, where that need not be the actor's shard: "⇒" in docs/protocol.md §4. */
+  where?(machine: Machine, actor: number, ...args: Args): number;
+  /** What the actor's shard checks before; the status. */
+  home?(machine: Machine, actor: number, ...args: Args): number;
+  /** What the actor pays for it in another shard's hands: `home` has checked that it can. */
+  value?(machine: Machine, actor: number, ...args: Args): number;
+  /**
+   * Runs on its shard, after `home` if that was here. The actor is an existing agent, of another shard where `where` is
+   * defined. Total. Returns the status; a value by {@link Machine.ok}.
+   */
   run(machine: Machine, actor: number, ...args: Args): number;
 }
 

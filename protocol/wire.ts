@@ -2,19 +2,25 @@
  * Fields of operations (docs/protocol.md §4). A field is one or more *slots*: items of the wire, each of which decodes to a
  * number. The same field writes and reads the object form.
  */
-import { type Reader, type Writer } from './bytes.ts';
+import { Reader, type Writer } from './bytes.ts';
 import { malformed } from './errors.ts';
 
 /** How a slot stands on the wire. */
-export const Wire = { varint: 0, byte: 1, bytes: 2, options: 3 } as const;
+export const Wire = { varint: 0, byte: 1, bytes: 2, options: 3, list: 4 } as const;
 
 export interface Slot {
   readonly name: string;
   readonly wire: (typeof Wire)[keyof typeof Wire];
-  /** First number too large; of `bytes` their length; of `options` how many there may be. */
+  /** First number too large; of `bytes` their length; of `list` the most items it may have. */
   readonly size: number;
+  /** Smallest number; 0 unless said. */
+  readonly least?: number;
   /** Numbers it decodes to. */
   readonly numbers: number;
+  /** Of `options`, what stands for each bit; of `list`, the one kind of item. */
+  readonly parts?: readonly (readonly Slot[])[];
+  /** Of `options`: bits of which only one may be set. */
+  readonly exclusive?: number;
 }
 
 /**
@@ -53,9 +59,12 @@ const named = <Name extends string, Value>(name: Name, value: Value): Named<Name
   ({ [name]: value }) as Named<Name, Value>;
 
 /** A number as a varint, below `limit`. */
-export const varint = <const Name extends string>(name: Name, limit = 2 ** 53): One<Name, number> => ({
-  slots: [{ name, wire: Wire.varint, size: limit, numbers: 1 }],
-  write: (writer, record) => writer.varint(record[name]),
+export const varint = <const Name extends string>(name: Name, limit = 2 ** 53, least = 0): One<Name, number> => ({
+  slots: [{ name, wire: Wire.varint, size: limit, least, numbers: 1 }],
+  write: (writer, record) => {
+    if (record[name] >= limit || record[name] < least) throw malformed(`${name} out of range`);
+    writer.varint(record[name]);
+  },
   read: (_frame, numbers, at) => named(name, numbers[at]),
 });
 
@@ -67,8 +76,19 @@ export const duration = <const Name extends string>(name: Name): One<Name, numbe
 export const calls = <const Name extends string>(name: Name): One<Name, number> => varint(name, 2 ** 48);
 /** An id, of any kind and shard; the operation says whether there is such a record. */
 export const id = <const Name extends string>(name: Name): One<Name, number> => varint(name);
-/** An agent's id that is only kept, or 0: it need not exist, but fits its cell. */
-export const agentId = <const Name extends string>(name: Name): One<Name, number> => varint(name, 2 ** 28);
+/** Id of an agent, a service or a capability: it fits the four bytes that cells keep for it. */
+export const shortId = <const Name extends string>(name: Name): One<Name, number> => varint(name, 2 ** 32);
+
+/** One byte, below `limit`. */
+export const byte = <const Name extends string>(name: Name, limit = 256, least = 0): One<Name, number> => ({
+  slots: [{ name, wire: Wire.byte, size: limit, least, numbers: 1 }],
+  write: (writer, record) => {
+    const value = record[name];
+    if (!Number.isInteger(value) || value < least || value >= limit) throw malformed(`${name} out of range`);
+    writer.u8(value);
+  },
+  read: (_frame, numbers, at) => named(name, numbers[at]),
+});
 
 /** `length` bytes. */
 export const bytes = <const Name extends string>(name: Name, length: number): One<Name, Uint8Array> => ({
@@ -94,22 +114,82 @@ export const choice = <const Name extends string, const Value extends string | n
   read: (_frame, numbers, at) => named(name, values[numbers[at]]),
 });
 
-/** A byte with a bit for each name that is there, then a varint for each of those. `run` takes the byte and all of them. */
-export const options = <const Names extends readonly string[]>(
-  ...names: Names
-): OpField<{ readonly [K in Names[number]]?: number }, [number, ...{ [I in keyof Names]: number }]> => ({
-  slots: [{ name: 'options', wire: Wire.options, size: names.length, numbers: 1 + names.length }],
-  write: (writer, record) => {
-    const given = names.map((name) => (record as Readonly<Record<string, number | undefined>>)[name]);
-    writer.u8(given.reduce<number>((bits, value, i) => (value === undefined ? bits : bits | (1 << i)), 0));
-    for (const value of given) if (value !== undefined) writer.varint(value);
-  },
-  read: (_frame, numbers, at) => {
-    const record: Record<string, number> = {};
-    for (const [i, name] of names.entries()) if (numbers[at] & (1 << i)) record[name] = numbers[at + 1 + i];
-    return record as { readonly [K in Names[number]]?: number };
-  },
-});
+type OptionParts<Options extends readonly (readonly OpField[])[]> = Options extends readonly [
+  infer First extends readonly OpField[],
+  ...infer Rest extends readonly (readonly OpField[])[],
+]
+  ? Partial<RecordOf<First>> & OptionParts<Rest>
+  : object;
+type OptionArgs<Options extends readonly (readonly OpField[])[]> = Options extends readonly [
+  infer First extends readonly OpField[],
+  ...infer Rest extends readonly (readonly OpField[])[],
+]
+  ? [...ArgsOf<First>, ...OptionArgs<Rest>]
+  : [];
+
+/**
+ * A byte with a bit for each of `given` that is there, then the fields of those. In the object form an option is there
+ * when its first field is. `run` takes the byte, then the numbers of all of them. `exclusive`: bits of which one at most may be set.
+ */
+export const options = <const Options extends readonly (readonly OpField[])[]>(
+  given: Options,
+  exclusive = 0,
+): OpField<Simple<OptionParts<Options>>, [number, ...OptionArgs<Options>]> => {
+  const parts = given.map((fields) => fields.flatMap(({ slots }) => slots));
+  return {
+    slots: [
+      {
+        name: 'options',
+        wire: Wire.options,
+        size: 1 << given.length,
+        numbers: parts.reduce((sum, slots) => sum + numbersOf(slots), 1),
+        parts,
+        exclusive,
+      },
+    ],
+    write: (writer, record) => {
+      const values = record as Readonly<Record<string, unknown>>;
+      const isThere = parts.map(([{ name }]) => values[name] !== undefined);
+      writer.u8(isThere.reduce((bits, there, i) => (there ? bits | (1 << i) : bits), 0));
+      for (const [i, fields] of given.entries()) if (isThere[i]) writeFields(writer, fields, record as never);
+    },
+    read: (frame, numbers, at) => {
+      const record = {};
+      let next = at + 1;
+      for (const [i, fields] of given.entries()) {
+        if (numbers[at] & (1 << i)) Object.assign(record, readFields(fields, frame, numbers, next));
+        next += numbersOf(parts[i]);
+      }
+      return record as Simple<OptionParts<Options>>;
+    },
+  };
+};
+
+/** A byte with how many there are, 1 to `most`, then so many times the fields. `run` takes the number, and where in the frame they start. */
+export const list = <const Name extends string, const Fields extends readonly OpField[]>(
+  name: Name,
+  most: number,
+  fields: Fields,
+): OpField<Named<Name, readonly RecordOf<Fields>[]>, [number, number]> => {
+  const item = fields.flatMap(({ slots }) => slots);
+  return {
+    slots: [{ name, wire: Wire.list, size: most, numbers: 2, parts: [item] }],
+    write: (writer, record) => {
+      if (record[name].length < 1 || record[name].length > most) throw malformed(`1 to ${most} ${name}`);
+      writer.u8(record[name].length);
+      for (const each of record[name]) writeFields(writer, fields, each);
+    },
+    read: (frame, numbers, at) => {
+      const reader = new Reader(frame, numbers[at + 1]);
+      const decoded = new Float64Array(numbersOf(item));
+      const items = Array.from({ length: numbers[at] }, () => {
+        decodeSlots(reader, item, decoded, 0);
+        return readFields(fields, frame, decoded, 0);
+      });
+      return named(name, items);
+    },
+  };
+};
 
 /** Fields that the object form has together under one name; on the wire and for `run` they stand as if alone. */
 export const group = <const Name extends string, const Fields extends readonly OpField[]>(
@@ -151,17 +231,42 @@ export function decodeSlots(reader: Reader, slots: readonly Slot[], numbers: Flo
   let at = from;
   for (let i = 0; i < slots.length; i++) {
     const slot = slots[i];
-    if (slot.wire === Wire.varint) {
-      const value = reader.varint();
-      if (value >= slot.size) throw malformed(`${slot.name} is too large`);
-      numbers[at++] = value;
-    } else if (slot.wire === Wire.bytes) numbers[at++] = reader.skip(slot.size);
+    if (slot.wire === Wire.bytes) numbers[at] = reader.skip(slot.size);
+    else if (slot.wire === Wire.options) decodeOptions(reader, slot, numbers, at);
+    else if (slot.wire === Wire.list) decodeList(reader, slot, numbers, at);
     else {
-      const value = reader.u8();
-      if (value >= (slot.wire === Wire.byte ? slot.size : 1 << slot.size)) throw malformed(`no such ${slot.name}`);
-      numbers[at++] = value;
-      if (slot.wire === Wire.options)
-        for (let bit = 0; bit < slot.size; bit++) numbers[at++] = value & (1 << bit) ? reader.varint() : 0;
+      const value = slot.wire === Wire.varint ? reader.varint() : reader.u8();
+      if (value >= slot.size || value < (slot.least ?? 0)) throw malformed(`${slot.name} out of range`);
+      numbers[at] = value;
     }
+    at += slot.numbers;
   }
+}
+
+function decodeOptions(reader: Reader, slot: Slot, numbers: Float64Array, from: number): void {
+  const bits = reader.u8();
+  const both = bits & slot.exclusive!;
+  if (bits >= slot.size || (both & (both - 1)) !== 0) throw malformed(`no such ${slot.name}`);
+  numbers[from] = bits;
+  if (bits === 0) {
+    numbers.fill(0, from + 1, from + slot.numbers);
+    return;
+  }
+  let at = from + 1;
+  for (const [i, part] of slot.parts!.entries()) {
+    const count = numbersOf(part);
+    if (bits & (1 << i)) decodeSlots(reader, part, numbers, at);
+    else numbers.fill(0, at, at + count);
+    at += count;
+  }
+}
+
+function decodeList(reader: Reader, slot: Slot, numbers: Float64Array, at: number): void {
+  const count = reader.u8();
+  if (count < 1 || count > slot.size) throw malformed(`1 to ${slot.size} ${slot.name}`);
+  numbers[at] = count;
+  numbers[at + 1] = reader.at;
+  const [item] = slot.parts!;
+  const ignored = new Float64Array(numbersOf(item));
+  for (let i = 0; i < count; i++) decodeSlots(reader, item, ignored, 0);
 }

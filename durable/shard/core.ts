@@ -12,7 +12,6 @@ import { keccak } from '../../protocol/hash.ts';
 import { extendRunning } from '../../protocol/receipt.ts';
 import type { Outcome } from '../../protocol/status.ts';
 import { encodeChunkRecord } from '../../protocol/trace.ts';
-import { ShardTrie } from '../../protocol/trie.ts';
 import { Verdicts } from '../../protocol/verdicts.ts';
 import { Feed, FEED_PAGE } from './feed.ts';
 import { type Chunk, Log, encodeOutcomes, framesOf } from './log.ts';
@@ -63,7 +62,7 @@ export class Core {
   #pendingBytes = 0;
 
   constructor(sql: SqlStorage, shard: number, signing: Signing) {
-    this.engine = new Engine(shard, signing, this.verdicts.verify, new ShardTrie());
+    this.engine = new Engine(shard, signing, { verify: this.verdicts.verify });
     this.log = new Log(sql);
     this.snapshots = new Snapshots(sql);
     this.feed = new Feed(shard);

@@ -12,7 +12,7 @@ import {
   get,
   getBytes,
 } from '../../protocol/cells.ts';
-import { SESSION_SLOTS, REGION_SLOTS } from '../../protocol/cells.ts';
+import { QUADS, REGION_SLOTS } from '../../protocol/cells.ts';
 import { type Hex, hex } from '../../protocol/bytes.ts';
 import { keccak } from '../../protocol/hash.ts';
 import { makeId, serialOf } from '../../protocol/ids.ts';
@@ -88,7 +88,7 @@ export class Lists {
   sessions(query: PageQuery & { agent?: number }): Page<RecordJson> {
     const machine = this.#machine;
     const last = this.#count(Head.sessions);
-    const after = Math.max(query.after ?? 0, last - SESSION_SLOTS);
+    const after = Math.max(query.after ?? 0, last - QUADS);
     const wanted = (id: number): boolean =>
       query.agent === undefined || machine.partyOf(machine.readSession(id), query.agent) !== -1;
     return page(machine, { ...query, after }, last, wanted, (id) => sessionJson(machine, id));
@@ -130,7 +130,7 @@ export class Lists {
       if (status === EscrowStatus.open || status === EscrowStatus.held) escrows += get(cell, Escrow.amount);
     }
     const lastSession = this.#count(Head.sessions);
-    for (let serial = Math.max(1, lastSession - SESSION_SLOTS + 1); serial <= lastSession; serial++) {
+    for (let serial = Math.max(1, lastSession - QUADS + 1); serial <= lastSession; serial++) {
       const cell = machine.readSession(makeId(machine.shard, serial));
       const status = get(cell, Session.status);
       if (status === SessionStatus.open || status === SessionStatus.exiting)

@@ -2,6 +2,7 @@ import { Session, SessionRoots, SessionStatus } from '../cells.ts';
 import { amount, bytes, calls, group, id } from '../wire.ts';
 import { SIGNATURE_BYTES } from '../half.ts';
 import { NONE } from '../memory.ts';
+import { canPayOut, payOut } from '../moves/session.ts';
 import { defineOp } from '../op.ts';
 import { Status } from '../status.ts';
 
@@ -22,9 +23,9 @@ export const close = defineOp({
     // By the other party's pinned key.
     bytes('signature', SIGNATURE_BYTES),
   ],
+  where: (_machine, _actor, session) => session,
   run(machine, actor, id, paidAB, paidBA, callsAB, callsBA, rootAB, rootBA, signature) {
     const { cells } = machine;
-    if (!machine.isLocal(id)) return Status.wrong_shard;
     const session = machine.session(id);
     if (session === NONE) return Status.unknown_session;
     if (Session.status.get(cells, session) === SessionStatus.closed) return Status.session_closed;
@@ -35,6 +36,7 @@ export const close = defineOp({
       machine.signing.close({ ...agreed, rootAB: machine.bytes(rootAB, 32), rootBA: machine.bytes(rootBA, 32) });
     const otherKey = machine.sessionPart(id, party === 0 ? 2 : 1);
     if (!machine.isSigned(otherKey, preimage, signature)) return Status.bad_signature;
+    if (!canPayOut(machine, session)) return Status.congested;
     const cell = machine.edit(session);
     Session.paidAB.set(cells, cell, paidAB);
     Session.paidBA.set(cells, cell, paidBA);
@@ -43,7 +45,7 @@ export const close = defineOp({
     const roots = machine.edit(machine.sessionPart(id, 3));
     SessionRoots.rootAB.set(cells, roots, machine.frame, rootAB);
     SessionRoots.rootBA.set(cells, roots, machine.frame, rootBA);
-    machine.payOutSession(session);
+    payOut(machine, session);
     return Status.ok;
   },
 });

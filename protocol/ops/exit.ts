@@ -9,9 +9,9 @@ export const exit = defineOp({
   code: 0x10,
   name: 'exit',
   fields: [id('session')],
+  where: (_machine, _actor, session) => session,
   run(machine, actor, id) {
     const { cells } = machine;
-    if (!machine.isLocal(id)) return Status.wrong_shard;
     const session = machine.session(id);
     if (session === NONE) return Status.unknown_session;
     if (Session.status.get(cells, session) !== SessionStatus.open) return Status.session_not_open;

@@ -1,6 +1,7 @@
 import { Session, SessionStatus } from '../cells.ts';
 import { id } from '../wire.ts';
 import { NONE } from '../memory.ts';
+import { canPayOut, payOut } from '../moves/session.ts';
 import { defineOp } from '../op.ts';
 import { Status } from '../status.ts';
 
@@ -9,14 +10,15 @@ export const finalize = defineOp({
   code: 0x11,
   name: 'finalize',
   fields: [id('session')],
+  where: (_machine, _actor, session) => session,
   run(machine, _actor, id) {
     const { cells } = machine;
-    if (!machine.isLocal(id)) return Status.wrong_shard;
     const session = machine.session(id);
     if (session === NONE) return Status.unknown_session;
     if (Session.status.get(cells, session) !== SessionStatus.exiting) return Status.session_not_exiting;
     if (machine.time < Session.exitAt.get(cells, session)) return Status.not_due;
-    machine.payOutSession(session);
+    if (!canPayOut(machine, session)) return Status.congested;
+    payOut(machine, session);
     return Status.ok;
   },
 });

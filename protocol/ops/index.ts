@@ -1,22 +1,35 @@
 /** Every operation, by code and by name. */
-import type { Reader, Writer } from '../bytes.ts';
+import { type Reader, type Writer, concat } from '../bytes.ts';
 import { malformed } from '../errors.ts';
 import { type OpField, type Slot, decodeSlots, numbersOf, readFields } from '../wire.ts';
 import type { Machine } from '../machine.ts';
 import type { InteractionOf, Op } from '../op.ts';
+import { shardOf } from '../ids.ts';
+import { Status } from '../status.ts';
+import { abort } from './abort.ts';
+import { attest } from './attest.ts';
 import { close } from './close.ts';
+import { contest } from './contest.ts';
 import { exit } from './exit.ts';
 import { expire } from './expire.ts';
 import { finalize } from './finalize.ts';
 import { fund } from './fund.ts';
+import { grant } from './grant.ts';
 import { invoke } from './invoke.ts';
 import { open } from './open.ts';
+import { plan } from './plan.ts';
 import { publish } from './publish.ts';
 import { register } from './register.ts';
 import { respond } from './respond.ts';
+import { revoke } from './revoke.ts';
 import { rotate } from './rotate.ts';
+import { rule } from './rule.ts';
 import { settle } from './settle.ts';
+import { slash } from './slash.ts';
+import { stake } from './stake.ts';
+import { tell } from './tell.ts';
 import { transfer } from './transfer.ts';
+import { unstake } from './unstake.ts';
 import { withdraw } from './withdraw.ts';
 
 const ALL = [
@@ -28,12 +41,23 @@ const ALL = [
   invoke,
   respond,
   expire,
+  contest,
+  rule,
+  grant,
+  revoke,
   open,
   fund,
   settle,
   exit,
   finalize,
   close,
+  plan,
+  abort,
+  attest,
+  slash,
+  stake,
+  unstake,
+  tell,
 ] as const;
 
 type AnyOp = (typeof ALL)[number];
@@ -84,26 +108,61 @@ export function interactionAt(code: number, frame: Uint8Array, numbers: Float64A
   return { op: op.name, ...readFields(op.fields, frame, numbers, at) } as Interaction;
 }
 
-/** Runs a decoded interaction; returns its status, and leaves its value in `machine.value`. */
-export function runOp(machine: Machine, actor: number, code: number, n: Float64Array, at: number): number {
-  const { op, numbers } = byCode[code]!;
+type Part = (machine: Machine, actor: number, ...args: number[]) => number;
+
+/** Calls one part of an operation with its decoded numbers. */
+function call(part: Part, machine: Machine, actor: number, count: number, n: Float64Array, at: number): number {
   // Written out, because a spread makes an array.
-  switch (numbers) {
+  switch (count) {
+    case 0:
+      return part(machine, actor);
     case 1:
-      return op.run(machine, actor, n[at]);
+      return part(machine, actor, n[at]);
     case 2:
-      return op.run(machine, actor, n[at], n[at + 1]);
+      return part(machine, actor, n[at], n[at + 1]);
     case 3:
-      return op.run(machine, actor, n[at], n[at + 1], n[at + 2]);
-    case 4:
-      return op.run(machine, actor, n[at], n[at + 1], n[at + 2], n[at + 3]);
-    case 5:
-      return op.run(machine, actor, n[at], n[at + 1], n[at + 2], n[at + 3], n[at + 4]);
-    case 6:
-      return op.run(machine, actor, n[at], n[at + 1], n[at + 2], n[at + 3], n[at + 4], n[at + 5]);
-    case 7:
-      return op.run(machine, actor, n[at], n[at + 1], n[at + 2], n[at + 3], n[at + 4], n[at + 5], n[at + 6]);
+      return part(machine, actor, n[at], n[at + 1], n[at + 2]);
+    case 8:
+      return part(machine, actor, n[at], n[at + 1], n[at + 2], n[at + 3], n[at + 4], n[at + 5], n[at + 6], n[at + 7]);
     default:
-      return op.run(machine, actor, ...n.subarray(at, at + numbers));
+      return part(machine, actor, ...n.subarray(at, at + count));
   }
+}
+
+/**
+ * Runs a decoded interaction of an agent of this shard, the frame's bytes `start … end − 1`; if its record is elsewhere,
+ * sends it there. Returns the status, and leaves the value in `machine.value`.
+ */
+export function runOp(
+  machine: Machine,
+  actor: number,
+  code: number,
+  n: Float64Array,
+  at: number,
+  start: number,
+  end: number,
+): number {
+  const { op, numbers } = byCode[code]!;
+  if (op.where === undefined) return call(op.run, machine, actor, numbers, n, at);
+  const record = call(op.where, machine, actor, numbers, n, at);
+  const shard = shardOf(record);
+  if (shard >= machine.shards) return Status.wrong_shard;
+  if (op.home !== undefined) {
+    const status = call(op.home, machine, actor, numbers, n, at);
+    if (status !== Status.ok) return status;
+  }
+  if (shard === machine.shard) return call(op.run, machine, actor, numbers, n, at);
+  if (!machine.reaches(shard)) return Status.congested;
+  const value = op.value === undefined ? 0 : call(op.value, machine, actor, numbers, n, at);
+  machine.debit(actor, value);
+  const interaction = machine.frame.subarray(start, end);
+  const rest = code === open.code ? concat(interaction, machine.keyOf(actor)) : interaction;
+  const owner = code === transfer.code ? record : actor;
+  return machine.ok(machine.send(shard, owner, value, { kind: 'call', actor, value, rest }));
+}
+
+/** Runs the part of a decoded interaction that another shard sent here; `malformed` when it has none. Otherwise as {@link runOp}. */
+export function runSentOp(machine: Machine, actor: number, code: number, n: Float64Array): number {
+  const { op, numbers } = byCode[code]!;
+  return op.where === undefined ? Status.malformed : call(op.run, machine, actor, numbers, n, 0);
 }

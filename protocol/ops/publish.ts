@@ -1,5 +1,5 @@
 import { ACTIVE, EXISTS, MAX_DURATION, Service } from '../cells.ts';
-import { agentId, amount, bytes, choice, duration, id } from '../wire.ts';
+import { amount, bytes, choice, duration, shortId } from '../wire.ts';
 import { NONE } from '../memory.ts';
 import { defineOp } from '../op.ts';
 import { Status } from '../status.ts';
@@ -9,14 +9,14 @@ export const publish = defineOp({
   code: 0x05,
   name: 'publish',
   fields: [
-    id('service'),
+    shortId('service'),
     choice('active', false, true),
     // Most the provider may charge for one invoke.
     amount('ceiling'),
     // Time the provider has to respond.
     duration('deadlineSeconds'),
     // Who rules on contested responses, 0 for none.
-    agentId('arbiter'),
+    shortId('arbiter'),
     duration('contestSeconds'),
     // SHA-256 of the metadata document.
     bytes('metadataHash', 32),

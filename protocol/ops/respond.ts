@@ -1,16 +1,20 @@
 import { Escrow, EscrowStatus } from '../cells.ts';
-import { amount, choice, id } from '../wire.ts';
+import { shardOf } from '../ids.ts';
 import { NONE } from '../memory.ts';
+import { ANSWER_SLOTS } from '../messages.ts';
+import { canTell, hold, refund, refundFailed, release } from '../moves/escrow.ts';
 import { defineOp } from '../op.ts';
 import { Status } from '../status.ts';
+import { amount, choice, id } from '../wire.ts';
 
+const FULFILLED = 0;
 const FAILED = 1;
 
-/** The provider answers an escrow: fulfilled at `price`, at most the escrowed amount, or failed at nothing. */
+/** The provider answers an escrow: fulfilled at `price`, at most the escrowed amount; or, at nothing, failed, or declined (it was never asked). */
 export const respond = defineOp({
   code: 0x07,
   name: 'respond',
-  fields: [id('escrow'), amount('price'), choice('result', 'fulfilled', 'failed')],
+  fields: [id('escrow'), amount('price'), choice('result', 'fulfilled', 'failed', 'declined')],
   run(machine, actor, id, price, result) {
     const { cells } = machine;
     if (!machine.isLocal(id)) return Status.wrong_shard;
@@ -19,15 +23,16 @@ export const respond = defineOp({
     if (Escrow.payee.get(cells, escrow) !== actor) return Status.not_payee;
     if (Escrow.status.get(cells, escrow) !== EscrowStatus.open) return Status.escrow_not_open;
     if (machine.time > Escrow.deadline.get(cells, escrow)) return Status.deadline_passed;
-    if (price > (result === FAILED ? 0 : Escrow.amount.get(cells, escrow))) return Status.over_price;
-    if (result === FAILED) machine.refundEscrow(escrow, EscrowStatus.refunded);
-    else if (Escrow.arbiter.get(cells, escrow) === 0) machine.releaseEscrow(escrow, price);
-    else {
-      const held = machine.edit(escrow);
-      Escrow.paid.set(cells, held, price);
-      Escrow.deadline.set(cells, held, machine.time + Escrow.contestSeconds.get(cells, held));
-      Escrow.status.set(cells, held, EscrowStatus.held);
-    }
+    if (price > (result === FULFILLED ? Escrow.amount.get(cells, escrow) : 0)) return Status.over_price;
+    const workflow = Escrow.workflow.get(cells, escrow);
+    const joins = result === FULFILLED && workflow !== 0;
+    // Asking must not be able to crowd out answering.
+    if (!canTell(machine, escrow, ANSWER_SLOTS)) return Status.congested;
+    if (joins && !machine.reaches(shardOf(workflow), ANSWER_SLOTS)) return Status.congested;
+    if (result === FAILED) refundFailed(machine, escrow);
+    else if (result !== FULFILLED) refund(machine, escrow);
+    else if (joins || Escrow.arbiter.get(cells, escrow) !== 0) hold(machine, escrow, price);
+    else release(machine, escrow, price);
     return Status.ok;
   },
 });

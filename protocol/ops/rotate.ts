@@ -1,5 +1,5 @@
 import { Agent } from '../cells.ts';
-import { bytes, id } from '../wire.ts';
+import { bytes, shortId } from '../wire.ts';
 import { verifyOwner } from '../keys.ts';
 import { NONE } from '../memory.ts';
 import { defineOp } from '../op.ts';
@@ -10,7 +10,7 @@ export const rotate = defineOp({
   code: 0x02,
   name: 'rotate',
   fields: [
-    id('agent'),
+    shortId('agent'),
     // x ‖ y.
     bytes('key', 64),
     // r ‖ s ‖ v over `Rotate`, by the owner.

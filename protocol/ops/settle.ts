@@ -21,9 +21,9 @@ export const settle = defineOp({
     // By the payer's pinned key.
     bytes('signature', SIGNATURE_BYTES),
   ],
+  where: (_machine, _actor, session) => session,
   run(machine, _actor, id, dir, seq, calls, paid, root, signature) {
     const { cells } = machine;
-    if (!machine.isLocal(id)) return Status.wrong_shard;
     const session = machine.session(id);
     if (session === NONE) return Status.unknown_session;
     if (Session.status.get(cells, session) === SessionStatus.closed) return Status.session_closed;

@@ -34,7 +34,7 @@ function picker(n: number, zipf: number | null, next: () => number): () => numbe
 
 /** A shard with n agents, one service each, ready to run; signatures are taken as valid. */
 function world(agents: number): Engine {
-  const engine = new Engine(0, new Signing({ chainId: 1, root: `0x${'00'.repeat(20)}` }), () => true);
+  const engine = new Engine(0, new Signing({ chainId: 1, root: `0x${'00'.repeat(20)}` }), { verify: () => true });
   const { machine } = engine;
   const { cells } = machine;
   engine.execute(0, tickFrame(1_900_000_000));

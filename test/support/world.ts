@@ -28,7 +28,7 @@ export class World {
   deposited = 0;
 
   constructor(shard = 0) {
-    this.engine = new Engine(shard, this.signing, this.verdicts.verify);
+    this.engine = new Engine(shard, this.signing, { verify: this.verdicts.verify });
   }
 
   execute(frame: Uint8Array): Outcome[] {
