@@ -22,12 +22,14 @@ library Cells {
     Field internal constant HEAD_OUTBOX = Field.wrap(28 << 8 | 6);
     Field internal constant HEAD_WORKFLOWS = Field.wrap(34 << 8 | 6);
     Field internal constant HEAD_SEQ = Field.wrap(40 << 8 | 6);
+    Field internal constant HEAD_BURNED = Field.wrap(46 << 8 | 7);
 
     Field internal constant INBOX_ACCUMULATOR = Field.wrap(0 << 8 | 32);
     Field internal constant INBOX_CURSOR = Field.wrap(32 << 8 | 6);
 
     Field internal constant PEER_SENT = Field.wrap(0 << 8 | 6);
-    Field internal constant PEER_RECEIVED = Field.wrap(6 << 8 | 6);
+    Field internal constant PEER_ACKED = Field.wrap(6 << 8 | 6);
+    Field internal constant PEER_RECEIVED = Field.wrap(12 << 8 | 6);
 
     Field internal constant AGENT_OWNER = Field.wrap(0 << 8 | 20);
     Field internal constant AGENT_BALANCE = Field.wrap(20 << 8 | 7);
@@ -35,10 +37,11 @@ library Cells {
     Field internal constant AGENT_NONCE = Field.wrap(34 << 8 | 4);
     Field internal constant AGENT_EPOCH = Field.wrap(38 << 8 | 2);
     Field internal constant AGENT_COMPLETED = Field.wrap(40 << 8 | 4);
-    Field internal constant AGENT_FAILED = Field.wrap(44 << 8 | 4);
-    Field internal constant AGENT_VOLUME = Field.wrap(48 << 8 | 7);
-    Field internal constant AGENT_RATINGS = Field.wrap(55 << 8 | 4);
-    Field internal constant AGENT_RATING_SUM = Field.wrap(59 << 8 | 4);
+    Field internal constant AGENT_FAILED = Field.wrap(44 << 8 | 3);
+    Field internal constant AGENT_VOLUME = Field.wrap(47 << 8 | 6);
+    Field internal constant AGENT_RATINGS = Field.wrap(53 << 8 | 3);
+    Field internal constant AGENT_RATING_SUM = Field.wrap(56 << 8 | 3);
+    Field internal constant AGENT_UNSTAKE_AT = Field.wrap(59 << 8 | 4);
     Field internal constant AGENT_FLAGS = Field.wrap(63 << 8 | 1);
 
     Field internal constant KEY_X = Field.wrap(0 << 8 | 32);
@@ -73,6 +76,7 @@ library Cells {
     Field internal constant SESSION_EXIT_DELAY = Field.wrap(52 << 8 | 4);
     Field internal constant SESSION_SERIAL = Field.wrap(56 << 8 | 6);
     Field internal constant SESSION_STATUS = Field.wrap(62 << 8 | 1);
+    Field internal constant SESSION_FLAGS = Field.wrap(63 << 8 | 1);
     /// @dev Of the quad's last cell; the two between are laid out as keys.
     Field internal constant SESSION_ROOT_AB = Field.wrap(0 << 8 | 32);
     Field internal constant SESSION_ROOT_BA = Field.wrap(32 << 8 | 32);
@@ -86,18 +90,39 @@ library Cells {
     Field internal constant ESCROW_DEADLINE = Field.wrap(32 << 8 | 4);
     Field internal constant ESCROW_STATUS = Field.wrap(36 << 8 | 1);
     Field internal constant ESCROW_WORKFLOW = Field.wrap(37 << 8 | 7);
-    Field internal constant ESCROW_AFTER = Field.wrap(44 << 8 | 7);
+    Field internal constant ESCROW_LINK = Field.wrap(44 << 8 | 7);
     Field internal constant ESCROW_CAPABILITY = Field.wrap(51 << 8 | 4);
     Field internal constant ESCROW_ARBITER = Field.wrap(55 << 8 | 4);
     Field internal constant ESCROW_CONTEST_SECONDS = Field.wrap(59 << 8 | 4);
+    Field internal constant ESCROW_FLAGS = Field.wrap(63 << 8 | 1);
 
     Field internal constant OUTBOX_KIND = Field.wrap(0 << 8 | 1);
-    Field internal constant OUTBOX_TO = Field.wrap(1 << 8 | 1);
     Field internal constant OUTBOX_SERIAL = Field.wrap(2 << 8 | 6);
     Field internal constant OUTBOX_TIME = Field.wrap(8 << 8 | 4);
     Field internal constant OUTBOX_AGENT = Field.wrap(12 << 8 | 4);
     Field internal constant OUTBOX_RECIPIENT = Field.wrap(16 << 8 | 20);
     Field internal constant OUTBOX_AMOUNT = Field.wrap(36 << 8 | 7);
+
+    Field internal constant WORKFLOW_SERIAL = Field.wrap(0 << 8 | 6);
+    Field internal constant WORKFLOW_PLANNER = Field.wrap(6 << 8 | 4);
+    Field internal constant WORKFLOW_LEGS = Field.wrap(10 << 8 | 1);
+    Field internal constant WORKFLOW_STATUS = Field.wrap(11 << 8 | 1);
+    Field internal constant WORKFLOW_DEADLINE = Field.wrap(12 << 8 | 4);
+    Field internal constant WORKFLOW_DONE = Field.wrap(16 << 8 | 2);
+    Field internal constant WORKFLOW_TOLD = Field.wrap(18 << 8 | 2);
+
+    /// @dev Of a leg's sixteen bytes; leg i is the (i mod 4)th of cell 1 + i / 4 of its workflow's quad.
+    Field internal constant LEG_PAYER = Field.wrap(0 << 8 | 4);
+    Field internal constant LEG_SERVICE = Field.wrap(4 << 8 | 4);
+    Field internal constant LEG_ESCROW = Field.wrap(8 << 8 | 7);
+
+    Field internal constant MESSAGE_NUMBER = Field.wrap(0 << 8 | 6);
+    Field internal constant MESSAGE_TO = Field.wrap(6 << 8 | 1);
+    Field internal constant MESSAGE_KIND = Field.wrap(7 << 8 | 1);
+    Field internal constant MESSAGE_TIME = Field.wrap(8 << 8 | 4);
+    Field internal constant MESSAGE_AGENT = Field.wrap(12 << 8 | 4);
+    Field internal constant MESSAGE_AMOUNT = Field.wrap(16 << 8 | 7);
+    Field internal constant MESSAGE_HASH = Field.wrap(23 << 8 | 32);
 
     struct Head {
         uint32 time;
@@ -109,6 +134,7 @@ library Cells {
         uint48 outbox;
         uint48 workflows;
         uint48 seq;
+        uint56 burned;
     }
 
     struct Inbox {
@@ -129,11 +155,11 @@ library Cells {
         uint32 exitDelay;
         uint48 serial;
         uint8 status;
+        uint8 flags;
     }
 
     struct Outbox {
         uint8 kind;
-        uint8 to;
         uint48 serial;
         uint32 time;
         uint32 agent;
@@ -158,7 +184,8 @@ library Cells {
             escrows: uint48(get(cell, HEAD_ESCROWS)),
             outbox: uint48(get(cell, HEAD_OUTBOX)),
             workflows: uint48(get(cell, HEAD_WORKFLOWS)),
-            seq: uint48(get(cell, HEAD_SEQ))
+            seq: uint48(get(cell, HEAD_SEQ)),
+            burned: uint56(get(cell, HEAD_BURNED))
         });
     }
 
@@ -180,14 +207,14 @@ library Cells {
             exitAt: uint32(get(cell, SESSION_EXIT_AT)),
             exitDelay: uint32(get(cell, SESSION_EXIT_DELAY)),
             serial: uint48(get(cell, SESSION_SERIAL)),
-            status: uint8(get(cell, SESSION_STATUS))
+            status: uint8(get(cell, SESSION_STATUS)),
+            flags: uint8(get(cell, SESSION_FLAGS))
         });
     }
 
     function outbox(bytes calldata cell) internal pure returns (Outbox memory) {
         return Outbox({
             kind: uint8(get(cell, OUTBOX_KIND)),
-            to: uint8(get(cell, OUTBOX_TO)),
             serial: uint48(get(cell, OUTBOX_SERIAL)),
             time: uint32(get(cell, OUTBOX_TIME)),
             agent: uint32(get(cell, OUTBOX_AGENT)),

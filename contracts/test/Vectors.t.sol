@@ -216,8 +216,8 @@ contract VectorsTest {
     }
 
     function _layout(string memory kind) private pure returns (string[] memory names, Field[] memory fields) {
-        names = new string[](13);
-        fields = new Field[](13);
+        names = new string[](14);
+        fields = new Field[](14);
         uint256 n;
         if (_same(kind, "head")) {
             (names[n], fields[n++]) = ("time", Cells.HEAD_TIME);
@@ -229,11 +229,13 @@ contract VectorsTest {
             (names[n], fields[n++]) = ("outbox", Cells.HEAD_OUTBOX);
             (names[n], fields[n++]) = ("workflows", Cells.HEAD_WORKFLOWS);
             (names[n], fields[n++]) = ("seq", Cells.HEAD_SEQ);
+            (names[n], fields[n++]) = ("burned", Cells.HEAD_BURNED);
         } else if (_same(kind, "inbox")) {
             (names[n], fields[n++]) = ("accumulator", Cells.INBOX_ACCUMULATOR);
             (names[n], fields[n++]) = ("cursor", Cells.INBOX_CURSOR);
         } else if (_same(kind, "peer")) {
             (names[n], fields[n++]) = ("sent", Cells.PEER_SENT);
+            (names[n], fields[n++]) = ("acked", Cells.PEER_ACKED);
             (names[n], fields[n++]) = ("received", Cells.PEER_RECEIVED);
         } else if (_same(kind, "agent")) {
             (names[n], fields[n++]) = ("owner", Cells.AGENT_OWNER);
@@ -246,6 +248,7 @@ contract VectorsTest {
             (names[n], fields[n++]) = ("volume", Cells.AGENT_VOLUME);
             (names[n], fields[n++]) = ("ratings", Cells.AGENT_RATINGS);
             (names[n], fields[n++]) = ("ratingSum", Cells.AGENT_RATING_SUM);
+            (names[n], fields[n++]) = ("unstakeAt", Cells.AGENT_UNSTAKE_AT);
             (names[n], fields[n++]) = ("flags", Cells.AGENT_FLAGS);
         } else if (_same(kind, "key")) {
             (names[n], fields[n++]) = ("x", Cells.KEY_X);
@@ -280,6 +283,7 @@ contract VectorsTest {
             (names[n], fields[n++]) = ("exitDelay", Cells.SESSION_EXIT_DELAY);
             (names[n], fields[n++]) = ("serial", Cells.SESSION_SERIAL);
             (names[n], fields[n++]) = ("status", Cells.SESSION_STATUS);
+            (names[n], fields[n++]) = ("flags", Cells.SESSION_FLAGS);
         } else if (_same(kind, "sessionRoots")) {
             (names[n], fields[n++]) = ("rootAB", Cells.SESSION_ROOT_AB);
             (names[n], fields[n++]) = ("rootBA", Cells.SESSION_ROOT_BA);
@@ -293,18 +297,41 @@ contract VectorsTest {
             (names[n], fields[n++]) = ("deadline", Cells.ESCROW_DEADLINE);
             (names[n], fields[n++]) = ("status", Cells.ESCROW_STATUS);
             (names[n], fields[n++]) = ("workflow", Cells.ESCROW_WORKFLOW);
-            (names[n], fields[n++]) = ("after", Cells.ESCROW_AFTER);
+            (names[n], fields[n++]) = ("link", Cells.ESCROW_LINK);
             (names[n], fields[n++]) = ("capability", Cells.ESCROW_CAPABILITY);
             (names[n], fields[n++]) = ("arbiter", Cells.ESCROW_ARBITER);
             (names[n], fields[n++]) = ("contestSeconds", Cells.ESCROW_CONTEST_SECONDS);
+            (names[n], fields[n++]) = ("flags", Cells.ESCROW_FLAGS);
         } else if (_same(kind, "outbox")) {
             (names[n], fields[n++]) = ("kind", Cells.OUTBOX_KIND);
-            (names[n], fields[n++]) = ("to", Cells.OUTBOX_TO);
             (names[n], fields[n++]) = ("serial", Cells.OUTBOX_SERIAL);
             (names[n], fields[n++]) = ("time", Cells.OUTBOX_TIME);
             (names[n], fields[n++]) = ("agent", Cells.OUTBOX_AGENT);
             (names[n], fields[n++]) = ("recipient", Cells.OUTBOX_RECIPIENT);
             (names[n], fields[n++]) = ("amount", Cells.OUTBOX_AMOUNT);
+        } else if (_same(kind, "workflow")) {
+            (names[n], fields[n++]) = ("serial", Cells.WORKFLOW_SERIAL);
+            (names[n], fields[n++]) = ("planner", Cells.WORKFLOW_PLANNER);
+            (names[n], fields[n++]) = ("legs", Cells.WORKFLOW_LEGS);
+            (names[n], fields[n++]) = ("status", Cells.WORKFLOW_STATUS);
+            (names[n], fields[n++]) = ("deadline", Cells.WORKFLOW_DEADLINE);
+            (names[n], fields[n++]) = ("done", Cells.WORKFLOW_DONE);
+            (names[n], fields[n++]) = ("told", Cells.WORKFLOW_TOLD);
+        } else if (_same(kind, "workflowLegs")) {
+            for (uint256 i; i < 4; ++i) {
+                string memory suffix = vm.toString(i);
+                (names[n], fields[n++]) = (string.concat("payer", suffix), _shift(Cells.LEG_PAYER, 16 * i));
+                (names[n], fields[n++]) = (string.concat("service", suffix), _shift(Cells.LEG_SERVICE, 16 * i));
+                (names[n], fields[n++]) = (string.concat("escrow", suffix), _shift(Cells.LEG_ESCROW, 16 * i));
+            }
+        } else if (_same(kind, "message")) {
+            (names[n], fields[n++]) = ("number", Cells.MESSAGE_NUMBER);
+            (names[n], fields[n++]) = ("to", Cells.MESSAGE_TO);
+            (names[n], fields[n++]) = ("kind", Cells.MESSAGE_KIND);
+            (names[n], fields[n++]) = ("time", Cells.MESSAGE_TIME);
+            (names[n], fields[n++]) = ("agent", Cells.MESSAGE_AGENT);
+            (names[n], fields[n++]) = ("amount", Cells.MESSAGE_AMOUNT);
+            (names[n], fields[n++]) = ("hash", Cells.MESSAGE_HASH);
         } else {
             revert(string.concat("no layout for ", kind));
         }
@@ -312,6 +339,10 @@ contract VectorsTest {
             mstore(names, n)
             mstore(fields, n)
         }
+    }
+
+    function _shift(Field field, uint256 bytes_) private pure returns (Field) {
+        return Field.wrap(uint16(Field.unwrap(field) + (bytes_ << 8)));
     }
 
     function _structHash(string memory kind, string memory value) private view returns (bytes32) {
