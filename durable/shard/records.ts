@@ -1,13 +1,19 @@
 /** Records by id, read as copies of their cells: what can be proved, and how the API shows those kinds that views.ts does not. */
-import { CELL_BYTES, Capability, type CellJson, addressOf, cellToJson, get, layoutAt } from '../../protocol/cells.ts';
+import {
+  CELL_BYTES,
+  Capability,
+  REVOKED,
+  WORKFLOW_STATUS,
+  type CellJson,
+  addressOf,
+  cellToJson,
+  get,
+  layoutAt,
+} from '../../protocol/cells.ts';
 import { formatId } from '../../protocol/ids.ts';
 import type { Machine } from '../../protocol/machine.ts';
 import { type RecordKind, cellsOf, isRecord, recordPlace } from '../../protocol/proof.ts';
 import type { RecordJson, WorkflowJson } from './json.ts';
-
-/** Bit of a capability's flags. */
-const REVOKED = 2;
-const WORKFLOW_STATUS = ['empty', 'open', 'committed', 'aborted'] as const;
 
 /** Copies of a record's cells; null when there is no such record (any more) on this shard. */
 export function recordCells({ trie }: Machine, kind: RecordKind, id: number): Uint8Array[] | null {

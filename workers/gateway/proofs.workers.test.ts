@@ -61,6 +61,53 @@ describe('records with their proofs', () => {
     expect([quad.cells.length, quad.proof.siblings.length]).toEqual([4, 11]);
   });
 
+  test('capabilities and workflows, plain and proved', async () => {
+    const [alice, bob, carol] = await registerAgents(3);
+    const service = (await run(bob, { op: 'publish', service: 0, ...terms })).value;
+    const grant = { op: 'grant', grantee: carol.id, service, limit: 70, expiry: 4_000_000_000 } as const;
+    const first = (await run(alice, grant)).value;
+    const second = (await run(alice, { ...grant, service: 0 }, { op: 'revoke', capability: first })).value;
+    expect(second).toBe(0);
+    const fields = {
+      grantor: formatId(alice.id),
+      grantee: formatId(carol.id),
+      service: formatId(service),
+      limit: '70',
+    };
+    const path = `/capabilities/${formatId(first)}`;
+    const shown = { id: formatId(first), ...fields, used: '0', expiry: 4_000_000_000, revoked: true };
+    expect(await getJson(path)).toEqual(shown);
+    const proven = await verifyProof(await getJson(`${path}/proof`), await asked('capability', first));
+    expect(proven.fields).toMatchObject({ ...fields, used: '0', flags: 3 });
+    const list = (query: string) => getJson<{ capabilities: unknown[]; next?: string }>(`/capabilities?${query}`);
+    const both = await list(`grantor=${formatId(alice.id)}`);
+    expect(both.capabilities).toMatchObject([shown, { service: null, revoked: false }]);
+    const page = await list(`grantee=${formatId(carol.id)}&limit=1`);
+    expect([page.capabilities, page.next]).toEqual([[shown], formatId(first)]);
+    expect((await list(`grantor=${formatId(bob.id)}`)).capabilities).toEqual([]);
+
+    const legs = [
+      { payer: alice.id, service },
+      { payer: carol.id, service },
+    ];
+    const workflow = (await run(alice, { op: 'plan', deadlineSeconds: 60, legs })).value;
+    const leg = { service: formatId(service), escrow: null, done: false, told: false };
+    expect(await getJson(`/workflows/${formatId(workflow)}`)).toMatchObject({
+      id: formatId(workflow),
+      planner: formatId(alice.id),
+      status: 'open',
+      legs: [
+        { payer: formatId(alice.id), ...leg },
+        { payer: formatId(carol.id), ...leg },
+      ],
+    });
+    const quad = await getJson<ProofJson>(`/workflows/${formatId(workflow)}/proof`);
+    const { cells } = await verifyProof(quad, await asked('workflow', workflow));
+    expect(cells.map(({ kind }) => kind)).toEqual(['workflow', 'workflowLegs', 'workflowLegs', 'workflowLegs']);
+    expect(cells[0].fields).toMatchObject({ legs: 2, status: 1, done: 0 });
+    expect(cells[1].fields).toMatchObject({ payer1: formatId(carol.id), service1: formatId(service), payer2: null });
+  });
+
   test('what is not there is refused by code, wherever it is not', async () => {
     const [alice] = await registerAgents(1);
     const kinds = {
