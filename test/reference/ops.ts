@@ -1,4 +1,5 @@
 /** The table of operations (docs/protocol.md §4), row by row. */
+import { concat } from '../../protocol/bytes.ts';
 import { AGENT, CAPABILITY, ESCROW_STATUS, KEY, LEGS, SERVICE, WORKFLOW, WORKFLOW_STATUS, be, blank } from './cells.ts';
 import type { Interaction, Values } from './frames.ts';
 import { invoke, mayTravel } from './invoke.ts';
@@ -202,7 +203,7 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
       check(step.isHere(f.agent), 'wrong_shard');
       const { owner, epoch } = step.agent(f.agent);
       check(epoch < 65_535n, 'epoch_exhausted');
-      const key = Buffer.concat([be(32, f.keyX), be(32, f.keyY)]);
+      const key = concat(be(32, f.keyX), be(32, f.keyY));
       const preimage = step.checks.signing.rotate({ agent: Number(f.agent), epoch: Number(epoch), key });
       check(step.checks.owns(be(20, owner), preimage, be(65, f.ownerSig)), 'bad_signature');
       return replaceKey(step, f.agent, keyOf(f));
@@ -302,7 +303,7 @@ export function interact(step: Step, actor: bigint, { name, fields, raw }: Inter
   }
   step.needRoom(shard);
   if (value > 0n) pay(step, actor, value);
-  const pinned = name === 'open' ? Buffer.concat([be(32, key().x), be(32, key().y)]) : new Uint8Array();
+  const pinned = name === 'open' ? concat(be(32, key().x), be(32, key().y)) : new Uint8Array();
   const owner = name === 'transfer' ? fields.to : actor;
   return step.sendBytes(shard, encodeCall(actor, value, raw, pinned), owner, value);
 }

@@ -1,4 +1,5 @@
 /** Messages between shards, to the byte (docs/protocol.md §4a). */
+import { concat } from '../../protocol/bytes.ts';
 import { type Fields, decode, encode } from './cells.ts';
 
 /** The kinds of fixed form. A call and an item carry what has a form of its own. */
@@ -34,7 +35,7 @@ export type Payload<K extends KindName> = Fields<(typeof LAYOUTS)[K]>;
 const widthOf = (kind: KindName): number => Object.values(LAYOUTS[kind]).reduce((sum, width) => sum + width, 0);
 
 export const encodePayload = <K extends KindName>(kind: K, payload: Payload<K>): Uint8Array =>
-  Buffer.concat([Uint8Array.of(NUMBERS[kind]), encode(LAYOUTS[kind], payload, widthOf(kind))]);
+  concat(Uint8Array.of(NUMBERS[kind]), encode(LAYOUTS[kind], payload, widthOf(kind)));
 
 export const decodePayload = <K extends KindName>(kind: K, bytes: Uint8Array): Payload<K> =>
   decode(LAYOUTS[kind], bytes.subarray(1)) as Payload<K>;
@@ -51,11 +52,11 @@ const CALL_HEADER = { kind: 1, actor: 4, value: 7 } as const;
 const CALL_HEADER_BYTES = 12;
 
 export const encodeCall = (actor: bigint, value: bigint, interaction: Uint8Array, key: Uint8Array): Uint8Array =>
-  Buffer.concat([encode(CALL_HEADER, { kind: BigInt(CALL), actor, value }, CALL_HEADER_BYTES), interaction, key]);
+  concat(encode(CALL_HEADER, { kind: BigInt(CALL), actor, value }, CALL_HEADER_BYTES), interaction, key);
 
 export const decodeCall = (bytes: Uint8Array): Call => ({
   ...decode(CALL_HEADER, bytes),
   rest: bytes.subarray(CALL_HEADER_BYTES),
 });
 
-export const encodeItem = (item: Uint8Array): Uint8Array => Buffer.concat([Uint8Array.of(ITEM), item]);
+export const encodeItem = (item: Uint8Array): Uint8Array => concat(Uint8Array.of(ITEM), item);

@@ -1,4 +1,5 @@
 /** What one step works with: the state, its shard, and the things every operation does (docs/protocol.md §§1, 2, 4a). */
+import { concat } from '../../protocol/bytes.ts';
 import { keccak } from '../../protocol/hash.ts';
 import type { Signing } from '../../protocol/eip712.ts';
 import {
@@ -15,6 +16,7 @@ import {
   SESSION,
   WORKFLOW,
   be,
+  big,
 } from './cells.ts';
 import { Refused, check } from './statuses.ts';
 import { type KindName, type Payload, encodePayload } from './payloads.ts';
@@ -205,7 +207,7 @@ export class Step {
     const number = this.world.read(peer, PEER).sent + 1n;
     this.world.update(peer, PEER, { sent: number });
     const kind = BigInt(payload[0]);
-    const hash = BigInt(`0x${Buffer.from(keccak(payload)).toString('hex')}`);
+    const hash = big(keccak(payload));
     const message = { number, to: BigInt(to), kind, time: this.time, agent, amount, hash };
     this.world.write(place.message(this.shard, to, number), MESSAGE, message);
     this.world.mail.push({ from: this.shard, to, number, payload });
@@ -214,6 +216,6 @@ export class Step {
 
   /** Whether a machine key signed. */
   signed(key: Fields<typeof KEY>, preimage: Uint8Array, signature: Uint8Array): boolean {
-    return this.checks.verify(Buffer.concat([be(32, key.x), be(32, key.y)]), preimage, signature);
+    return this.checks.verify(concat(be(32, key.x), be(32, key.y)), preimage, signature);
   }
 }

@@ -1,0 +1,389 @@
+/** Seeded random traces over all shards, led by the reference's state so that most of what they do means something. */
+import { Writer, concat, hex } from '../../protocol/bytes.ts';
+import { ESCROW_STATUS, HEAD, KEY, PEER, be } from './cells.ts';
+import { crowdRing, jumpCounters, populate } from './genesis.ts';
+import { Intents } from './intents.ts';
+import { Random } from './random.ts';
+import { Reference, type ReferenceOutcome } from './reference.ts';
+import { sign, signing } from './signatures.ts';
+import { Step, type Checks } from './step.ts';
+import { survey } from './survey.ts';
+import { place, shardOf } from './world.ts';
+
+export type Entry =
+  | { readonly poke: number; readonly cell: Uint8Array }
+  | { readonly shard: number; readonly seq: number; readonly frame: Uint8Array };
+
+export interface TraceOptions {
+  readonly seed: number;
+  readonly shards?: number;
+  readonly checks: Checks;
+  readonly ownerSign: Intents['ownerSign'];
+  /** Only receives and acks whose time has come, and no jumps: what any interleaving has to agree on. */
+  readonly orderly?: boolean;
+  /** Told of everything that happens, in order. */
+  readonly watch?: (entry: Entry, outcomes: readonly ReferenceOutcome[]) => void;
+}
+
+const MAX = 2n ** 53n - 1n;
+
+export class Trace {
+  readonly reference: Reference;
+  readonly random: Random;
+  readonly shards: number;
+  readonly orderly: boolean;
+  readonly #watch: NonNullable<TraceOptions['watch']>;
+  readonly #intents: Intents;
+  readonly #checks: Checks;
+  readonly #payloads = new Map<string, Uint8Array>();
+  #mailRead = 0;
+  /** What deposits have brought so far, and what L1 still lets in. */
+  brought: bigint;
+
+  constructor({ seed, shards, checks, ownerSign, orderly = false, watch = () => undefined }: TraceOptions) {
+    this.random = new Random(seed);
+    this.shards =
+      shards ??
+      this.random.weighted([
+        [2, 1],
+        [5, 2],
+        [3, 3],
+      ]);
+    this.orderly = orderly;
+    this.reference = new Reference({ shards: this.shards, ...checks });
+    this.#checks = checks;
+    this.#watch = watch;
+    const { world } = this.reference;
+    if (!this.random.chance(0.03)) populate(world, this.random, (at, cell) => this.#poke(at, cell));
+    this.brought = this.reference.money();
+    this.#intents = new Intents(world, this.random, survey(world), ownerSign);
+  }
+
+  #poke(at: number, cell: Uint8Array): void {
+    this.reference.world.poke(at, cell);
+    this.#watch({ poke: at, cell }, []);
+  }
+
+  seqOf(shard: number): number {
+    return Number(this.reference.world.read(place.head(shard), HEAD).seq);
+  }
+
+  /** Gives the shard a frame, at its turn unless told otherwise. */
+  give(shard: number, frame: Uint8Array, seq = this.seqOf(shard)): readonly ReferenceOutcome[] {
+    const { mail } = this.reference.world;
+    const money = frame[0] === 0x02 && shard === 0 && seq === this.seqOf(0) ? deposited(frame) : 0n;
+    const outcomes = this.reference.execute(shard, seq, frame);
+    this.brought += money;
+    // A refused receive rolls back what it sent: the newest of a number is the one that counts.
+    for (; this.#mailRead < mail.length; this.#mailRead++) {
+      const { from, to, number, payload } = mail[this.#mailRead];
+      this.#payloads.set(`${from}>${to} ${number}`, payload);
+    }
+    this.#watch({ shard, seq, frame }, outcomes);
+    return outcomes;
+  }
+
+  run(frames: number): void {
+    for (let i = 0; i < frames; i++) this.#next();
+  }
+
+  #next(): void {
+    const { random } = this;
+    const shard = random.below(this.shards);
+    this.#intents.now = survey(this.reference.world);
+    const kinds: [number, () => void][] = [
+      [10, () => this.#tick(shard)],
+      [50, () => this.#bundle(shard)],
+      [6, () => this.#advance(shard)],
+      [5, () => this.#tell(shard)],
+      [this.shards > 1 ? 22 : 1, () => this.#receive(shard)],
+      [this.shards > 1 ? 6 : 1, () => this.#acknowledge(shard)],
+      [5, () => this.#inbox()],
+    ];
+    if (!this.orderly) {
+      const { world } = this.reference;
+      const poke = (at: number, cell: Uint8Array) => this.#poke(at, cell);
+      kinds.push(
+        [1, () => this.give(shard, this.#junk())],
+        [
+          0.7,
+          () =>
+            this.give(
+              shard,
+              Uint8Array.of(0x01, 0, 0, 9, random.below(256)),
+              this.seqOf(shard) + random.pick([-1, 1, 7]),
+            ),
+        ],
+        [1, () => jumpCounters(world, random, poke, shard)],
+      );
+      if (this.shards > 1)
+        kinds.push([
+          0.7,
+          () => crowdRing(world, random, poke, shard, (shard + 1 + random.below(this.shards - 1)) % this.shards),
+        ]);
+    }
+    random.weighted(kinds)();
+  }
+
+  #junk(): Uint8Array {
+    const { random } = this;
+    return random.pick([
+      new Uint8Array(),
+      random.bytes(random.below(12)),
+      Uint8Array.of(0x10),
+      Uint8Array.of(0x10, random.below(256)),
+      Uint8Array.of(random.below(7), ...random.bytes(random.below(10))),
+      Uint8Array.of(0x10, random.below(3), 0, ...random.bytes(random.below(90))),
+    ]);
+  }
+
+  #tick(shard: number): void {
+    const { random } = this;
+    const now = Number(this.reference.world.read(place.head(shard), HEAD).time);
+    const due = this.#intents.dueTimes(shard);
+    const time = random.weighted([
+      [6, now + random.between(1, 5)],
+      [due.length > 0 ? 8 : 0, due.length > 0 ? random.pick(due) : 0],
+      [0.5, now],
+      [0.5, now - 1],
+      [0.4, now + 604_800],
+      [0.4, now + 2 ** 20 + random.between(0, 1)],
+      [0.1, 0xefffffff],
+      [0.2, 0xf0000000],
+    ]);
+    const frame = new Writer().u8(1).u32(Math.min(2 ** 32 - 1, Math.max(0, time)));
+    this.give(shard, random.chance(0.02) ? frame.u8(0).finish() : frame.finish());
+  }
+
+  #advance(shard: number): void {
+    const { random } = this;
+    const here = this.#intents.now.escrows.filter((found) => found.shard === shard || random.chance(0.05));
+    const live = here.filter(({ record }) => record.status === ESCROW_STATUS.waiting || random.chance(0.4));
+    this.#idFrame(0x05, shard, this.#intents.id(live.length > 0 ? live : here), []);
+  }
+
+  #tell(shard: number): void {
+    const { random } = this;
+    const here = this.#intents.now.workflows.filter((found) => found.shard === shard || random.chance(0.05));
+    const decided = here.filter(({ record }) => record.done !== record.told);
+    const list = decided.length > 0 && random.chance(0.9) ? decided : here;
+    this.#idFrame(0x06, shard, this.#intents.id(list), [random.chance(0.95) ? random.below(3) : random.below(256)]);
+  }
+
+  #idFrame(type: number, shard: number, id: number, rest: readonly number[]): void {
+    const { random } = this;
+    const bytes = random.chance(0.01) ? random.bytes(7) : be(7, BigInt(id));
+    const frame = Uint8Array.of(type, ...bytes, ...rest);
+    this.give(shard, random.chance(0.02) ? frame.subarray(0, random.below(frame.length)) : frame);
+  }
+
+  /** Number of the message from a shard that the other waits for, and its payload when it has been sent. */
+  pending(from: number, to: number): { readonly number: bigint; readonly payload: Uint8Array | undefined } {
+    const { world } = this.reference;
+    const number = world.read(place.peer(to, from), PEER).received + 1n;
+    const { sent } = world.read(place.peer(from, to), PEER);
+    return { number, payload: number <= sent ? this.#payloads.get(`${from}>${to} ${number}`) : undefined };
+  }
+
+  #receive(shard: number): void {
+    const { random } = this;
+    const others = Array.from({ length: this.shards }, (_, other) => other).filter((other) => other !== shard);
+    const ready = others.filter((from) => this.pending(from, shard).payload);
+    if (this.orderly && ready.length === 0) return;
+    const from = ready.length > 0 ? random.pick(ready) : random.below(this.shards + 1);
+    let payload = this.pending(from, shard).payload ?? random.bytes(random.below(30));
+    if (!this.orderly && random.chance(0.06)) {
+      payload = payload.slice();
+      payload[random.below(payload.length)] ^= 1;
+    }
+    if (!this.orderly && random.chance(0.02)) payload = [...this.#payloads.values()].at(-1) ?? payload;
+    const frame = Uint8Array.of(0x03, from, ...payload);
+    this.give(shard, !this.orderly && random.chance(0.01) ? frame.subarray(0, 1) : frame);
+  }
+
+  #acknowledge(shard: number): void {
+    const { random } = this;
+    const to = this.shards > 1 ? (shard + 1 + random.below(this.shards - 1)) % this.shards : 1;
+    const { world } = this.reference;
+    const { received } = world.read(place.peer(to, shard), PEER);
+    const { acked, sent } = world.read(place.peer(shard, to), PEER);
+    if (this.orderly && received === acked) return;
+    const number = this.orderly
+      ? received
+      : random.weighted([
+          [8, received],
+          [1, acked],
+          [1, received + 1n],
+          [1, acked + 1n],
+          [1, sent + 1n],
+          [0.3, sent],
+        ]);
+    const frame = Uint8Array.of(0x04, random.chance(0.03) ? random.below(4) : to, ...be(6, number));
+    if (this.orderly && frame[1] !== to) return;
+    this.give(shard, !this.orderly && random.chance(0.02) ? frame.subarray(0, 7) : frame);
+  }
+
+  #inbox(): void {
+    const { random } = this;
+    const { agents } = this.#intents.now;
+    const shard = this.orderly || random.chance(0.95) ? 0 : random.below(this.shards);
+    const agent = this.#intents.id(agents, 0.15);
+    const record = agents.find(({ id }) => id === agent)?.record;
+    const owner = record && random.chance(0.85) ? be(20, record.owner) : random.bytes(20);
+    const left = MAX - this.brought;
+    const wanted = random.weighted([
+      [8, BigInt(random.below(500))],
+      [0.5, 0n],
+      [0.5, record?.balance ?? 1n],
+    ]);
+    const amount = wanted < left ? wanted : left;
+    const kind = random.weighted([
+      [2, 1],
+      [4, 2],
+      [3, 3],
+      [1, 4],
+      [0.2, 0],
+      [0.2, 5],
+    ]);
+    const item = new Writer().u8(kind);
+    if (kind === 1) item.u8(random.below(this.shards + (random.chance(0.2) ? 2 : 0)));
+    item.bytes(owner);
+    if (kind > 1) item.u32(agent % 2 ** 32);
+    if (kind === 1 || kind === 4) item.bytes(new Uint8Array(64).fill(random.below(256)));
+    if (kind < 4)
+      item.bytes(
+        be(7, random.chance(0.04) ? MAX + BigInt(random.below(3)) * BigInt(kind === 3 ? 1 : 2 ** 54) : amount),
+      );
+    const frame = Uint8Array.of(0x02, ...item.finish());
+    // A deposit that L1 would never let in is no test of anything.
+    if (kind < 3 && this.brought + deposited(frame) > MAX) return;
+    this.give(shard, random.chance(0.03) ? frame.subarray(0, random.below(frame.length)) : frame);
+  }
+
+  #bundle(shard: number): void {
+    const { random } = this;
+    const intents = this.#intents;
+    const step = new Step(this.reference.world, this.#checks, shard, 0n);
+    const wanted = random.chance(0.65) ? intents.wanted(step) : undefined;
+    const agents = intents.now.agents.filter((agent) => agent.shard === shard);
+    if (!wanted && agents.length === 0) return;
+    const actor = wanted?.actor ?? random.pick(agents).id;
+    const raws = wanted ? [wanted.raw] : [];
+    const more = random.weighted([
+      [4, wanted ? 0 : 1],
+      [3, 1],
+      [3, 2],
+      [2, 4],
+      [0.3, 8],
+    ]);
+    for (let i = 0; i < more; i++) {
+      const raw = intents.build(intents.anyName(), actor);
+      if (raw) raws.splice(random.below(raws.length + 1), 0, raw);
+    }
+    if (raws.length === 0) return;
+    const at = shardOf(BigInt(actor)) < this.shards ? shardOf(BigInt(actor)) : shard;
+    this.give(!random.chance(0.01) ? at : shard, this.#sealed(actor, raws));
+  }
+
+  /** A bundle of these interactions, now and then wrong in one of the ways a bundle can be. */
+  #sealed(actor: number, raws: readonly Uint8Array[]): Uint8Array {
+    const { random } = this;
+    const { world } = this.reference;
+    const record = this.#intents.now.agents.find(({ id }) => id === actor)?.record;
+    const time = Number(world.read(place.head(actor % 256), HEAD).time);
+    const wrong = random.chance(0.08) ? random.below(9) : -1;
+    const nonce = Number(record?.nonce ?? 0n) + (wrong === 0 ? random.pick([-1, 1, 2 ** 33]) : 0);
+    const body = new Writer().u8(0x10).u8(raws.length - 1 + (wrong === 1 ? random.pick([1, 2, 200]) : 0));
+    const flags = wrong === 2 ? 2 + random.below(200) : random.chance(0.1) ? 1 : 0;
+    body
+      .u8(flags)
+      .varint(wrong === 3 ? this.#intents.id([]) : actor)
+      .varint(Math.max(0, nonce));
+    body.varint(wrong === 4 ? Math.max(0, time - random.below(2)) : random.chance(0.9) ? time + 1000 : Number.MAX_SAFE_INTEGER);
+    if (flags % 2 === 1) body.bytes(new Uint8Array(32));
+    for (const raw of raws) body.bytes(raw);
+    if (wrong === 5) body.u8(random.below(256));
+    let bytes = body.finish();
+    if (wrong === 6) bytes = this.#mutated(bytes);
+    const key = world.read(place.key(BigInt(actor)), KEY);
+    const signature = sign(concat(be(32, key.x), be(32, key.y)), signing.bundle(bytes));
+    if (wrong === 7) signature[random.below(8)] ^= 1 << random.below(8);
+    const frame = concat(bytes, signature);
+    return Uint8Array.from(wrong === 8 ? frame.subarray(0, random.below(frame.length)) : frame);
+  }
+
+  #mutated(bytes: Uint8Array): Uint8Array {
+    const { random } = this;
+    const at = 1 + random.below(bytes.length - 1);
+    const [before, rest] = [bytes.subarray(0, at), bytes.subarray(at)];
+    return random.pick([
+      () => concat(before, Uint8Array.of(rest[0] ^ (1 << random.below(8))), rest.subarray(1)),
+      () => concat(before, rest.subarray(1)),
+      () => concat(before, random.bytes(1 + random.below(3)), rest),
+      // A varint with a zero group too many.
+      () => concat(before, Uint8Array.of(rest[0] | 128, 0), rest.subarray(1)),
+    ])();
+  }
+
+  /** Delivers every message and acknowledges it, until none is left. */
+  deliver(): void {
+    for (let moved = true; moved;) {
+      moved = false;
+      for (let from = 0; from < this.shards; from++)
+        for (let to = 0; to < this.shards; to++) {
+          if (from === to) continue;
+          for (let { payload } = this.pending(from, to); payload; { payload } = this.pending(from, to)) {
+            const before = this.pending(from, to).number;
+            this.give(to, Uint8Array.of(0x03, from, ...payload));
+            if (this.pending(from, to).number === before) break;
+            moved = true;
+          }
+          const { world } = this.reference;
+          const { received } = world.read(place.peer(to, from), PEER);
+          if (received > world.read(place.peer(from, to), PEER).acked) {
+            this.give(from, Uint8Array.of(0x04, to, ...be(6, received)));
+            moved = true;
+          }
+        }
+    }
+  }
+
+  /** Lets time pass and does what anybody may until nothing is open, held, waiting or untold; false when time ends first. */
+  settle(): boolean {
+    const { world } = this.reference;
+    for (let left = 12; left > 0; left--) {
+      this.deliver();
+      const { escrows, workflows } = survey(world);
+      const live = escrows.filter(({ record }) => LIVE.has(record.status));
+      const untold = workflows.filter(({ record }) => record.done !== record.told);
+      if (live.length === 0 && untold.length === 0) return true;
+      const dues = [...live, ...untold].map(({ record }) => record.deadline);
+      const due = Number(dues.reduce((most, time) => (time > most ? time : most), 0n)) + 1;
+      if (due >= 0xf0000000) return false;
+      for (let shard = 0; shard < this.shards; shard++)
+        if (due > Number(world.read(place.head(shard), HEAD).time))
+          this.give(shard, new Writer().u8(1).u32(due).finish());
+      for (const { id, shard, record } of untold)
+        for (let leg = 0; leg < Number(record.legs); leg++)
+          this.give(shard, Uint8Array.of(0x06, ...be(7, BigInt(id)), leg));
+      for (const { id, shard } of live) this.give(shard, Uint8Array.of(0x05, ...be(7, BigInt(id))));
+    }
+    throw new Error('something never ends');
+  }
+}
+
+const LIVE = new Set<bigint>([
+  ESCROW_STATUS.open,
+  ESCROW_STATUS.held,
+  ESCROW_STATUS.contested,
+  ESCROW_STATUS.waiting,
+  ESCROW_STATUS.sent,
+]);
+
+/** What a well-formed register or deposit brings from L1. */
+function deposited(frame: Uint8Array): bigint {
+  const length = frame[1] === 1 ? 94 : frame[1] === 2 ? 33 : 0;
+  if (frame.length !== length) return 0n;
+  const amount = BigInt(hex(frame.subarray(length - 7)));
+  return amount > MAX ? 0n : amount;
+}
