@@ -6,8 +6,10 @@
  */
 import type { BatchHeader } from '../../protocol/trace.ts';
 import type { Hex } from '../../protocol/bytes.ts';
+import type { MessageKind } from '../../protocol/messages.ts';
 import type { RecordKind } from '../../protocol/proof.ts';
 import type { SignedReceipt } from '../../protocol/receipt.ts';
+import type { StatusName } from '../../protocol/status.ts';
 import type { CellJson, ChunkJson, EventJson, FrameJson, RecordJson, WorkflowJson } from './json.ts';
 
 export interface Failure {
@@ -265,6 +267,31 @@ export interface ReadRpc {
   /** Takes a `Connect` nonce (0x hex): false when it was taken in the last minutes. */
   claimNonce(nonce: Hex, timeMs: number): Promise<boolean>;
 }
+
+// --- messages between shards ---
+
+/** What a message came to, as its receiver's log has it. */
+export interface MessageOutcome {
+  readonly kind: MessageKind;
+  /** The receive frame that applied it. */
+  readonly seq: number;
+  readonly status: StatusName;
+  /** The id it made, 0 if none. */
+  readonly value: number;
+}
+
+/** Who calls across shards asks this for the outcome: of message `n` the sender's shard knows that it left, the receiver's what it did. */
+export interface MessagesRpc {
+  /** Of message `number` from this shard to `to`: its kind, null while it was not sent, and once its place in the ring was taken over. */
+  sentMessage(to: number, number: number): Promise<MessageKind | null>;
+  /**
+   * Of message `number` from shard `from` to this one: what it came to; null while it has not been received. With `waitMs` the answer
+   * waits so long for it (at most {@link MAX_MESSAGE_WAIT_MS}); null at once where too many wait already.
+   */
+  receivedMessage(from: number, number: number, waitMs?: number): Promise<MessageOutcome | null>;
+}
+
+export const MAX_MESSAGE_WAIT_MS = 10_000;
 
 export interface ShardRpc extends SettlementRpc, ReadRpc {
   submit(items: readonly Submission[]): Promise<SubmitResult[]>;
