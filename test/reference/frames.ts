@@ -146,7 +146,7 @@ function readBundle(frame: Uint8Array): Bundle {
   from.fixed(1);
   const count = Number(from.fixed(1)) + 1;
   const flags = within(from.fixed(1), 0n, 1n);
-  const actor = within(from.varint(), 0n, 2n ** 32n - 1n);
+  const actor = from.varint();
   const nonce = from.varint();
   const expiry = from.varint();
   if (flags === 1n) from.take(32);

@@ -5,8 +5,8 @@ import { crowdRing, jumpCounters, populate } from './genesis.ts';
 import { Intents } from './intents.ts';
 import { Random } from './random.ts';
 import { Reference, type ReferenceOutcome } from './reference.ts';
-import { sign, signing } from './signatures.ts';
-import { Step, type Checks } from './step.ts';
+import { checks, sign, signing } from './signatures.ts';
+import { Step } from './step.ts';
 import { survey } from './survey.ts';
 import { place, shardOf } from './world.ts';
 
@@ -17,8 +17,6 @@ export type Entry =
 export interface TraceOptions {
   readonly seed: number;
   readonly shards?: number;
-  readonly checks: Checks;
-  readonly ownerSign: Intents['ownerSign'];
   /** Only receives and acks whose time has come, and no jumps: what any interleaving has to agree on. */
   readonly orderly?: boolean;
   /** Told of everything that happens, in order. */
@@ -34,13 +32,12 @@ export class Trace {
   readonly orderly: boolean;
   readonly #watch: NonNullable<TraceOptions['watch']>;
   readonly #intents: Intents;
-  readonly #checks: Checks;
   readonly #payloads = new Map<string, Uint8Array>();
   #mailRead = 0;
   /** What deposits have brought so far, and what L1 still lets in. */
   brought: bigint;
 
-  constructor({ seed, shards, checks, ownerSign, orderly = false, watch = () => undefined }: TraceOptions) {
+  constructor({ seed, shards, orderly = false, watch = () => undefined }: TraceOptions) {
     this.random = new Random(seed);
     this.shards =
       shards ??
@@ -51,12 +48,11 @@ export class Trace {
       ]);
     this.orderly = orderly;
     this.reference = new Reference({ shards: this.shards, ...checks });
-    this.#checks = checks;
     this.#watch = watch;
     const { world } = this.reference;
     if (!this.random.chance(0.03)) populate(world, this.random, (at, cell) => this.#poke(at, cell));
     this.brought = this.reference.money();
-    this.#intents = new Intents(world, this.random, survey(world), ownerSign);
+    this.#intents = new Intents(world, this.random, survey(world));
   }
 
   #poke(at: number, cell: Uint8Array): void {
@@ -263,7 +259,7 @@ export class Trace {
   #bundle(shard: number): void {
     const { random } = this;
     const intents = this.#intents;
-    const step = new Step(this.reference.world, this.#checks, shard, 0n);
+    const step = new Step(this.reference.world, checks, shard, 0n);
     const wanted = random.chance(0.65) ? intents.wanted(step) : undefined;
     const agents = intents.now.agents.filter((agent) => agent.shard === shard);
     if (!wanted && agents.length === 0) return;
@@ -299,7 +295,9 @@ export class Trace {
       .u8(flags)
       .varint(wrong === 3 ? this.#intents.id([]) : actor)
       .varint(Math.max(0, nonce));
-    body.varint(wrong === 4 ? Math.max(0, time - random.below(2)) : random.chance(0.9) ? time + 1000 : Number.MAX_SAFE_INTEGER);
+    body.varint(
+      wrong === 4 ? Math.max(0, time - random.below(2)) : random.chance(0.9) ? time + 1000 : Number.MAX_SAFE_INTEGER,
+    );
     if (flags % 2 === 1) body.bytes(new Uint8Array(32));
     for (const raw of raws) body.bytes(raw);
     if (wrong === 5) body.u8(random.below(256));

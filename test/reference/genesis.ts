@@ -1,6 +1,7 @@
 /** Where random traces begin: small states in which everything collides, and jumps to what only long histories reach. */
 import { AGENT, CAPABILITY, HEAD, KEY, type Layout, PEER, SERVICE, be, blank, encode } from './cells.ts';
 import type { Random } from './random.ts';
+import { OWNERS } from './signatures.ts';
 import { type World, makeId, place } from './world.ts';
 
 export type Poke = (at: number, cell: Uint8Array) => void;
@@ -34,7 +35,7 @@ export function populate(world: World, random: Random, poke: Poke): void {
               ]),
             );
       const stake = random.chance(0.4) ? BigInt(random.below(60)) : 0n;
-      put(poke, place.agent(id), AGENT, { owner: 0xabc0000n + id, balance, stake, flags: 1n, ...extremes(random) });
+      put(poke, place.agent(id), AGENT, { owner: random.pick(OWNERS), balance, stake, flags: 1n, ...extremes(random) });
       put(poke, place.key(id), KEY, keyFields(random));
     }
     const services = random.between(1, 3);
