@@ -4,67 +4,44 @@
  */
 import { sha256 } from '@noble/hashes/sha2.js';
 import { keccak_256 } from '@noble/hashes/sha3.js';
-import { KECCAK_INPUT, KECCAK_INPUT_BYTES, KECCAK_OUTPUT } from './keccak/layout.ts';
+import {
+  KECCAK_INPUT,
+  KECCAK_INPUT_BYTES,
+  KECCAK_LIST,
+  KECCAK_MEMORY_PAGES,
+  KECCAK_OUTPUT,
+  MAX_MEMORY_PAGES,
+} from './keccak/layout.ts';
 
 export const HASH_BYTES = 32;
 
-/** Hashes many blocks of one size at once: fill `input`, call one of the two, read `output`. What is in either lasts until the next hash. */
-export interface BlockHasher {
-  /** At most {@link MAX_BLOCKS} blocks, packed, as 32-bit words in the machine's own order. */
-  readonly input: Int32Array;
-  /** Their hashes, packed. */
-  readonly output: Int32Array;
-  each64(blocks: number): void;
-  each128(blocks: number): void;
-}
-
-export const MAX_BLOCKS = 512;
-
-interface Keccak extends BlockHasher {
-  hash(bytes: Uint8Array): Uint8Array;
-}
-
-class PureKeccak implements Keccak {
-  readonly input = new Int32Array((MAX_BLOCKS * 128) / 4);
-  readonly output = new Int32Array((MAX_BLOCKS * HASH_BYTES) / 4);
-  readonly #input = new Uint8Array(this.input.buffer);
-  readonly #output = new Uint8Array(this.output.buffer);
-
-  hash(bytes: Uint8Array): Uint8Array {
-    return keccak_256(bytes);
-  }
-  each64(blocks: number): void {
-    this.#each(64, blocks);
-  }
-  each128(blocks: number): void {
-    this.#each(128, blocks);
-  }
-  #each(width: number, blocks: number): void {
-    for (let i = 0; i < blocks; i++)
-      this.#output.set(keccak_256(this.#input.subarray(i * width, (i + 1) * width)), i * HASH_BYTES);
-  }
-}
-
-/** What `keccak/module.ts` exports. */
+/** What `keccak/module.ts` exports, to hash in the memory it is given. */
 interface KeccakExports {
-  readonly memory: { readonly buffer: ArrayBuffer };
   hash(pointer: number, length: number, output: number): void;
-  each64(pointer: number, count: number, output: number): void;
-  each128(pointer: number, count: number, output: number): void;
+  each64(list: number, count: number): void;
+  each128(list: number, count: number): void;
 }
 
-class WasmKeccak implements Keccak {
-  readonly input: Int32Array;
-  readonly output: Int32Array;
+/** A compiled module, and the memories it hashes in; one message at a time is copied into one of its own. */
+class WasmKeccak {
+  readonly shared: boolean;
+  readonly #module: WebAssembly.Module;
   readonly #bytes: Uint8Array;
   readonly #exports: KeccakExports;
 
-  constructor(exports: KeccakExports) {
-    const { buffer } = exports.memory;
+  constructor(module: WebAssembly.Module, shared: boolean) {
+    this.shared = shared;
+    this.#module = module;
+    const { memory, exports } = this.memory(KECCAK_MEMORY_PAGES);
+    this.#bytes = new Uint8Array(memory.buffer);
     this.#exports = exports;
-    this.#bytes = new Uint8Array(buffer);
-    this.input = new Int32Array(buffer, KECCAK_INPUT, (MAX_BLOCKS * 128) / 4);
-    this.output = new Int32Array(buffer, KECCAK_OUTPUT, (MAX_BLOCKS * HASH_BYTES) / 4);
+  }
+
+  /** A new memory of so many pages, and the functions that hash in it. */
+  memory(pages: number): { memory: WebAssembly.Memory; exports: KeccakExports } {
+    const memory = new WebAssembly.Memory({ initial: pages, maximum: MAX_MEMORY_PAGES, shared: this.shared });
+    const { exports } = new WebAssembly.Instance(this.#module, { keccak: { memory } });
+    return { memory, exports: exports as unknown as KeccakExports };
   }
 
   hash(bytes: Uint8Array): Uint8Array {
@@ -73,31 +50,54 @@ class WasmKeccak implements Keccak {
     this.#exports.hash(KECCAK_INPUT, bytes.length, KECCAK_OUTPUT);
     return this.#bytes.slice(KECCAK_OUTPUT, KECCAK_OUTPUT + HASH_BYTES);
   }
-  each64(blocks: number): void {
-    this.#exports.each64(KECCAK_INPUT, blocks, KECCAK_OUTPUT);
-  }
-  each128(blocks: number): void {
-    this.#exports.each128(KECCAK_INPUT, blocks, KECCAK_OUTPUT);
-  }
 }
 
-let installed: Keccak = new PureKeccak();
+let installed: WasmKeccak | null = null;
 let keccaks = 0;
 
-/** Takes an instance of `keccak/module.ts` (or of `keccak.wasm`, the same bytes) for every keccak from now on. */
-export function installKeccak(instance: { readonly exports: object }): void {
-  installed = new WasmKeccak(instance.exports as KeccakExports);
+/**
+ * Takes `keccak/module.ts` (or `keccak.wasm`, the same bytes), compiled, for every keccak from now on. `shared`: it is the
+ * one for memories that threads share.
+ */
+export function installKeccak(module: WebAssembly.Module, shared = false): void {
+  installed = new WasmKeccak(module, shared);
 }
 
 export function keccak(bytes: Uint8Array): Uint8Array {
   keccaks += 1;
-  return installed.hash(bytes);
+  return installed ? installed.hash(bytes) : keccak_256(bytes);
 }
 
-/** The hasher of blocks; `blocks` of them are about to be hashed. */
-export function blockHasher(blocks: number): BlockHasher {
-  keccaks += blocks;
-  return installed;
+/** A memory in which keccak hashes in place. */
+export interface HashingMemory {
+  readonly memory: WebAssembly.Memory;
+  readonly shared: boolean;
+  /**
+   * For each of `count` pairs of places (two 32-bit words at {@link KECCAK_LIST} and on), puts keccak of the block of
+   * `width` bytes at the first to the second. Of an odd number, the last stands there twice.
+   */
+  hashListed(width: 64 | 128, count: number): void;
+}
+
+/** A memory of so many pages of 64 KiB that grows in place; null where there is none to be had. */
+export function hashingMemory(pages: number): HashingMemory | null {
+  if (!installed) return null;
+  try {
+    const { memory, exports } = installed.memory(pages);
+    return {
+      memory,
+      shared: installed.shared,
+      hashListed(width, count) {
+        keccaks += count;
+        if (width === 64) exports.each64(KECCAK_LIST, count);
+        else exports.each128(KECCAK_LIST, count);
+      },
+    };
+  } catch (error) {
+    // No address space is left for another.
+    if (error instanceof RangeError) return null;
+    throw error;
+  }
 }
 
 /** Hashes computed so far: the unit of cost that benchmarks report. */

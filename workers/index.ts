@@ -10,7 +10,7 @@ export { Directory } from '../durable/directory.ts';
 export { Session } from '../durable/session.ts';
 export { Shard } from '../durable/shard.ts';
 
-installKeccak(new WebAssembly.Instance(keccakModule));
+installKeccak(keccakModule);
 
 const gateway = createGateway();
 

@@ -2,4 +2,4 @@
 import { installKeccak } from '../hash.ts';
 import { keccakModule } from './module.ts';
 
-installKeccak(new WebAssembly.Instance(new WebAssembly.Module(keccakModule())));
+installKeccak(new WebAssembly.Module(keccakModule(true)), true);

@@ -1,10 +1,10 @@
 /**
  * Keccak256 as a WebAssembly module, assembled here: keccak-f[1600] with its 25 lanes in locals (FIPS 202 §3, with the padding of the EVM's keccak).
- * `hash` absorbs any number of bytes; `each64` and `each128` hash consecutive blocks of that size, two at a time in the halves of SIMD registers.
+ * `hash` absorbs any number of bytes; `each64` and `each128` hash blocks of that size wherever a list says, two at a time in the halves of SIMD registers. All in the memory it is given.
  * @see https://nvlpubs.nist.gov/nistpubs/FIPS/NIST.FIPS.202.pdf
  * @see https://webassembly.github.io/spec/core/binary
  */
-import { KECCAK_MEMORY_PAGES } from './layout.ts';
+import { KECCAK_CONSTANTS, MAX_MEMORY_PAGES } from './layout.ts';
 
 /** Bytes absorbed between two permutations. */
 const RATE = 136;
@@ -35,6 +35,7 @@ const local = {
 };
 const i32 = {
   const: (value: number): Code => [0x41, ...signed(BigInt(value))],
+  load: (at: number): Code => [0x28, 0, ...unsigned(at)],
   load8: (at: number): Code => [0x2d, 0, ...unsigned(at)],
   store8: (at: number): Code => [0x3a, 0, ...unsigned(at)],
   ltU: [0x49],
@@ -138,8 +139,9 @@ const ROUND_CONSTANTS: readonly bigint[] = (() => {
   });
 })();
 
-/** Locals of a function: parameters, then an address of the round constants, then lanes. */
+/** Locals of a function: `numbers`, its parameters first and an address of the round constants last, then lanes. */
 interface Locals {
+  readonly numbers: number;
   readonly round: number;
   /** Two states of 25 lanes: a round reads one and writes the other. */
   readonly from: number;
@@ -152,10 +154,11 @@ interface Locals {
 }
 const LANE_LOCALS = 2 * LANES + 3 * 5 + 1;
 
-function locals(parameters: number): Locals {
-  const from = parameters + 1;
+function locals(numbers: number): Locals {
+  const from = numbers;
   return {
-    round: parameters,
+    numbers,
+    round: numbers - 1,
     from,
     to: from + LANES,
     parity: from + 2 * LANES,
@@ -202,8 +205,8 @@ const permute = (lane: Lane, names: Locals): Code => [
   ...i32.const(0),
   ...local.set(names.round),
   ...loop(
-    round(lane, names, names.from, names.to, 0),
-    round(lane, names, names.to, names.from, 8),
+    round(lane, names, names.from, names.to, KECCAK_CONSTANTS),
+    round(lane, names, names.to, names.from, KECCAK_CONSTANTS + 8),
     local.get(names.round),
     i32.const(16),
     i32.add,
@@ -213,13 +216,10 @@ const permute = (lane: Lane, names: Locals): Code => [
   ),
 ];
 
-// --- the functions; all take (pointer, length or count, output) ---
+// --- the functions ---
 
-const [POINTER, COUNT, OUTPUT] = [0, 1, 2];
-const PARAMETERS = 3;
-
-const body = (lane: Lane, code: Code): Code => {
-  const bytes = [2, 1, I32, ...unsigned(LANE_LOCALS), lane.type, ...code, END];
+const body = (lane: Lane, parameters: number, { numbers }: Locals, code: Code): Code => {
+  const bytes = [2, ...unsigned(numbers - parameters), I32, ...unsigned(LANE_LOCALS), lane.type, ...code, END];
   return [...unsigned(bytes.length), ...bytes];
 };
 
@@ -230,9 +230,10 @@ const advance = (name: number, by: number): Code => [
   ...local.set(name),
 ];
 
-/** Pads in place: RATE bytes past the message must be free. */
+/** (pointer, length, output). Pads in place: RATE bytes past the message must be free. */
 function hash(): Code {
-  const names = locals(PARAMETERS);
+  const [POINTER, COUNT, OUTPUT] = [0, 1, 2];
+  const names = locals(4);
   const end = names.round;
   const code: number[] = [];
   // end = pointer + length; the padding's zeros, its first bit and its last.
@@ -263,34 +264,48 @@ function hash(): Code {
     ),
   );
   for (let i = 0; i < 4; i++) code.push(...local.get(OUTPUT), ...local.get(names.from + i), ...i64.store(8 * i));
-  return body(SCALAR, code);
+  return body(SCALAR, 3, names, code);
 }
 
-/** Blocks of less than RATE bytes, in pairs; of an odd number the last pair's second half reads and writes on past the end. */
+/**
+ * (list, count). Blocks of less than RATE bytes, in pairs. An entry of the list is where a block is and where its hash
+ * goes; of an odd number the last stands there twice, as nothing else may be written.
+ */
 function each(width: number): Code {
-  const names = locals(PARAMETERS);
+  const [LIST, COUNT] = [0, 1];
+  const [FIRST, SECOND] = [2, 3];
+  const names = locals(5);
   const words = width / 8;
   const code: number[] = [];
+  const places = (at: number): Code => [
+    ...local.get(LIST),
+    ...i32.load(at),
+    ...local.set(FIRST),
+    ...local.get(LIST),
+    ...i32.load(8 + at),
+    ...local.set(SECOND),
+  ];
+  code.push(...places(0));
   for (let i = 0; i < LANES; i++) {
     const at = names.from + i;
     if (i < words) {
-      const first = [...local.get(POINTER), ...v128.load64Zero(8 * i)];
-      code.push(...local.get(POINTER), ...first, ...v128.load64Lane(width + 8 * i, 1), ...local.set(at));
+      const first = [...local.get(FIRST), ...v128.load64Zero(8 * i)];
+      code.push(...local.get(SECOND), ...first, ...v128.load64Lane(8 * i, 1), ...local.set(at));
     } else {
       const padding = (i === words ? 1n : 0n) | (i === RATE / 8 - 1 ? 1n << 63n : 0n);
       code.push(...PAIR.literal(padding), ...local.set(at));
     }
   }
-  code.push(...permute(PAIR, names));
-  for (let half = 0; half < 2; half++) {
+  code.push(...permute(PAIR, names), ...places(4));
+  for (const [half, target] of [FIRST, SECOND].entries()) {
     for (let i = 0; i < 4; i++) {
-      const value = [...local.get(OUTPUT), ...local.get(names.from + i)];
-      code.push(...value, ...v128.store64Lane(32 * half + 8 * i, half));
+      const value = [...local.get(target), ...local.get(names.from + i)];
+      code.push(...value, ...v128.store64Lane(8 * i, half));
     }
   }
-  code.push(...advance(POINTER, 2 * width), ...advance(OUTPUT, 64));
+  code.push(...advance(LIST, 16));
   code.push(...local.get(COUNT), ...i32.const(2), ...i32.sub, ...local.tee(COUNT), ...i32.const(0), ...i32.gtS);
-  return body(PAIR, [...local.get(COUNT), ...when(loop(code))]);
+  return body(PAIR, 2, names, [...local.get(COUNT), ...when(loop(code))]);
 }
 
 // --- the module ---
@@ -304,20 +319,25 @@ const text = (value: string): Code => vector(...[...value].map((c) => [c.charCod
 
 const MAGIC_AND_VERSION: Code = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00];
 
-/** The module's bytes; `keccak.wasm` holds the same, for where a module must not be made from bytes. */
-export function keccakModule(): Uint8Array<ArrayBuffer> {
+/**
+ * The module's bytes, for a memory that is `shared` between threads or not: `keccak.wasm` holds the latter, for where a
+ * module must not be made from bytes.
+ */
+export function keccakModule(shared = false): Uint8Array<ArrayBuffer> {
   const functions = { hash: hash(), each64: each(64), each128: each(128) };
   const names = Object.keys(functions);
+  // A shared memory has to say how large it may become.
+  const limits = shared ? [0x03, 1, ...unsigned(MAX_MEMORY_PAGES)] : [0x00, 1];
   return Uint8Array.from([
     ...MAGIC_AND_VERSION,
-    ...section(1, vector([0x60, 3, I32, I32, I32, 0])),
-    ...section(3, vector(...names.map(() => [0]))),
-    ...section(5, vector([0x00, ...unsigned(KECCAK_MEMORY_PAGES)])),
-    ...section(
-      7,
-      vector([...text('memory'), 2, 0], ...names.map((name, i): Code => [...text(name), 0, ...unsigned(i)])),
-    ),
+    ...section(1, vector([0x60, 3, I32, I32, I32, 0], [0x60, 2, I32, I32, 0])),
+    ...section(2, vector([...text('keccak'), ...text('memory'), 2, ...limits])),
+    ...section(3, vector([0], [1], [1])),
+    ...section(7, vector(...names.map((name, i): Code => [...text(name), 0, ...unsigned(i)]))),
     ...section(10, vector(...Object.values(functions))),
-    ...section(11, vector([0, ...i32.const(0), END, ...vector(...ROUND_CONSTANTS.flatMap(bytesOf).map((b) => [b]))])),
+    ...section(
+      11,
+      vector([0, ...i32.const(KECCAK_CONSTANTS), END, ...vector(...ROUND_CONSTANTS.flatMap(bytesOf).map((b) => [b]))]),
+    ),
   ]);
 }
