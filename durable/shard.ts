@@ -1,21 +1,19 @@
 /**
  * Shard: orders, executes, makes durable and signs. One object a shard, `shard-<n>`.
  *
- * Bundles wait in memory until a turn of the event loop is over, then run as one chunk: one row, one commit, however many came. Answers leave
+ * Bundles wait in memory for the next turn (intake.ts), then run as one chunk: one row, one commit, however many came. Answers leave
  * only after the row is durable (the platform's output gate). Memory is rebuilt from snapshot and log, so a crash between any two lines
  * loses nothing that was acknowledged and runs nothing twice.
  */
 import { DurableObject } from 'cloudflare:workers';
-import type { Bundle } from '../protocol/bundle.ts';
-import { type Hex, equal, unhex } from '../protocol/bytes.ts';
+import { type Hex, unhex } from '../protocol/bytes.ts';
 import { Agent, Head, Inbox, META_INBOX, Region, get, getBytes, placeOf } from '../protocol/cells.ts';
 import { Signing } from '../protocol/eip712.ts';
 import { inboxFrame } from '../protocol/engine.ts';
 
-import { keccak } from '../protocol/hash.ts';
-import { SHARDS, formatId, shardOf } from '../protocol/ids.ts';
+import { SHARDS } from '../protocol/ids.ts';
 import { MachineKey } from '../protocol/keys.ts';
-import { type SignedReceipt, outcomesHash, signReceipt } from '../protocol/receipt.ts';
+import type { SignedReceipt } from '../protocol/receipt.ts';
 import type { RecordKind } from '../protocol/proof.ts';
 import { MAX_FRAME_BYTES } from '../protocol/bundle.ts';
 import {
@@ -41,6 +39,7 @@ import { Batches } from './shard/batches.ts';
 import { Core, type Executed } from './shard/core.ts';
 import { Cuts } from './shard/cuts.ts';
 import { History } from './shard/history.ts';
+import { Intake } from './shard/intake.ts';
 import type { CellJson, ChunkJson, EventJson, FrameJson, RecordJson, WorkflowJson } from './shard/json.ts';
 import { Lists } from './shard/lists.ts';
 import { Nonces } from './shard/nonces.ts';
@@ -55,17 +54,6 @@ export interface ShardEnv {
   readonly SEQUENCER_KEY?: string;
 }
 
-/** Bundles that may wait at once; more are told to come back. */
-const MAX_WAITING = 8192;
-
-interface Waiting {
-  readonly bundle: Bundle;
-  readonly frame: Uint8Array;
-  readonly key: Uint8Array;
-  readonly answer: (result: SubmitResult | Promise<SubmitResult>) => void;
-  readonly fail: (error: unknown) => void;
-}
-
 export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
   readonly #core: Core;
   readonly #cuts: Cuts;
@@ -75,11 +63,8 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
   readonly #proofs: Proofs;
   readonly #signing: Signing;
   #sequencer: MachineKey | null = null;
-  #waiting: Waiting[] = [];
-  /** Bundles taken in and not yet answered, waiting or not. */
-  #taken = 0;
-  #flushing = false;
   readonly #nonces: Nonces;
+  readonly #intake: Intake;
 
   constructor(ctx: DurableObjectState, env: ShardEnv) {
     super(ctx, env);
@@ -95,10 +80,14 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
     this.#lists = new Lists(this.#core.engine.machine);
     this.#history = new History(this.#core, this.#cuts);
     this.#proofs = new Proofs(this.#core, this.#signing);
+    this.#intake = new Intake(this.#core, {
+      together: (work) => this.#together(work),
+      receipt: (executed, promisedBy) => this.#receipt(executed, promisedBy),
+    });
     void ctx.blockConcurrencyWhile(async () => {
       this.#claim(`${env.CHAIN_ID}:${env.ROOT_ADDRESS.toLowerCase()}:${shard}`);
       if (env.SEQUENCER_KEY) this.#sequencer = await MachineKey.import(unhex(env.SEQUENCER_KEY, 32));
-      await this.#core.restore();
+      this.#core.restore();
     });
   }
 
@@ -124,71 +113,14 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
 
   async submit(items: readonly Submission[]): Promise<SubmitResult[]> {
     if (!this.#sequencer) return items.map(() => failure('unavailable', 'the sequencer has no key: set SEQUENCER_KEY'));
-    if (this.#taken + items.length > MAX_WAITING)
-      return items.map(() => failure('overloaded', 'too many bundles are waiting: come back in a second'));
-    this.#taken += items.length;
-    try {
-      const bundles = await Promise.all(items.map((item) => this.#prepare(item)));
-      return await Promise.all(
-        bundles.map((bundle, i) => ('error' in bundle ? bundle : this.#enqueue(bundle, items[i]))),
-      );
-    } finally {
-      this.#taken -= items.length;
-    }
+    return this.#intake.submit(items);
   }
 
-  /** Decodes a bundle and fetches the verdicts on signatures inside it; its own the gateway has checked. */
-  async #prepare({ frame }: Submission): Promise<Bundle | Failure> {
-    const bundle = Core.decode(frame);
-    if (!bundle) return failure('malformed', 'not one whole canonical bundle');
-    if (shardOf(bundle.actor) !== this.#shard)
-      return failure('wrong_shard', `agent ${formatId(bundle.actor)} lives on another shard`);
-    if (bundle.interactions.some(({ op }) => op === 'settle' || op === 'close')) await this.#core.prefetch(bundle);
-    return bundle;
-  }
-
-  #enqueue(bundle: Bundle, { frame, key }: Submission): Promise<SubmitResult> {
-    return new Promise((answer, fail) => {
-      this.#waiting.push({ bundle, frame, key, answer, fail });
-      this.#schedule();
-    });
-  }
-
-  #schedule(): void {
-    if (this.#flushing || this.#waiting.length === 0) return;
-    this.#flushing = true;
-    setTimeout(() => {
-      this.#flushing = false;
-      this.#flush();
-      this.#schedule();
-    }, 0);
-  }
-
-  /** Runs what waits as one chunk, up to a chunk's size. No await inside: state and log move together. */
-  #flush(): void {
-    const nowMs = Date.now();
-    const accepted: { waiting: Waiting; executed: Executed }[] = [];
-    const refused: { waiting: Waiting; why: Failure }[] = [];
-    const promisedBy = this.#together(() => {
-      let taken = 0;
-      while (taken < this.#waiting.length && !this.#core.full) {
-        const waiting = this.#waiting[taken++];
-        const why = this.#refusal(waiting, nowMs);
-        if (why) refused.push({ waiting, why });
-        else {
-          if (accepted.length === 0) this.#core.tick(nowMs);
-          accepted.push({ waiting, executed: this.#core.execute(waiting.frame, waiting.bundle) });
-        }
-        this.#core.forget(waiting.bundle);
-      }
-      this.#waiting = this.#waiting.slice(taken);
-      return this.#core.seal(nowMs)?.promisedBy ?? 0;
-    });
-    for (const { waiting, why } of refused) waiting.answer(why);
-    for (const { waiting, executed } of accepted) {
-      const receipt = this.#sign(executed, promisedBy).then((signed) => ({ receipt: signed }));
-      receipt.then(waiting.answer, waiting.fail);
-    }
+  async #receipt(executed: Executed, promisedBy: number): Promise<SubmitResult> {
+    const { seq, frameHash, runningHash, outcomes, outcomesHash } = executed;
+    const receipt = { shard: this.#shard, seq, frameHash, runningHash, outcomesHash, promisedBy };
+    const signature = await this.#sequencer!.sign(this.#signing.receipt(receipt));
+    return { receipt: { ...receipt, outcomes, signature } };
   }
 
   /** Runs `work`; when it throws, memory may be ahead of the log, so the object starts over from the log. */
@@ -199,46 +131,6 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
       this.ctx.abort(`shard ${this.#shard} could not make a chunk durable: ${String(error)}`);
       throw error;
     }
-  }
-
-  /** Why a bundle must not enter the log, asked right before it would run. */
-  #refusal({ bundle, frame, key }: Waiting, nowMs: number): Failure | null {
-    const machine = this.#machine;
-    const { actor } = bundle;
-    if (!machine.agentExists(actor)) return failure('unknown_agent', `there is no agent ${formatId(actor)}`);
-    const current = machine.keyOf(actor);
-    if (!equal(current, key))
-      return failure('stale_key', `agent ${formatId(actor)} has another key now`, { key: current.slice() });
-    this.#core.verdicts.add(current, this.#signing.bundle(bundle.body), bundle.signature, true, bundle.body);
-    const status = this.#core.engine.admit(bundle);
-    if (status === 'bad_nonce') {
-      const seq = this.#core.recent.placeOf(keccak(frame));
-      const place = `${this.#shard}:${seq}`;
-      if (seq !== undefined)
-        return failure('replayed', `this bundle was executed as frame ${place}: fetch its receipt`, { place });
-      const expected = get(machine.readAgent(actor), Agent.nonce);
-      return failure('bad_nonce', `expected nonce ${expected}, got ${bundle.nonce}`, { expected });
-    }
-    const time = Math.max(machine.time, Math.floor(nowMs / 1000));
-    if (status === 'expired' || (status === null && bundle.expiry < time))
-      return failure('expired', `expired at ${bundle.expiry}; the shard's time is ${time}`);
-    return status && failure(status, `refused: ${status}`);
-  }
-
-  #sign(
-    executed: Pick<Executed, 'seq' | 'frameHash' | 'runningHash' | 'outcomes'>,
-    promisedBy: number,
-  ): Promise<SignedReceipt> {
-    const { seq, frameHash, runningHash, outcomes } = executed;
-    const receipt = {
-      shard: this.#shard,
-      seq,
-      frameHash,
-      runningHash,
-      outcomesHash: outcomesHash(outcomes),
-      promisedBy,
-    };
-    return signReceipt(this.#sequencer!, this.#signing, receipt, outcomes);
   }
 
   // --- settlement ---
@@ -362,6 +254,11 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
     return { key: machine.keyOf(agent).slice(), epoch: get(machine.readAgent(agent), Agent.epoch) };
   }
 
+  async keys(agents: readonly number[]): Promise<(Uint8Array | null)[]> {
+    const machine = this.#machine;
+    return agents.map((id) => (machine.isLocal(id) && machine.agentExists(id) ? machine.keyOf(id) : null));
+  }
+
   async agent(id: number): Promise<RecordJson | null> {
     return agentJson(this.#machine, id);
   }
@@ -429,7 +326,9 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
   /** Signed anew from what is stored: the same promise, whatever the signature's nonce. */
   async receipt(seq: number): Promise<SignedReceipt | null> {
     const promise = this.#sequencer && this.#history.promise(seq);
-    return promise && this.#sign(promise, promise.promisedBy);
+    if (!promise) return null;
+    const { outcomes, ...receipt } = promise;
+    return { receipt, outcomes, signature: await this.#sequencer!.sign(this.#signing.receipt(receipt)) };
   }
 
   async feed(after?: number): Promise<EventJson[]> {

@@ -6,6 +6,7 @@
  */
 import type { BatchHeader } from '../../protocol/trace.ts';
 import type { Hex } from '../../protocol/bytes.ts';
+import type { Receipt } from '../../protocol/eip712.ts';
 import type { MessageKind } from '../../protocol/messages.ts';
 import type { RecordKind } from '../../protocol/proof.ts';
 import type { SignedReceipt } from '../../protocol/receipt.ts';
@@ -28,11 +29,18 @@ export interface Submission {
   readonly key: Uint8Array;
 }
 
+/** A receipt on its way to the gateway: what it signs, and the outcomes as status u8 ‖ value varint a step (outcomes.ts). */
+export interface PackedReceipt extends Receipt {
+  readonly outcomes: Uint8Array;
+  readonly signature: Uint8Array;
+}
+
 /**
  * A receipt, or why the bundle was not taken (it changed nothing and is not in the log): a status of docs/protocol.md §9, or
- * `stale_key` (with `key`: the agent's key now, or null) · `replayed` (with `place`, `shard:seq`) · `overloaded`.
+ * `stale_key` (with `key`: the agent's key now, or null) · `replayed` (with `place`, `shard:seq`) · `too_early` · `too_costly` ·
+ * `overloaded`, `rate_limited` (with `retryAfter`, seconds).
  */
-export type SubmitResult = { readonly receipt: SignedReceipt } | Failure;
+export type SubmitResult = { readonly receipt: PackedReceipt } | Failure;
 
 // --- what the settlement worker uses ---
 
@@ -233,6 +241,8 @@ export interface ReadRpc {
   status(): Promise<ShardStatus>;
   /** x ‖ y and epoch; null for an unknown agent. */
   key(agent: number): Promise<{ readonly key: Uint8Array; readonly epoch: number } | null>;
+  /** x ‖ y of each, null for an unknown agent. */
+  keys(agents: readonly number[]): Promise<(Uint8Array | null)[]>;
   agent(id: number): Promise<RecordJson | null>;
   agents(query: PageQuery & { readonly owner?: Hex; readonly key?: Hex }): Promise<Page<RecordJson>>;
   service(id: number): Promise<RecordJson | null>;

@@ -2,21 +2,22 @@
  * A shard's state and its log, always together: frames run, their chunk is appended, and only then may anyone be told.
  * Memory is nothing but the snapshot plus the log after it; whatever throws between the two makes the owner abort and rebuild.
  */
-import { type Bundle, decodeBundle } from '../../protocol/bundle.ts';
-import { type Hex, equal, hex } from '../../protocol/bytes.ts';
+import { Bundle, decodeBundle } from '../../protocol/bundle.ts';
+import { concat, equal } from '../../protocol/bytes.ts';
 import { Head, get } from '../../protocol/cells.ts';
 import { Engine, FrameKind, stepsOf, tickFrame } from '../../protocol/engine.ts';
 import { Signing } from '../../protocol/eip712.ts';
 import { codeOf } from '../../protocol/errors.ts';
 import { keccak } from '../../protocol/hash.ts';
 import { extendRunning } from '../../protocol/receipt.ts';
-import type { Outcome } from '../../protocol/status.ts';
+import type { StatusName } from '../../protocol/status.ts';
 import { encodeChunkRecord } from '../../protocol/trace.ts';
-import { Verdicts } from '../../protocol/verdicts.ts';
 import { Feed, FEED_PAGE } from './feed.ts';
-import { type Chunk, Log, encodeOutcomes, framesOf } from './log.ts';
+import { type Chunk, Log, decodeOutcomes, framesOf } from './log.ts';
+import { hashOutcomes, packOutcomes, unpackOutcomes } from './outcomes.ts';
 import { Recent } from './recent.ts';
 import { Snapshots } from './snapshots.ts';
+import { type Answers, NO_ANSWERS, Verdicts } from './verdicts.ts';
 
 /** Seconds within which the sequencer promises that a batch holds a frame. */
 export const PROMISE_SECONDS = 3600;
@@ -32,15 +33,13 @@ export interface Executed {
   readonly frame: Uint8Array;
   readonly frameHash: Uint8Array;
   readonly runningHash: Uint8Array;
-  readonly outcomes: Outcome[];
+  /** Packed (outcomes.ts), and as a receipt signs them. */
+  readonly outcomes: Uint8Array;
+  readonly outcomesHash: Uint8Array;
   readonly bundle?: Bundle;
 }
 
 const interactionsOf = (frame: Uint8Array): number => (frame[0] === FrameKind.bundle ? stepsOf(frame) - 1 : 0);
-
-/** The interactions that carry a machine key's signature of their own. */
-const signedIn = ({ interactions }: Bundle) =>
-  interactions.filter((interaction) => interaction.op === 'settle' || interaction.op === 'close');
 
 export class Core {
   readonly engine: Engine;
@@ -56,8 +55,6 @@ export class Core {
   #frames = 0;
   /** Whether frames other than ticks ran since the last tick. */
   #untimed = false;
-  /** By signature: the bundles waiting to run that hold it. */
-  readonly #wanted = new Map<Hex, number>();
   #pending: Executed[] = [];
   #pendingBytes = 0;
 
@@ -85,7 +82,7 @@ export class Core {
   // --- restart ---
 
   /** Loads the snapshot and replays the log after it. Throws when the log says otherwise than the code: a bug, and better no answer than a wrong one. */
-  async restore(): Promise<void> {
+  restore(): void {
     const { engine, snapshots, log } = this;
     snapshots.load(engine.trie);
     const from = snapshots.chunks;
@@ -93,44 +90,31 @@ export class Core {
     const before = from > 0 ? log.at(from - 1) : null;
     if (before) this.#adopt(before);
     for (const chunk of log.from(from)) {
-      const frames = framesOf(chunk);
-      const bundles = frames.filter((frame) => frame[0] === FrameKind.bundle).map(decodeBundle);
-      await Promise.all(bundles.map((bundle) => this.prefetch(bundle)));
-      const outcomes: Outcome[][] = [];
-      for (const [i, frame] of frames.entries()) {
-        outcomes.push(engine.execute(chunk.firstSeq + i, frame));
-        this.running = extendRunning(this.running, keccak(frame));
-      }
-      if (!equal(encodeOutcomes(outcomes), chunk.outcomes) || !equal(this.running, chunk.running)) {
-        throw new Error(`replay of chunk ${chunk.number} of shard ${engine.shard} differs from its log`);
-      }
+      this.#replay(chunk);
       this.#adopt(chunk);
       this.#frames += chunk.count;
-      for (const bundle of bundles) this.forget(bundle);
     }
     this.#recall();
   }
 
-  /** Verdicts by WebCrypto, many times faster than the synchronous check that execution would fall back to. */
-  async prefetch(bundle: Bundle): Promise<void> {
-    for (const { signature } of signedIn(bundle)) {
-      const id = hex(signature);
-      this.#wanted.set(id, (this.#wanted.get(id) ?? 0) + 1);
-    }
-    await this.verdicts.prefetch(this.engine.machine, bundle);
-  }
-
-  /** Drops the verdicts that a prefetched bundle's execution needed, but for those another still waits for. */
-  forget(bundle: Bundle): void {
-    this.verdicts.forget(bundle.signature);
-    for (const { signature } of signedIn(bundle)) {
-      const id = hex(signature);
-      const left = (this.#wanted.get(id) ?? 1) - 1;
-      if (left > 0) this.#wanted.set(id, left);
+  #replay(chunk: Chunk): void {
+    const { engine } = this;
+    const frames = framesOf(chunk);
+    const logged = decodeOutcomes(chunk.outcomes, frames);
+    const bundle = new Bundle();
+    const packed: Uint8Array[] = [];
+    for (const [i, frame] of frames.entries()) {
+      const seq = chunk.firstSeq + i;
+      if (frame[0] !== FrameKind.bundle) engine.run(seq, frame);
       else {
-        this.#wanted.delete(id);
-        this.verdicts.forget(signature);
+        bundle.decode(frame);
+        this.verdicts.again(engine.machine, bundle, logged[i], () => engine.run(seq, frame, bundle));
       }
+      packed.push(packOutcomes(engine.statuses, engine.values, stepsOf(frame)));
+      this.running = extendRunning(this.running, keccak(frame));
+    }
+    if (!equal(concat(...packed), chunk.outcomes) || !equal(this.running, chunk.running)) {
+      throw new Error(`replay of chunk ${chunk.number} of shard ${engine.shard} differs from its log`);
     }
   }
 
@@ -149,7 +133,9 @@ export class Core {
     }
     let interactions = from > 0 ? this.log.at(from - 1)!.interactions : 0;
     for (const chunk of this.log.from(from)) {
-      for (const [i, frame] of framesOf(chunk).entries()) this.recent.add(keccak(frame), chunk.firstSeq + i);
+      for (const [i, frame] of framesOf(chunk).entries()) {
+        if (frame[0] === FrameKind.bundle) this.recent.add(decodeBundle(frame), keccak(frame), chunk.firstSeq + i);
+      }
       this.feed.pushChunk(chunk, chunk.interactions - interactions);
       interactions = chunk.interactions;
     }
@@ -163,16 +149,40 @@ export class Core {
   }
 
   /** Runs a frame as part of the chunk being made; {@link seal} must follow before any await. */
-  execute(frame: Uint8Array, bundle?: Bundle): Executed {
-    const { seq } = this;
-    const outcomes = this.engine.execute(seq, frame, bundle);
+  execute(frame: Uint8Array): Executed {
+    return this.#add(frame, this.engine.run(this.seq, frame));
+  }
+
+  /** Runs a bundle that was found valid under `key`, with what is known of the signatures inside it. */
+  executeBundle(bundle: Bundle, key: Uint8Array, answers: Answers): Executed {
+    const { frame } = bundle;
+    const run = (): number => this.engine.run(this.seq, frame, bundle);
+    const executed = this.#add(frame, this.verdicts.during(bundle, key, answers, run), bundle);
+    this.recent.add(bundle, executed.frameHash, executed.seq);
+    return executed;
+  }
+
+  /** Why the engine would refuse a bundle that was found valid under `key`; null when it would not. */
+  refusal(bundle: Bundle, key: Uint8Array): StatusName | null {
+    return this.verdicts.during(bundle, key, NO_ANSWERS, () => this.engine.admit(bundle));
+  }
+
+  #add(frame: Uint8Array, steps: number, bundle?: Bundle): Executed {
+    const { statuses, values } = this.engine;
     const frameHash = keccak(frame);
     this.running = extendRunning(this.running, frameHash);
     this.#interactions += interactionsOf(frame);
-    const executed = { seq, frame, frameHash, runningHash: this.running, outcomes, bundle };
+    const executed = {
+      seq: this.seq - 1,
+      frame,
+      frameHash,
+      runningHash: this.running,
+      outcomes: packOutcomes(statuses, values, steps),
+      outcomesHash: hashOutcomes(statuses, values, steps),
+      bundle,
+    };
     this.#pending.push(executed);
-    this.recent.add(frameHash, seq);
-    this.#pendingBytes += frame.length + 2 + 9 * outcomes.length;
+    this.#pendingBytes += frame.length + 2 + executed.outcomes.length;
     return executed;
   }
 
@@ -203,7 +213,7 @@ export class Core {
       interactions: this.#interactions,
       escrows: get(engine.machine.head(), Head.escrows),
       record: encodeChunkRecord({ shard: engine.shard, firstSeq: executed[0].seq, frames }),
-      outcomes: encodeOutcomes(executed.map(({ outcomes }) => outcomes)),
+      outcomes: concat(...executed.map(({ outcomes }) => outcomes)),
       running: this.running,
     };
     log.append(chunk);
@@ -214,7 +224,12 @@ export class Core {
     this.#frames += frames.length;
     if (this.#frames >= SNAPSHOT_FRAMES || log.length - this.snapshots.chunks >= SNAPSHOT_CHUNKS) this.snapshot();
     const interactions = frames.reduce((sum, frame) => sum + interactionsOf(frame), 0);
-    this.feed.pushChunk(chunk, interactions, executed);
+    const seen = executed.map(({ frame, outcomes, bundle }) => ({
+      frame,
+      outcomes: () => unpackOutcomes(outcomes),
+      bundle,
+    }));
+    this.feed.pushChunk(chunk, interactions, seen);
     return { promisedBy };
   }
 

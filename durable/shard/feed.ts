@@ -26,21 +26,35 @@ const SESSION_EVENTS = {
   close: 'close',
 } as const;
 
+/** Codes of the operations that make events: a bundle without any is not looked into. */
+const TOLD: ReadonlySet<number> = new Set([0x01, 0x0d, 0x0e, 0x0f, 0x10, 0x11, 0x12]);
+
+function isTold({ codes, count }: Bundle): boolean {
+  for (let i = 0; i < count; i++) if (TOLD.has(codes[i])) return true;
+  return false;
+}
+
 /** A frame with what came of it; its bundle when somebody has decoded it already. */
 export interface FrameOutcomes {
   readonly frame: Uint8Array;
-  readonly outcomes: readonly Outcome[];
+  /** Made only where somebody looks. */
+  readonly outcomes: () => readonly Outcome[];
   readonly bundle?: Bundle;
 }
 
 /** The sessions and agents a frame changed. */
-function* eventsOf({ frame, outcomes, bundle }: FrameOutcomes): Generator<Fields> {
-  if (frame[0] === FrameKind.inbox && outcomes[0].status === Status.ok && frame[1] === 1) {
-    if (decodeInboxItem(frame.subarray(1)).kind === 'register')
-      yield { kind: 'agent', id: formatId(outcomes[0].value), event: 'register' };
+function* eventsOf({ frame, outcomes: outcomesOf, bundle: decoded }: FrameOutcomes): Generator<Fields> {
+  if (frame[0] === FrameKind.inbox && frame[1] === 1) {
+    const [{ status, value }] = outcomesOf();
+    if (status === Status.ok && decodeInboxItem(frame.subarray(1)).kind === 'register')
+      yield { kind: 'agent', id: formatId(value), event: 'register' };
   }
-  if (frame[0] !== FrameKind.bundle || outcomes[0].status !== Status.ok) return;
-  for (const [i, interaction] of (bundle ?? decodeBundle(frame)).interactions.entries()) {
+  if (frame[0] !== FrameKind.bundle) return;
+  const bundle = decoded ?? decodeBundle(frame);
+  if (!isTold(bundle)) return;
+  const outcomes = outcomesOf();
+  if (outcomes[0].status !== Status.ok) return;
+  for (const [i, interaction] of bundle.interactions.entries()) {
     const { status, value } = outcomes[i + 1];
     if (status !== Status.ok) continue;
     if (interaction.op === 'register') yield { kind: 'agent', id: formatId(value), event: 'register' };
@@ -59,7 +73,7 @@ function* eventsOf({ frame, outcomes, bundle }: FrameOutcomes): Generator<Fields
 function unpack(chunk: Chunk): FrameOutcomes[] {
   const frames = framesOf(chunk);
   const outcomes = decodeOutcomes(chunk.outcomes, frames);
-  return frames.map((frame, i) => ({ frame, outcomes: outcomes[i] }));
+  return frames.map((frame, i) => ({ frame, outcomes: () => outcomes[i] }));
 }
 
 export class Feed {

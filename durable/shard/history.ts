@@ -1,12 +1,13 @@
 /** Reading the log: chunks and frames for people, records for L1, what a receipt promised. */
 import { concat, hex } from '../../protocol/bytes.ts';
+import type { Receipt } from '../../protocol/eip712.ts';
 import { keccak } from '../../protocol/hash.ts';
 import { serialOf } from '../../protocol/ids.ts';
-import { extendRunning } from '../../protocol/receipt.ts';
-import { Status } from '../../protocol/status.ts';
+import { extendRunning, outcomesHash } from '../../protocol/receipt.ts';
+import { type Outcome, Status } from '../../protocol/status.ts';
 import { encodeChunkRecord } from '../../protocol/trace.ts';
 import { type Failure, type FramesPage, type Page, type PageQuery, failure } from './api.ts';
-import { Core, type Executed } from './core.ts';
+import { Core } from './core.ts';
 import type { Cuts } from './cuts.ts';
 import type { ChunkJson, FrameJson, PlaceJson } from './json.ts';
 import { MAX_PAGE } from './lists.ts';
@@ -97,9 +98,7 @@ export class History {
   }
 
   /** All that the receipt of a frame says. */
-  promise(
-    seq: number,
-  ): (Pick<Executed, 'seq' | 'frameHash' | 'runningHash' | 'outcomes'> & { promisedBy: number }) | null {
+  promise(seq: number): (Receipt & { outcomes: Outcome[] }) | null {
     const chunk = this.#core.log.ofFrame(seq);
     if (!chunk) return null;
     const frames = framesOf(chunk);
@@ -107,7 +106,15 @@ export class History {
     let runningHash = this.#core.log.runningBefore(chunk);
     for (const frame of frames.slice(0, i + 1)) runningHash = extendRunning(runningHash, keccak(frame));
     const outcomes = decodeOutcomes(chunk.outcomes, frames)[i];
-    return { seq, frameHash: keccak(frames[i]), runningHash, outcomes, promisedBy: chunk.promisedBy };
+    return {
+      shard: this.#shard,
+      seq,
+      frameHash: keccak(frames[i]),
+      runningHash,
+      outcomesHash: outcomesHash(outcomes),
+      promisedBy: chunk.promisedBy,
+      outcomes,
+    };
   }
 
   /** Where an escrow was opened and, if it was within the horizon, ended. */
@@ -133,7 +140,7 @@ export class History {
   #seek(
     id: number,
     frame: Uint8Array,
-    outcomes: Executed['outcomes'],
+    outcomes: readonly Outcome[],
     seq: number,
     out: { invoked?: PlaceJson; responded?: PlaceJson },
   ): void {

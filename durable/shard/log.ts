@@ -1,5 +1,5 @@
 /** A shard's log in SQLite: one row a chunk. Everything else a shard knows is rebuilt from it. */
-import { Reader, Writer } from '../../protocol/bytes.ts';
+import { Reader } from '../../protocol/bytes.ts';
 import { stepsOf } from '../../protocol/engine.ts';
 import type { Outcome } from '../../protocol/status.ts';
 import { decodeChunkRecords } from '../../protocol/trace.ts';
@@ -26,13 +26,7 @@ export interface Chunk {
   readonly running: Uint8Array;
 }
 
-/** Outcomes are stored as status u8 ‖ value varint, so that the common step takes two bytes. */
-export function encodeOutcomes(outcomes: readonly (readonly Outcome[])[]): Uint8Array {
-  const writer = new Writer();
-  for (const frame of outcomes) for (const { status, value } of frame) writer.u8(status).varint(value);
-  return writer.finish();
-}
-
+/** A chunk's outcomes (outcomes.ts), frame by frame. */
 export function decodeOutcomes(bytes: Uint8Array, frames: readonly Uint8Array[]): Outcome[][] {
   const reader = new Reader(bytes);
   return frames.map((frame) =>

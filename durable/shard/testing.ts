@@ -7,7 +7,9 @@ import { makeId } from '../../protocol/ids.ts';
 import { encodeInboxItem } from '../../protocol/inbox.ts';
 import { MachineKey } from '../../protocol/keys.ts';
 import type { Interaction } from '../../protocol/ops/index.ts';
-import { type ShardRpc, isFailure, shardStub } from './api.ts';
+import type { SignedReceipt } from '../../protocol/receipt.ts';
+import { type Failure, type ShardRpc, type SubmitResult, isFailure, shardStub } from './api.ts';
+import { unpackOutcomes } from './outcomes.ts';
 
 export interface TestEnv {
   readonly SHARD: DurableObjectNamespace;
@@ -23,6 +25,14 @@ export const testEnv = env as unknown as TestEnv;
 export const signing = new Signing({ chainId: Number(testEnv.CHAIN_ID), root: testEnv.ROOT_ADDRESS as Hex });
 export const shard0 = (): ShardRpc => shardStub(testEnv.SHARD, 0);
 export const FOREVER = 0xffffffff;
+
+export type Submitted = { readonly receipt: SignedReceipt } | Failure;
+
+export function unpacked(result: SubmitResult): Submitted {
+  if (isFailure(result)) return result;
+  const { outcomes, signature, ...receipt } = result.receipt;
+  return { receipt: { receipt, outcomes: unpackOutcomes(outcomes), signature } };
+}
 
 /** An agent with its key; counts its own nonces. */
 export class TestAgent {
@@ -46,9 +56,9 @@ export class TestAgent {
     return signBundle(this.key, options.signing ?? signing, { actor: this.id, nonce, expiry }, interactions);
   }
 
-  /** Submits straight to the shard. */
-  async submit(...bundles: Uint8Array[]) {
-    return shard0().submit(bundles.map((frame) => ({ frame, key: this.key.publicKey })));
+  /** Submits straight to the shard; the receipts as clients see them. */
+  async submit(...bundles: Uint8Array[]): Promise<Submitted[]> {
+    return (await shard0().submit(bundles.map((frame) => ({ frame, key: this.key.publicKey })))).map(unpacked);
   }
 }
 

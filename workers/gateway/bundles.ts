@@ -1,13 +1,23 @@
 /** POST /bundles: signatures are verified here, where it scales out; everything else the shard decides. */
 import { type Bundle, MAX_FRAME_BYTES, decodeBundle } from '../../protocol/bundle.ts';
+import { hex } from '../../protocol/bytes.ts';
 import { Agnt2Error } from '../../protocol/errors.ts';
 import { formatId, shardOf } from '../../protocol/ids.ts';
 import { verifyP256 } from '../../protocol/keys.ts';
-import { receiptToJson } from '../../protocol/receipt.ts';
-import { type Failure, type SubmitResult, type Submission, failure, isFailure } from '../../durable/shard/api.ts';
+import { STATUSES } from '../../protocol/status.ts';
+import {
+  type Failure,
+  type PackedReceipt,
+  type Submission,
+  type SubmitResult,
+  failure,
+  isFailure,
+} from '../../durable/shard/api.ts';
+import { Meter } from '../../durable/shard/meter.ts';
+import { eachOutcome } from '../../durable/shard/outcomes.ts';
 import { type Env, shardCount, shardNumbered, signingOf } from './env.ts';
 import { mediaType, readBody } from './input.ts';
-import { isCached, machineKey, rememberKey } from './keys.ts';
+import { cachedKey, fetchKeys, rememberKey } from './keys.ts';
 import { problem } from './problem.ts';
 import type { Route } from './route.ts';
 
@@ -15,6 +25,19 @@ const ONE = 'application/octet-stream';
 const MANY = 'application/vnd.agnt2.bundles';
 const MAX_BODY = 1024 * 1024;
 const MAX_BUNDLES = 1024;
+
+/** Longest that bundles on their way to a shard may expect to take, this isolate's work and the shard's together. */
+const MAX_WAIT_MS = 1000;
+/** Estimated microseconds a bundle takes here: a signature to verify, JSON to write. */
+const BUNDLE_WORK = 200;
+/** By shard: what this isolate has on its way to it. */
+const meters = new Map<number, Meter>();
+
+function meterOf(shard: number): Meter {
+  let meter = meters.get(shard);
+  if (!meter) meters.set(shard, (meter = new Meter()));
+  return meter;
+}
 
 /** Bundles of a request, each over a buffer of its own (RPC would send the whole one behind a view). */
 function splitBundles(body: Uint8Array): Uint8Array[] {
@@ -30,52 +53,95 @@ function splitBundles(body: Uint8Array): Uint8Array[] {
   return frames;
 }
 
-interface Checked extends Submission {
+const noAnswer = (shard: number, code = 'unavailable'): Failure =>
+  failure(code, `shard ${shard} gave no answer: send the same bytes again, they can't run twice`, { retryAfter: 1 });
+
+interface Decoded {
   readonly bundle: Bundle;
 }
+interface Checked extends Decoded {
+  /** Under which its signature is valid. */
+  readonly key: Uint8Array;
+}
 
-/** Decodes and verifies; a cached key that does not fit is fetched again once. */
-async function check(env: Env, frame: Uint8Array): Promise<Checked | Failure> {
+function decode(env: Env, frame: Uint8Array): Decoded | Failure {
   if (frame.length > MAX_FRAME_BYTES) return failure('too_large', `a bundle is at most ${MAX_FRAME_BYTES} bytes`);
-  let bundle: Bundle;
   try {
-    bundle = decodeBundle(frame);
+    const bundle = decodeBundle(frame);
+    return shardOf(bundle.actor) < shardCount(env)
+      ? { bundle }
+      : failure('wrong_shard', `there are ${shardCount(env)} shards: none holds ${formatId(bundle.actor)}`);
   } catch (error) {
     if (error instanceof Agnt2Error) return failure(error.code, error.detail);
     throw error;
   }
+}
+
+async function verify(env: Env, { bundle }: Decoded): Promise<Checked | Failure> {
   const { actor, body, signature } = bundle;
-  if (shardOf(actor) >= shardCount(env))
-    return failure('wrong_shard', `there are ${shardCount(env)} shards: none holds ${formatId(actor)}`);
-  const preimage = signingOf(env).bundle(body);
-  const cached = isCached(actor);
-  let key = await machineKey(env, actor);
+  const key = cachedKey(actor);
   if (!key) return failure('unknown_agent', `there is no agent ${formatId(actor)}`);
-  let valid = await verifyP256(key, preimage, signature);
-  if (!valid && cached) {
-    key = (await machineKey(env, actor, true)) ?? key;
-    valid = await verifyP256(key, preimage, signature);
-  }
-  return valid
-    ? { bundle, frame, key }
+  return (await verifyP256(key, signingOf(env).bundle(body), signature))
+    ? { bundle, key }
     : failure('bad_signature', `not signed by the machine key of ${formatId(actor)} for this chain and Root`);
 }
 
-/** Sends each shard its own, in the order given; results in that order too. */
-async function submit(env: Env, items: readonly (Checked | Failure)[]): Promise<(SubmitResult | Failure)[]> {
-  const results: (SubmitResult | Failure)[] = items.map((item) =>
-    isFailure(item) ? item : failure('unavailable', 'no answer'),
+/** Verifies under the keys as they were seen last; asks each shard once for those never seen, and once more for those that don't fit. */
+async function check(env: Env, items: readonly (Decoded | Failure)[]): Promise<(Checked | Failure)[]> {
+  const actors = items.flatMap((item) => (isFailure(item) ? [] : [item.bundle.actor]));
+  const seen = new Set(actors.filter((actor) => cachedKey(actor) !== undefined));
+  const { silent } = await fetchKeys(env, new Set(actors.filter((actor) => !seen.has(actor))));
+  const checked = await Promise.all(
+    items.map((item) => {
+      if (isFailure(item)) return item;
+      const { actor } = item.bundle;
+      return silent.has(shardOf(actor)) && !seen.has(actor) ? noAnswer(shardOf(actor)) : verify(env, item);
+    }),
   );
-  const byShard = Map.groupBy(items.keys(), (i) => {
+  const doubtful = [...checked.keys()].filter((i) => {
     const item = items[i];
-    return isFailure(item) ? -1 : shardOf(item.bundle.actor);
+    return isFailure(checked[i]) && !isFailure(item) && seen.has(item.bundle.actor);
   });
-  byShard.delete(-1);
+  if (doubtful.length === 0) return checked;
+  const { found } = await fetchKeys(env, new Set(doubtful.map((i) => (items[i] as Decoded).bundle.actor)));
+  for (const i of doubtful) {
+    const item = items[i] as Decoded;
+    if (found.has(item.bundle.actor)) checked[i] = await verify(env, item);
+  }
+  return checked;
+}
+
+/** The places of what is not a failure, by the shard of its actor. */
+function byShard(items: readonly (Decoded | Failure)[]): Map<number, number[]> {
+  const places = new Map<number, number[]>();
+  for (const [i, item] of items.entries()) {
+    if (isFailure(item)) continue;
+    const shard = shardOf(item.bundle.actor);
+    const own = places.get(shard);
+    if (own) own.push(i);
+    else places.set(shard, [i]);
+  }
+  return places;
+}
+
+/** Sends each shard its own, in the order given, all at the same time; results in that order too. */
+async function submit(env: Env, items: readonly (Checked | Failure)[]): Promise<SubmitResult[]> {
+  const results: SubmitResult[] = items.map((item) => (isFailure(item) ? item : failure('unavailable', 'no answer')));
   await Promise.all(
-    [...byShard].map(async ([shard, places]) => {
-      const own = places.map((i) => items[i] as Checked);
-      const answers = await shardNumbered(env, shard).submit(own.map(({ frame, key }) => ({ frame, key })));
-      places.forEach((place, n) => (results[place] = answers[n]));
+    [...byShard(items)].map(async ([shard, places]) => {
+      const own: Submission[] = places.map((i) => {
+        const { bundle, key } = items[i] as Checked;
+        return { frame: bundle.frame, key };
+      });
+      try {
+        const answers = await shardNumbered(env, shard).submit(own);
+        places.forEach((place, n) => (results[place] = answers[n]));
+      } catch (error) {
+        // Another shard may have done its part: its receipts must get through.
+        console.error(error);
+        const code = (error as { overloaded?: unknown }).overloaded === true ? 'overloaded' : 'unavailable';
+        for (const place of places) results[place] = noAnswer(shard, code);
+      }
     }),
   );
   return results;
@@ -83,17 +149,22 @@ async function submit(env: Env, items: readonly (Checked | Failure)[]): Promise<
 
 const isStale = (result: SubmitResult): boolean => isFailure(result) && result.error.code === 'stale_key';
 
-async function submitAll(env: Env, frames: readonly Uint8Array[]): Promise<SubmitResult[]> {
-  const items = await Promise.all(frames.map((frame) => check(env, frame)));
-  const results = await submit(env, items);
+async function submitAll(env: Env, items: readonly (Decoded | Failure)[]): Promise<SubmitResult[]> {
+  const results = await submit(env, await check(env, items));
   const stale = [...results.keys()].filter((i) => isStale(results[i]));
   if (stale.length === 0) return results;
   // A key rotated under us: verify those again under the key the shard names, once.
   for (const i of stale) {
     const { key } = (results[i] as Failure).error;
-    rememberKey((items[i] as Checked).bundle.actor, key as Uint8Array);
+    rememberKey((items[i] as Decoded).bundle.actor, key as Uint8Array);
   }
-  const again = await submit(env, await Promise.all(stale.map((i) => check(env, frames[i]))));
+  const again = await submit(
+    env,
+    await check(
+      env,
+      stale.map((i) => items[i]),
+    ),
+  );
   stale.forEach(
     (place, n) =>
       (results[place] = isStale(again[n])
@@ -103,8 +174,54 @@ async function submitAll(env: Env, frames: readonly Uint8Array[]): Promise<Submi
   return results;
 }
 
-const resultJson = (result: SubmitResult): unknown =>
-  isFailure(result) ? result : { receipt: receiptToJson(result.receipt) };
+/** Takes a request in, or refuses, before they cost anything, bundles for a shard that has too many on their way already. */
+async function admit(env: Env, frames: readonly Uint8Array[]): Promise<SubmitResult[]> {
+  const items = frames.map((frame) => decode(env, frame));
+  const taken: (() => void)[] = [];
+  for (const [shard, places] of byShard(items)) {
+    const meter = meterOf(shard);
+    const work = places.length * BUNDLE_WORK;
+    const waitMs = meter.waitMs();
+    if (waitMs > MAX_WAIT_MS) {
+      const retryAfter = Math.ceil(waitMs / 1000);
+      for (const i of places)
+        items[i] = failure('overloaded', `too much is on its way to shard ${shard}`, { retryAfter });
+      continue;
+    }
+    meter.take(work, Date.now());
+    taken.push(() => meter.done(work, Date.now()));
+  }
+  try {
+    return await submitAll(env, items);
+  } finally {
+    for (const done of taken) done();
+  }
+}
+
+const STATUS_TEXTS = STATUSES.map((name) => `{"status":"${name}","value":"`);
+
+/** A receipt's JSON, as `receiptToJson` of protocol/receipt.ts has it: written at once, because there are thousands a second. */
+function receiptText({ outcomes, ...receipt }: PackedReceipt): string {
+  const { shard, seq, frameHash, runningHash, outcomesHash, promisedBy, signature } = receipt;
+  let steps = '';
+  eachOutcome(outcomes, (status, value) => {
+    steps += `${steps === '' ? '' : ','}${STATUS_TEXTS[status]}${value}"}`;
+  });
+  return (
+    `{"shard":${shard},"seq":"${seq}","frameHash":"${hex(frameHash)}","runningHash":"${hex(runningHash)}",` +
+    `"outcomesHash":"${hex(outcomesHash)}","outcomes":[${steps}],"promisedBy":${promisedBy},"signature":"${hex(signature)}"}`
+  );
+}
+
+const resultText = (result: SubmitResult): string =>
+  isFailure(result) ? JSON.stringify(result) : `{"receipt":${receiptText(result.receipt)}}`;
+
+/** Seconds after which what was refused for lack of room is worth another try; null when nothing was. */
+function retryAfter(results: readonly SubmitResult[]): string | null {
+  const waits = results.flatMap((result) => (isFailure(result) ? [Number(result.error.retryAfter ?? 0)] : []));
+  const longest = Math.max(0, ...waits);
+  return longest > 0 ? String(longest) : null;
+}
 
 export const bundleRoutes: readonly Route[] = [
   {
@@ -125,18 +242,24 @@ export const bundleRoutes: readonly Route[] = [
       'replayed',
       'expired',
       'stale_key',
+      'too_early',
+      'too_costly',
+      'rate_limited',
       'overloaded',
     ],
     handle: async (c) => {
       const type = mediaType(c.req.raw, [ONE, MANY]);
       const body = await readBody(c.req.raw, type === ONE ? MAX_FRAME_BYTES : MAX_BODY);
-      const results = await submitAll(c.env, type === ONE ? [body] : splitBundles(body));
+      const results = await admit(c.env, type === ONE ? [body] : splitBundles(body));
       const [first] = results;
       if (results.length === 1 && isFailure(first)) {
         const { code, detail, ...extra } = first.error;
         throw problem(code, detail, extra);
       }
-      return c.json({ results: results.map(resultJson) });
+      const wait = retryAfter(results);
+      return new Response(`{"results":[${results.map(resultText).join(',')}]}`, {
+        headers: { 'content-type': 'application/json', ...(wait === null ? {} : { 'retry-after': wait }) },
+      });
     },
   },
 ];

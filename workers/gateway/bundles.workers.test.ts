@@ -101,4 +101,24 @@ describe('POST /bundles', () => {
     const { epoch } = await getJson<{ epoch: number }>(`/agents/${formatId(alice.id)}/key`);
     expect(epoch).toBe(1);
   });
+
+  test('what costs too much is put off with a time to come back, alone and among others', async () => {
+    const [alice, bob] = await registerAgents(2);
+    const rotation = (agent: TestAgent) =>
+      ({ op: 'rotate', agent: agent.id, key: agent.key.publicKey, ownerSignature: new Uint8Array(65) }) as const;
+    const rotations = (count: number) => Array.from({ length: count }, () => rotation(alice));
+    expect(await refusal(await alice.bundle(rotations(9), { nonce: 0 }))).toMatchObject({
+      status: 413,
+      code: 'too_costly',
+    });
+    expect((await postBundle(await alice.bundle(rotations(8), { nonce: 0 }))).status).toBe(200);
+    const more = await alice.bundle(rotations(1), { nonce: 1 });
+    const answer = await postBundle(more);
+    expect(answer.status).toBe(429);
+    expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
+    const many = await postBundle(pack(await bob.bundle([transfer(alice, 1)]), more), MANY);
+    expect(many.status).toBe(200);
+    expect(Number(many.headers.get('retry-after'))).toBeGreaterThan(0);
+    expect((await results(many)).map(({ error }) => error?.code ?? 'ok')).toEqual(['ok', 'rate_limited']);
+  });
 });

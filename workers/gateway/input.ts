@@ -65,8 +65,8 @@ export function bytesFrom(text: string, what: string, length: number): Uint8Arra
 
 /** The whole body, at most `max` bytes: `too_large` before more than that is held. */
 export async function readBody(request: Request, max: number): Promise<Uint8Array> {
-  const tooLarge = problem('too_large', `the body may have ${max} bytes`);
-  if (Number(request.headers.get('content-length') ?? 0) > max) throw tooLarge;
+  const tooLarge = () => problem('too_large', `the body may have ${max} bytes`);
+  if (Number(request.headers.get('content-length') ?? 0) > max) throw tooLarge();
   const parts: Uint8Array[] = [];
   let size = 0;
   const reader = request.body?.getReader();
@@ -75,7 +75,7 @@ export async function readBody(request: Request, max: number): Promise<Uint8Arra
     size += bytes.length;
     if (size > max) {
       await reader?.cancel();
-      throw tooLarge;
+      throw tooLarge();
     }
     parts.push(bytes);
   }

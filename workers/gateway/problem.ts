@@ -24,17 +24,21 @@ const BY_CODE: Readonly<Record<string, HttpStatus>> = {
   session_closed: 409,
   nonce_used: 409,
   stale_key: 409,
+  too_early: 409,
   expired: 410,
+  too_costly: 413,
   too_large: 413,
   unsupported_media_type: 415,
   upgrade_required: 426,
+  rate_limited: 429,
   agent_offline: 503,
   overloaded: 503,
   unavailable: 503,
 };
 
-/** Seconds after which a 503 is worth another try. */
-const RETRY_AFTER = '1';
+/** Seconds after which a 503 or 429 is worth another try, where nobody knows better. */
+const RETRY_AFTER = 1;
+const RETRIED: ReadonlySet<number> = new Set([429, 503]);
 
 export type Extra = Readonly<Record<string, unknown>>;
 
@@ -67,7 +71,7 @@ export function problemResponse(
     status,
     headers: {
       'content-type': 'application/problem+json',
-      ...(status === 503 ? { 'retry-after': RETRY_AFTER } : {}),
+      ...(RETRIED.has(status) ? { 'retry-after': String(extra.retryAfter ?? RETRY_AFTER) } : {}),
       ...headers,
     },
   });

@@ -10,6 +10,7 @@ export const STATUS_TEXTS = {
   413: 'Content Too Large',
   415: 'Unsupported Media Type',
   426: 'Upgrade Required',
+  429: 'Too Many Requests',
   503: 'Service Unavailable',
 } as const;
 

@@ -1,0 +1,209 @@
+/**
+ * Bundles on their way into the log: taken or refused at once, waiting in turns, run together as one chunk.
+ *
+ * What is taken is answered soon. Bounds are of time: the shard estimates how long what waits will take, by what it took lately, and refuses
+ * more than {@link MAX_WAIT_MS} of it with `overloaded` before it costs anything. An agent that floods is refused first: turns go round, and
+ * whoever has less waiting than its share is taken also when others have filled the time.
+ */
+import type { Bundle } from '../../protocol/bundle.ts';
+import { equal } from '../../protocol/bytes.ts';
+import { Agent, get } from '../../protocol/cells.ts';
+import { keccak } from '../../protocol/hash.ts';
+import { formatId, shardOf } from '../../protocol/ids.ts';
+import { type Failure, type Submission, type SubmitResult, failure } from './api.ts';
+import { Buckets } from './buckets.ts';
+import { Core, type Executed } from './core.ts';
+import { Meter } from './meter.ts';
+import { BUCKETS, isSigned, opensIn, priceOf } from './prices.ts';
+import { FairQueue, type Queued } from './queue.ts';
+import { type Answers, NO_ANSWERS, askFor, isOutdated, opensMissing } from './verdicts.ts';
+
+/** Longest that a bundle may expect to wait. */
+const MAX_WAIT_MS = 500;
+/** Bundles that may wait at once, for their memory's sake; of one agent, what one request can bring. */
+const MAX_WAITING = 8192;
+const MAX_WAITING_OF_AGENT = 1024;
+/** Work (estimated microseconds) after which a chunk ends, so that whatever else the object is asked for gets its turn. */
+const CHUNK_WORK = 25_000;
+/** How often signatures inside one bundle are asked for before it runs. */
+const MAX_ASKED = 3;
+
+interface Waiting extends Queued {
+  readonly bundle: Bundle;
+  readonly key: Uint8Array;
+  answers: Answers;
+  asked: number;
+  readonly answer: (result: SubmitResult | Promise<SubmitResult>) => void;
+  readonly fail: (error: unknown) => void;
+}
+
+/** What the object lends. */
+export interface IntakeHost {
+  /** Runs `work`, which moves state and log; when it throws, the object starts over. */
+  together<T>(work: () => T): T;
+  receipt(executed: Executed, promisedBy: number): Promise<SubmitResult>;
+}
+
+export class Intake {
+  readonly #core: Core;
+  readonly #host: IntakeHost;
+  readonly #queue = new FairQueue<Waiting>();
+  readonly #meter = new Meter();
+  readonly #buckets = new Buckets(BUCKETS);
+  /** Bundles taken and not run yet, and their work. */
+  #work = 0;
+  /** Work of the turn before this one: done when this one starts. */
+  #lastWork = 0;
+  #scheduled = false;
+
+  constructor(core: Core, host: IntakeHost) {
+    this.#core = core;
+    this.#host = host;
+  }
+
+  /** Results in the order of the items. */
+  submit(items: readonly Submission[]): Promise<SubmitResult[]> {
+    const nowMs = Date.now();
+    return Promise.all(items.map((item) => this.#take(item, nowMs)));
+  }
+
+  #take({ frame, key }: Submission, nowMs: number): Promise<SubmitResult> | Failure {
+    const { engine } = this.#core;
+    const bundle = Core.decode(frame);
+    if (!bundle) return failure('malformed', 'not one whole canonical bundle');
+    if (shardOf(bundle.actor) !== engine.shard)
+      return failure('wrong_shard', `agent ${formatId(bundle.actor)} lives on another shard`);
+    // What can't run any more costs its agent nothing: anybody can send it again.
+    const hopeless = this.#stranger(bundle, key) ?? this.#past(bundle);
+    if (hopeless) return hopeless;
+    const { work, tokens } = priceOf(engine.machine, bundle);
+    const refused = this.#noRoom(bundle.actor, work) ?? this.#buckets.take(bundle.actor, tokens, nowMs);
+    if (refused) return refused;
+    this.#work += work;
+    this.#meter.take(work, nowMs);
+    return new Promise((answer, fail) => {
+      const { actor: agent, nonce } = bundle;
+      const ready = !isSigned(bundle);
+      const waiting = { agent, nonce, work, ready, bundle, key, answers: NO_ANSWERS, asked: 0, answer, fail };
+      this.#queue.push(waiting);
+      if (!ready) this.#ask(waiting);
+      this.#schedule();
+    });
+  }
+
+  /** Why there is no room for so much more work of an agent; null when there is. */
+  #noRoom(agent: number, work: number): Failure | null {
+    const queue = this.#queue;
+    const own = queue.workOf(agent);
+    const share = MAX_WAIT_MS / (queue.agents + (own === 0 ? 1 : 0));
+    const waitMs = this.#meter.waitMs(work);
+    // Nothing waits: whatever it costs, it can't wait for less.
+    const isFirst = this.#work === 0;
+    const fits = waitMs <= MAX_WAIT_MS || ((own + work) / (this.#work + work)) * waitMs <= share;
+    if (queue.count < MAX_WAITING && queue.countOf(agent) < MAX_WAITING_OF_AGENT && (fits || isFirst)) return null;
+    const retryAfter = Math.max(1, Math.ceil((waitMs - MAX_WAIT_MS) / 1000));
+    return failure('overloaded', 'too much is waiting to run: nothing of this bundle was done', { retryAfter });
+  }
+
+  /** Fetches the answers that a bundle's execution will ask for; until then its agent's turn goes by. */
+  #ask(waiting: Waiting): void {
+    waiting.asked += 1;
+    askFor(this.#core.engine.machine, waiting.bundle).then((answers) => {
+      waiting.answers = answers;
+      this.#queue.wake(waiting);
+      this.#schedule();
+    }, waiting.fail);
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || (!this.#queue.runnable && this.#lastWork === 0)) return;
+    this.#scheduled = true;
+    setTimeout(() => {
+      this.#scheduled = false;
+      this.#turn();
+      this.#schedule();
+    }, 0);
+  }
+
+  /** Runs what waits as one chunk, up to a chunk's size. No await inside: state and log move together. */
+  #turn(): void {
+    const nowMs = Date.now();
+    this.#meter.done(this.#lastWork, nowMs);
+    this.#lastWork = 0;
+    const accepted: { waiting: Waiting; executed: Executed }[] = [];
+    const refused: { waiting: Waiting; why: Failure }[] = [];
+    const promisedBy = this.#host.together(() => {
+      while (this.#lastWork < CHUNK_WORK && !this.#core.full) {
+        const waiting = this.#queue.next();
+        if (!waiting) break;
+        if (this.#mustAsk(waiting)) continue;
+        this.#lastWork += waiting.work;
+        const why = this.#refusal(waiting, nowMs);
+        if (why) refused.push({ waiting, why });
+        else {
+          if (accepted.length === 0) this.#core.tick(nowMs);
+          const { bundle, key, answers } = waiting;
+          accepted.push({ waiting, executed: this.#core.executeBundle(bundle, key, answers) });
+        }
+      }
+      return this.#core.seal(nowMs)?.promisedBy ?? 0;
+    });
+    this.#work -= this.#lastWork;
+    for (const { waiting, why } of refused) waiting.answer(why);
+    for (const { waiting, executed } of accepted) {
+      this.#host.receipt(executed, promisedBy).then(waiting.answer, waiting.fail);
+    }
+  }
+
+  /** Puts a bundle back when a session has come that it is signed over, to ask for what is new. */
+  #mustAsk(waiting: Waiting): boolean {
+    if (waiting.asked >= MAX_ASKED || !isOutdated(this.#core.engine.machine, waiting.answers)) return false;
+    waiting.ready = false;
+    this.#queue.push(waiting);
+    this.#ask(waiting);
+    return true;
+  }
+
+  /** Why a bundle must not enter the log, asked right before it would run. */
+  #refusal({ bundle, key, answers }: Waiting, nowMs: number): Failure | null {
+    const { machine } = this.#core.engine;
+    const stranger = this.#stranger(bundle, key);
+    if (stranger) return stranger;
+    const status = this.#core.refusal(bundle, key);
+    if (status === 'bad_nonce') return this.#past(bundle) ?? this.#gap(bundle);
+    const time = Math.max(machine.time, Math.floor(nowMs / 1000));
+    if (status === 'expired' || (status === null && bundle.expiry < time))
+      return failure('expired', `expired at ${bundle.expiry}; the shard's time is ${time}`);
+    if (status) return failure(status, `refused: ${status}`);
+    return isOutdated(machine, answers) || opensMissing(machine, answers, opensIn(bundle))
+      ? failure('too_early', 'it is signed over a session that it opens itself: wait for the receipt of the open')
+      : null;
+  }
+
+  /** Unless the bundle is by the agent as it is now. */
+  #stranger({ actor }: Bundle, key: Uint8Array): Failure | null {
+    const { machine } = this.#core.engine;
+    if (!machine.agentExists(actor)) return failure('unknown_agent', `there is no agent ${formatId(actor)}`);
+    const current = machine.keyOf(actor);
+    if (equal(current, key)) return null;
+    return failure('stale_key', `agent ${formatId(actor)} has another key now`, { key: current });
+  }
+
+  #expected(actor: number): number {
+    return get(this.#core.engine.machine.readAgent(actor), Agent.nonce);
+  }
+
+  /** Whether its nonce was used: by itself, or by another. */
+  #past(bundle: Bundle): Failure | null {
+    if (bundle.nonce >= this.#expected(bundle.actor)) return null;
+    const seq = this.#core.recent.placeOf(bundle, keccak(bundle.frame));
+    if (seq === undefined) return this.#gap(bundle);
+    const place = `${this.#core.engine.shard}:${seq}`;
+    return failure('replayed', `this bundle was executed as frame ${place}: fetch its receipt`, { place });
+  }
+
+  #gap({ actor, nonce }: Bundle): Failure {
+    const expected = this.#expected(actor);
+    return failure('bad_nonce', `expected nonce ${expected}, got ${nonce}`, { expected });
+  }
+}

@@ -1,0 +1,42 @@
+/** What came of a frame, packed as status u8 ‖ value varint a step, so that the common step takes two bytes: in the log, and on the way to the gateway. */
+import { Reader, writeUint } from '../../protocol/bytes.ts';
+import { keccak } from '../../protocol/hash.ts';
+import type { Outcome } from '../../protocol/status.ts';
+
+/** Steps of the largest frame, and bytes of one in what a receipt signs. */
+const MAX_STEPS = 257;
+const STEP_BYTES = 9;
+/** Written and copied, never kept. */
+const scratch = new Uint8Array(MAX_STEPS * STEP_BYTES);
+
+/** Packs what an engine left of a frame of so many steps. */
+export function packOutcomes(statuses: Uint8Array, values: Float64Array, steps: number): Uint8Array {
+  let at = 0;
+  for (let i = 0; i < steps; i++) {
+    scratch[at++] = statuses[i];
+    let rest = values[i];
+    for (; rest > 127; rest = Math.floor(rest / 128)) scratch[at++] = (rest % 128) | 128;
+    scratch[at++] = rest;
+  }
+  return scratch.slice(0, at);
+}
+
+/** keccak over (status u8 ‖ value u64) of every step, as `outcomesHash` of protocol/receipt.ts has it. */
+export function hashOutcomes(statuses: Uint8Array, values: Float64Array, steps: number): Uint8Array {
+  for (let i = 0; i < steps; i++) {
+    scratch[STEP_BYTES * i] = statuses[i];
+    writeUint(scratch, STEP_BYTES * i + 1, 8, values[i]);
+  }
+  return keccak(scratch.subarray(0, STEP_BYTES * steps));
+}
+
+/** Calls `step` for each of a frame's packed outcomes, in order. */
+export function eachOutcome(packed: Uint8Array, step: (status: number, value: number) => void): void {
+  for (const reader = new Reader(packed); reader.left > 0;) step(reader.u8(), reader.varint());
+}
+
+export function unpackOutcomes(packed: Uint8Array): Outcome[] {
+  const out: Outcome[] = [];
+  eachOutcome(packed, (status, value) => out.push({ status, value }));
+  return out;
+}
