@@ -11,28 +11,28 @@ import {
   Agent,
   ESCROW_STATUS,
   Escrow,
-  SESSION_STATUS,
   Service,
-  Session,
   cellToJson,
   get,
   getBytes,
   placeOf,
 } from '../../protocol/cells.ts';
-import { BUNDLE, decodeBundle } from '../../protocol/bundle.ts';
-import { ZERO_BYTES32, equal, fromUtf8, hex, unhex } from '../../protocol/bytes.ts';
+import { decodeBundle } from '../../protocol/bundle.ts';
+import { equal, fromUtf8, hex, unhex } from '../../protocol/bytes.ts';
 import { Signing } from '../../protocol/eip712.ts';
-import { Engine, tickFrame } from '../../protocol/engine.ts';
+import { type Engine, tickFrame } from '../../protocol/engine.ts';
 import { Agnt2Error, codeOf } from '../../protocol/errors.ts';
-import { keccak, sha } from '../../protocol/hash.ts';
-import { formatId, parseId } from '../../protocol/ids.ts';
+import { sha } from '../../protocol/hash.ts';
+import { formatId, makeId, parseId, shardOf } from '../../protocol/ids.ts';
 import { MachineKey, verifyP256 } from '../../protocol/keys.ts';
 import { CARRIED_HEADERS, encodeError, packHeaders, unpackHeaders } from '../../protocol/packet.ts';
-import { type SignedReceipt, outcomesHash, extendRunning, receiptToJson, signReceipt } from '../../protocol/receipt.ts';
+import { type SignedReceipt, receiptToJson } from '../../protocol/receipt.ts';
 import { STATUSES } from '../../protocol/status.ts';
 import { listen } from '../http/server.ts';
 import { CallMux } from '../../protocol/mux.ts';
 import { packetSocket } from '../session/index.ts';
+import { addRecordRoutes } from './records.ts';
+import { type TestFrame, TestShards } from './shards.ts';
 
 export const DOMAIN = { chainId: 31337, root: '0x00000000000000000000000000000000000000aa' } as const;
 
@@ -62,7 +62,7 @@ const CLAIMS = ['escrow', 'frame', 'index', 'session'];
 
 export class TestGateway {
   readonly signing = new Signing(DOMAIN);
-  readonly engine = new Engine(0, this.signing);
+  readonly shards: TestShards;
   readonly faults: Faults = {
     loseAnswers: 0,
     busy: 0,
@@ -71,8 +71,6 @@ export class TestGateway {
     refuseOps: [],
     refuseReads: null,
   };
-  /** Every frame, its receipt beside it. */
-  readonly frames: { bytes: Uint8Array; signed: SignedReceipt }[] = [];
   /** Requests by route, to see what was cached. */
   readonly requests: string[] = [];
   url = '';
@@ -80,7 +78,6 @@ export class TestGateway {
   skew = 0;
   #key!: MachineKey;
   #forger!: MachineKey;
-  #running: Uint8Array = ZERO_BYTES32;
   readonly #documents = new Map<string, unknown>();
   readonly #names = new Map<string, Record<string, unknown>>();
   readonly #mailboxes = new Map<string, { mux: CallMux; ws: WebSocket }>();
@@ -89,11 +86,15 @@ export class TestGateway {
   #server!: Server;
   #queue: Promise<unknown> = Promise.resolve();
 
-  static async start(): Promise<TestGateway> {
-    const gateway = new TestGateway();
+  private constructor(shards: number) {
+    this.shards = new TestShards(this.signing, shards);
+  }
+
+  static async start(shards = 1): Promise<TestGateway> {
+    const gateway = new TestGateway(shards);
     gateway.#key = await MachineKey.import(MachineKey.randomSecret());
     gateway.#forger = await MachineKey.import(MachineKey.randomSecret());
-    await gateway.#append(tickFrame(Math.floor(Date.now() / 1000)));
+    await gateway.tick(0);
     const app = gateway.#routes();
     gateway.#server = http.createServer((request, response) => {
       gateway.requests.push(`${request.method} ${request.url}`);
@@ -105,6 +106,15 @@ export class TestGateway {
     gateway.#server.on('upgrade', (request, socket, head) => void gateway.#upgrade(sockets, request, socket, head));
     gateway.url = `http://127.0.0.1:${await listen(gateway.#server, { host: '127.0.0.1', port: 0 })}`;
     return gateway;
+  }
+
+  /** Shard 0's, of deployments that have no other. */
+  get engine(): Engine {
+    return this.shards.engine(0);
+  }
+  /** Shard 0's frames, each with its receipt. */
+  get frames(): readonly TestFrame[] {
+    return this.shards.frames(0);
   }
 
   get sequencerKey(): Uint8Array {
@@ -128,64 +138,56 @@ export class TestGateway {
     for (const relay of this.#relays.values()) for (const ws of relay.values()) ws.terminate();
   }
 
-  async agent(balance: number): Promise<TestAgent> {
+  async agent(balance: number, shard = 0): Promise<TestAgent> {
     const secret = MachineKey.randomSecret();
     const key = await MachineKey.import(secret);
-    return { id: this.engine.machine.createAgent(new Uint8Array(20).fill(1), key.publicKey, balance), key, secret };
+    const machine = this.shards.machine(shard);
+    return { id: machine.createAgent(new Uint8Array(20).fill(1), key.publicKey, balance), key, secret };
   }
 
   balance(agent: TestAgent): number {
-    return this.engine.machine.balance(agent.id);
+    return this.shards.holding(agent.id).balance(agent.id);
   }
   escrowStatus(escrow: number): string {
-    return ESCROW_STATUS[get(this.engine.machine.readEscrow(escrow), Escrow.status)];
+    return ESCROW_STATUS[get(this.shards.holding(escrow).readEscrow(escrow), Escrow.status)];
   }
 
-  /** Moves the shard's clock ahead. */
+  /** Moves the shards' clocks ahead. */
   async tick(seconds: number): Promise<void> {
     this.skew += seconds;
-    await this.#append(tickFrame(Math.floor(Date.now() / 1000) + this.skew));
+    for (let shard = 0; shard < this.shards.count; shard++)
+      await this.append(tickFrame(Math.floor(Date.now() / 1000) + this.skew), shard);
   }
 
-  async #append(frame: Uint8Array): Promise<SignedReceipt> {
-    const seq = this.engine.seq;
-    const outcomes = this.engine.execute(seq, frame);
-    const frameHash = keccak(frame);
-    this.#running = extendRunning(this.#running, frameHash);
-    const receipt = {
-      shard: 0,
-      seq,
-      frameHash,
-      runningHash: this.#running,
-      outcomesHash: outcomesHash(outcomes),
-      promisedBy: 2_000_000_000,
-    };
-    const signed = await signReceipt(
-      this.faults.forgeReceipts ? this.#forger : this.#key,
-      this.signing,
-      receipt,
-      outcomes,
-    );
-    this.frames.push({ bytes: frame, signed });
-    return signed;
+  /** Executes a frame that the shard put in by itself. */
+  append(frame: Uint8Array, shard = 0): Promise<SignedReceipt> {
+    return this.shards.append(shard, frame, this.faults.forgeReceipts ? this.#forger : this.#key);
+  }
+
+  /** Holds messages between shards back, or lets them go. */
+  async holdMessages(held: boolean): Promise<void> {
+    this.shards.held = held;
+    await this.shards.deliver(this.#key);
   }
 
   /** One frame after the other, as a shard does it. */
   submit(frame: Uint8Array): Promise<{ receipt: unknown } | { error: Record<string, unknown> }> {
     const run = this.#queue.then(async () => {
-      const at = this.frames.findIndex((known) => known.bytes[0] === BUNDLE && equal(known.bytes, frame));
-      if (at >= 0 && this.faults.knowsReplays)
-        return { error: { code: 'replayed', detail: 'executed', place: `0:${at}` } };
       let refused: string | null;
+      let shard = 0;
       try {
         const bundle = decodeBundle(frame);
-        refused = this.engine.admit(bundle);
+        shard = shardOf(bundle.actor);
+        const at = this.shards.placeOf(shard, frame);
+        if (at >= 0 && this.faults.knowsReplays)
+          return { error: { code: 'replayed', detail: 'executed', place: `${shard}:${at}` } };
+        refused = this.shards.engine(shard).admit(bundle);
         if (bundle.interactions.some(({ op }) => this.faults.refuseOps.includes(op))) refused = 'forbidden';
       } catch (error) {
         refused = codeOf(error);
       }
       if (refused !== null) return { error: { code: refused, detail: 'refused' } };
-      return { receipt: receiptToJson(await this.#append(frame)) };
+      return { receipt: receiptToJson(await this.append(frame, shard)) };
     });
     this.#queue = run.catch(() => {});
     return run;
@@ -193,7 +195,7 @@ export class TestGateway {
 
   #routes(): Hono {
     const app = new Hono();
-    const { machine } = this.engine;
+    const { shards } = this;
     const problem = (c: Context, status: 400 | 401 | 404 | 409 | 503, code: string, more = {}) =>
       c.json({ type: 'about:blank', status, code, detail: code, ...more }, status);
     app.onError((error, c) => problem(c, 400, codeOf(error)));
@@ -204,7 +206,7 @@ export class TestGateway {
       c.json({
         ...DOMAIN,
         sequencerKey: { x: hex(this.sequencerKey.subarray(0, 32)), y: hex(this.sequencerKey.subarray(32)) },
-        shards: [{ shard: 0, seq: String(this.engine.seq) }],
+        shards: Array.from({ length: shards.count }, (_, shard) => ({ shard, seq: String(shards.engine(shard).seq) })),
       }),
     );
     app.post('/bundles', async (c) => {
@@ -230,6 +232,7 @@ export class TestGateway {
     });
     app.get('/agents/:id', (c) => {
       const id = parseId(c.req.param('id'));
+      const machine = shards.holding(id);
       if (!machine.agentExists(id)) return problem(c, 404, 'unknown_agent');
       return c.json({
         id: formatId(id),
@@ -238,11 +241,12 @@ export class TestGateway {
       });
     });
     app.get('/agents/:id/key', (c) => {
-      const key = machine.keyOf(parseId(c.req.param('id')));
+      const id = parseId(c.req.param('id'));
+      const key = shards.holding(id).keyOf(id);
       return c.json({ x: hex(key.subarray(0, 32)), y: hex(key.subarray(32)), epoch: 0 });
     });
     const serviceJson = (id: number) => {
-      const cell = machine.readService(id);
+      const cell = shards.holding(id).readService(id);
       const active = (get(cell, Service.flags) & ACTIVE) !== 0;
       return {
         id: formatId(id),
@@ -253,7 +257,10 @@ export class TestGateway {
     };
     app.get('/services', (c) => {
       const provider = parseId(c.req.query('provider')!);
-      const ids = Array.from({ length: 50 }, (_, i) => (i + 1) * 256).filter((id) => machine.serviceExists(id));
+      const machine = shards.holding(provider);
+      const ids = Array.from({ length: 50 }, (_, i) => makeId(machine.shard, i + 1)).filter((id) =>
+        machine.serviceExists(id),
+      );
       return c.json({
         services: ids.filter((id) => get(machine.readService(id), Service.provider) === provider).map(serviceJson),
       });
@@ -261,7 +268,8 @@ export class TestGateway {
     app.put('/services/:id/metadata', async (c) => {
       const bytes = new Uint8Array(await c.req.arrayBuffer());
       const hash = sha(bytes);
-      if (!equal(hash, getBytes(machine.readService(parseId(c.req.param('id'))), Service.metadataHash)))
+      const id = parseId(c.req.param('id'));
+      if (!equal(hash, getBytes(shards.holding(id).readService(id), Service.metadataHash)))
         return problem(c, 409, 'hash_mismatch');
       this.#documents.set(hex(hash), JSON.parse(fromUtf8(bytes)));
       return c.json({});
@@ -277,7 +285,7 @@ export class TestGateway {
       const announce = { agent, contentHash: sha(bytes), timeMs: Number(c.req.header('agnt2-time')) };
       if (
         !(await verifyP256(
-          machine.keyOf(agent),
+          shards.holding(agent).keyOf(agent),
           this.signing.announce(announce),
           unhex(c.req.header('agnt2-signature')!),
         ))
@@ -288,27 +296,13 @@ export class TestGateway {
       this.#names.set(c.req.param('name'), record);
       return c.json(record);
     });
-    app.get('/escrows/:id', (c) => {
-      const id = parseId(c.req.param('id'));
-      if (!machine.escrowExists(id)) return problem(c, 404, 'unknown_escrow');
-      return c.json({ id: formatId(id), ...cellToJson(Escrow, machine.readEscrow(id)), status: this.escrowStatus(id) });
-    });
-    app.get('/sessions/:id', (c) => {
-      const id = parseId(c.req.param('id'));
-      if (!machine.sessionExists(id)) return problem(c, 404, 'unknown_session');
-      const cell = machine.readSession(id);
-      return c.json({
-        id: formatId(id),
-        ...cellToJson(Session, cell),
-        status: SESSION_STATUS[get(cell, Session.status)],
-      });
-    });
+    addRecordRoutes(app, shards);
     app.get('/cells/:address', (c) => {
-      const { region, slot } = placeOf(Number(c.req.param('address')));
-      return c.json({ cell: hex(machine.trie.read(region, slot)) });
+      const { shard, region, slot } = placeOf(Number(c.req.param('address')));
+      return c.json({ cell: hex(shards.machine(shard).trie.read(region, slot)) });
     });
-    const place = (c: Context) => this.frames[Number(c.req.param('seq'))];
-    app.get('/shards/0/frames/:seq', (c) => {
+    const place = (c: Context) => shards.frames(Number(c.req.param('shard')))[Number(c.req.param('seq'))];
+    app.get('/shards/:shard/frames/:seq', (c) => {
       const frame = place(c);
       if (frame === undefined) return problem(c, 404, 'not_found');
       const steps = frame.signed.outcomes.map(({ status, value }) => ({
@@ -316,14 +310,14 @@ export class TestGateway {
         value: String(value),
       }));
       return c.json({
-        shard: 0,
+        shard: Number(c.req.param('shard')),
         seq: c.req.param('seq'),
         bytes: hex(frame.bytes),
         steps,
         receipt: receiptToJson(frame.signed),
       });
     });
-    app.get('/receipts/0/:seq', (c) => c.json(receiptToJson(place(c).signed)));
+    app.get('/receipts/:shard/:seq', (c) => c.json(receiptToJson(place(c).signed)));
     return app;
   }
 
@@ -369,11 +363,13 @@ export class TestGateway {
     const url = new URL(request.url!, this.url);
     const query = (name: string): string => url.searchParams.get(name) ?? '';
     const match = /^\/(agents|sessions)\/([\d:]+)\/socket$/.exec(url.pathname);
-    const { machine } = this.engine;
     const [agent, timeMs, nonce] = [parseId(query('agent')), Number(query('timeMs')), query('nonce')];
-    let key = machine.keyOf(agent);
-    if (match?.[1] === 'sessions')
-      key = machine.readSession(parseId(match[2]), machine.partyOf(machine.readSession(parseId(match[2])), agent) + 1);
+    let key = this.shards.holding(agent).keyOf(agent);
+    if (match?.[1] === 'sessions') {
+      const session = parseId(match[2]);
+      const machine = this.shards.holding(session);
+      key = machine.readSession(session, machine.partyOf(machine.readSession(session), agent) + 1);
+    }
     const preimage = this.signing.connect({ agent, room: url.pathname, timeMs, nonce: unhex(nonce, 32) });
     const valid =
       Math.abs(timeMs - Date.now()) < 60_000 &&
