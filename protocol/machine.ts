@@ -248,6 +248,13 @@ export class Machine {
     const cell = this.trie.cell(Region.escrow, slotOf(Region.escrow, serial));
     return serial > 0 && Escrow.serial.get(this.cells, cell) === serial ? cell : NONE;
   }
+  /** The last serial of an escrow that was given. */
+  get escrows(): number {
+    return Head.escrows.get(this.cells, this.#head());
+  }
+  set escrows(serial: number) {
+    Head.escrows.set(this.cells, this.trie.make(Region.meta, META_HEAD), serial);
+  }
   /** Takes the next serial, come what may. Returns the id, 0 when serials are used up. */
   takeEscrowId(): number {
     return this.#takeId(Head.escrows);

@@ -30,9 +30,11 @@ export function receive(machine: Machine, foreign: Foreign): number {
   if (!foreign.holds(from, number, keccak(payload))) return Status.no_message;
   const message = decoded(payload);
   if (message !== null && ANSWERED.has(message.kind) && !machine.reaches(from)) return Status.congested;
+  const { escrows } = machine;
   const status = message === null ? Status.malformed : apply(machine, from, message);
-  // It stays next, and nothing has happened.
-  if (status !== Status.congested) Peer.received.set(cells, machine.edit(peer), number);
+  // It stays next, and nothing has happened: an invoke's serial has not been given either.
+  if (status === Status.congested) machine.escrows = escrows;
+  else Peer.received.set(cells, machine.edit(peer), number);
   return status;
 }
 
