@@ -33,6 +33,13 @@ export interface Op<
   readonly code: number;
   readonly name: Name;
   readonly fields: Fields;
+  // Of its access list (access.ts), what its fields don't say.
+  /** The ring whose next serial it takes, by position. */
+  readonly takes?: 'escrow' | 'workflow';
+  /** Moves what the head counts: takes a serial on success, or may burn. */
+  readonly movesHead?: boolean;
+  /** What it reaches is not to be told before it runs. */
+  readonly isBarrier?: boolean;
   /** Id of the record on whose shard it runs, where that need not be the actor's shard: "⇒" in docs/protocol.md §4. */
   where?(machine: Machine, actor: number, ...args: Args): number;
   /** What the actor's shard checks before; the status. */

@@ -8,6 +8,23 @@ import { malformed } from './errors.ts';
 /** How a slot stands on the wire. */
 export const Wire = { varint: 0, byte: 1, bytes: 2, options: 3, list: 4 } as const;
 
+/**
+ * What a number names of this shard's records, for access lists (access.ts): that record, and what it points to. Of what is
+ * only noted down, nothing. `own service`: 0 makes one; `terms`: a service, only read; `dependency`: an escrow, only read;
+ * `back`: that escrow, counted from the one being made; `rated`: an escrow or a session.
+ */
+export type Names =
+  | 'agent'
+  | 'own service'
+  | 'terms'
+  | 'capability'
+  | 'session'
+  | 'escrow'
+  | 'dependency'
+  | 'back'
+  | 'rated'
+  | 'workflow';
+
 export interface Slot {
   readonly name: string;
   readonly wire: (typeof Wire)[keyof typeof Wire];
@@ -17,6 +34,8 @@ export interface Slot {
   readonly least?: number;
   /** Numbers it decodes to. */
   readonly numbers: number;
+  /** What the number names. */
+  readonly names?: Names;
   /** Of `options`, what stands for each bit; of `list`, the one kind of item. */
   readonly parts?: readonly (readonly Slot[])[];
   /** Of `options`: bits of which only one may be set. */
@@ -59,8 +78,13 @@ const named = <Name extends string, Value>(name: Name, value: Value): Named<Name
   ({ [name]: value }) as Named<Name, Value>;
 
 /** A number as a varint, below `limit`. */
-export const varint = <const Name extends string>(name: Name, limit = 2 ** 53, least = 0): One<Name, number> => ({
-  slots: [{ name, wire: Wire.varint, size: limit, least, numbers: 1 }],
+export const varint = <const Name extends string>(
+  name: Name,
+  limit = 2 ** 53,
+  least = 0,
+  names?: Names,
+): One<Name, number> => ({
+  slots: [{ name, wire: Wire.varint, size: limit, least, numbers: 1, names }],
   write: (writer, record) => {
     if (record[name] >= limit || record[name] < least) throw malformed(`${name} out of range`);
     writer.varint(record[name]);
@@ -75,13 +99,20 @@ export const duration = <const Name extends string>(name: Name): One<Name, numbe
 /** Calls of one direction of a session. */
 export const calls = <const Name extends string>(name: Name): One<Name, number> => varint(name, 2 ** 48);
 /** An id, of any kind and shard; the operation says whether there is such a record. */
-export const id = <const Name extends string>(name: Name): One<Name, number> => varint(name);
+export const id = <const Name extends string>(name: Name, names?: Names): One<Name, number> =>
+  varint(name, 2 ** 53, 0, names);
 /** Id of an agent, a service or a capability: it fits the four bytes that cells keep for it. */
-export const shortId = <const Name extends string>(name: Name): One<Name, number> => varint(name, 2 ** 32);
+export const shortId = <const Name extends string>(name: Name, names?: Names): One<Name, number> =>
+  varint(name, 2 ** 32, 0, names);
 
 /** One byte, below `limit`. */
-export const byte = <const Name extends string>(name: Name, limit = 256, least = 0): One<Name, number> => ({
-  slots: [{ name, wire: Wire.byte, size: limit, least, numbers: 1 }],
+export const byte = <const Name extends string>(
+  name: Name,
+  limit = 256,
+  least = 0,
+  names?: Names,
+): One<Name, number> => ({
+  slots: [{ name, wire: Wire.byte, size: limit, least, numbers: 1, names }],
   write: (writer, record) => {
     const value = record[name];
     if (!Number.isInteger(value) || value < least || value >= limit) throw malformed(`${name} out of range`);

@@ -8,7 +8,7 @@ import { id } from '../wire.ts';
 export const abort = defineOp({
   code: 0x14,
   name: 'abort',
-  fields: [id('workflow')],
+  fields: [id('workflow', 'workflow')],
   where: (_machine, _actor, workflow) => workflow,
   run(machine, actor, id) {
     const { cells } = machine;

@@ -14,7 +14,7 @@ const KIND = { escrow: 0, session: 1 } as const;
 export const attest = defineOp({
   code: 0x15,
   name: 'attest',
-  fields: [choice('kind', 'escrow', 'session'), id('id'), byte('score', 6, 1)],
+  fields: [choice('kind', 'escrow', 'session'), id('id', 'rated'), byte('score', 6, 1)],
   // A payer's record of an escrow is at home.
   where: (_machine, actor, kind, id) => (kind === KIND.session ? id : actor),
   run: (machine, actor, kind, id, score) =>

@@ -12,7 +12,7 @@ export const close = defineOp({
   name: 'close',
   fields: [
     group('close', [
-      id('session'),
+      id('session', 'session'),
       amount('paidAB'),
       amount('paidBA'),
       calls('callsAB'),

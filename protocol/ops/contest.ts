@@ -9,7 +9,7 @@ import { id } from '../wire.ts';
 export const contest = defineOp({
   code: 0x09,
   name: 'contest',
-  fields: [id('escrow')],
+  fields: [id('escrow', 'escrow')],
   where: (_machine, _actor, escrow) => escrow,
   run(machine, actor, id) {
     const { cells } = machine;

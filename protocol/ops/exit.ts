@@ -8,7 +8,7 @@ import { Status } from '../status.ts';
 export const exit = defineOp({
   code: 0x10,
   name: 'exit',
-  fields: [id('session')],
+  fields: [id('session', 'session')],
   where: (_machine, _actor, session) => session,
   run(machine, actor, id) {
     const { cells } = machine;

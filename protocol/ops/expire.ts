@@ -12,7 +12,8 @@ import { id } from '../wire.ts';
 export const expire = defineOp({
   code: 0x08,
   name: 'expire',
-  fields: [id('escrow')],
+  movesHead: true,
+  fields: [id('escrow', 'escrow')],
   where: (_machine, _actor, escrow) => escrow,
   run(machine, _actor, id) {
     const { cells } = machine;

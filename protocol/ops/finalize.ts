@@ -9,7 +9,7 @@ import { Status } from '../status.ts';
 export const finalize = defineOp({
   code: 0x11,
   name: 'finalize',
-  fields: [id('session')],
+  fields: [id('session', 'session')],
   where: (_machine, _actor, session) => session,
   run(machine, _actor, id) {
     const { cells } = machine;

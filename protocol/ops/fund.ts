@@ -8,7 +8,7 @@ import { Status } from '../status.ts';
 export const fund = defineOp({
   code: 0x0e,
   name: 'fund',
-  fields: [id('session'), amount('amount')],
+  fields: [id('session', 'session'), amount('amount')],
   where: (_machine, _actor, session) => session,
   home(machine, actor, _session, amount) {
     if (amount === 0) return Status.zero_amount;

@@ -86,6 +86,10 @@ for (const entry of byName.values()) byCode[entry.op.code] = entry;
 
 export const OP_NAMES: readonly OpName[] = ALL.map((op) => op.name);
 
+/** An operation and its slots, by code; undefined for none. */
+export const opOf = (code: number): { readonly op: Erased; readonly slots: readonly Slot[] } | undefined =>
+  byCode[code];
+
 export function encodeInteraction(writer: Writer, interaction: Interaction): void {
   const entry = byName.get(interaction.op);
   if (!entry) throw malformed(`no operation ${String(interaction.op)}`);

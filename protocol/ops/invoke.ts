@@ -18,19 +18,20 @@ const BACK = 8;
 export const invoke = defineOp({
   code: 0x06,
   name: 'invoke',
+  takes: 'escrow',
   fields: [
-    shortId('service'),
+    shortId('service', 'terms'),
     // Most the payer will pay.
     amount('amount'),
     options(
       [
         // An escrow or order of this shard that must be fulfilled first …
-        [varint('after', 2 ** 53, 1)],
+        [varint('after', 2 ** 53, 1, 'dependency')],
         // A workflow (0: the one planned last), and which of its legs this is.
         [id('workflow'), byte('leg', MAX_LEGS)],
-        [varint('capability', 2 ** 32, 1)],
+        [varint('capability', 2 ** 32, 1, 'capability')],
         // … or how many serials before this one it was given.
-        [byte('back', 256, 1)],
+        [byte('back', 256, 1, 'back')],
       ],
       AFTER | BACK,
     ),

@@ -9,8 +9,9 @@ import { amount, duration, shortId } from '../wire.ts';
 export const open = defineOp({
   code: 0x0d,
   name: 'open',
+  movesHead: true,
   fields: [
-    shortId('peer'),
+    shortId('peer', 'agent'),
     // Locked by the actor.
     amount('deposit'),
     // Between exit and finalize.

@@ -9,6 +9,7 @@ import { duration, list, shortId } from '../wire.ts';
 export const plan = defineOp({
   code: 0x13,
   name: 'plan',
+  takes: 'workflow',
   fields: [duration('deadlineSeconds'), list('legs', MAX_LEGS, [shortId('payer'), shortId('service')])],
   run(machine, actor, deadlineSeconds, legs, at) {
     const { cells } = machine;

@@ -9,7 +9,7 @@ export const publish = defineOp({
   code: 0x05,
   name: 'publish',
   fields: [
-    shortId('service'),
+    shortId('service', 'own service'),
     choice('active', false, true),
     // Most the provider may charge for one invoke.
     amount('ceiling'),

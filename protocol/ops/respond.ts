@@ -14,7 +14,7 @@ const FAILED = 1;
 export const respond = defineOp({
   code: 0x07,
   name: 'respond',
-  fields: [id('escrow'), amount('price'), choice('result', 'fulfilled', 'failed', 'declined')],
+  fields: [id('escrow', 'escrow'), amount('price'), choice('result', 'fulfilled', 'failed', 'declined')],
   run(machine, actor, id, price, result) {
     const { cells } = machine;
     if (!machine.isLocal(id)) return Status.wrong_shard;

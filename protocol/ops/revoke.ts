@@ -8,7 +8,7 @@ import { shortId } from '../wire.ts';
 export const revoke = defineOp({
   code: 0x0c,
   name: 'revoke',
-  fields: [shortId('capability')],
+  fields: [shortId('capability', 'capability')],
   run(machine, actor, id) {
     const { cells } = machine;
     if (!machine.isLocal(id)) return Status.wrong_shard;

@@ -10,7 +10,7 @@ export const rotate = defineOp({
   code: 0x02,
   name: 'rotate',
   fields: [
-    shortId('agent'),
+    shortId('agent', 'agent'),
     // x ‖ y.
     bytes('key', 64),
     // r ‖ s ‖ v over `Rotate`, by the owner.

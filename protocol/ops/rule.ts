@@ -9,7 +9,7 @@ import { amount, id } from '../wire.ts';
 export const rule = defineOp({
   code: 0x0a,
   name: 'rule',
-  fields: [id('escrow'), amount('amount')],
+  fields: [id('escrow', 'escrow'), amount('amount')],
   where: (_machine, _actor, escrow) => escrow,
   run(machine, actor, id, amount) {
     const { cells } = machine;

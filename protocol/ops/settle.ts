@@ -11,7 +11,7 @@ export const settle = defineOp({
   name: 'settle',
   fields: [
     group('half', [
-      id('session'),
+      id('session', 'session'),
       choice('dir', 0, 1),
       varint('seq'),
       calls('calls'),

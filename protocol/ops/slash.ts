@@ -20,7 +20,8 @@ const signedHalf = <const Name extends string>(name: Name) =>
 export const slash = defineOp({
   code: 0x16,
   name: 'slash',
-  fields: [id('session'), choice('dir', 0, 1), signedHalf('first'), signedHalf('second')],
+  movesHead: true,
+  fields: [id('session', 'session'), choice('dir', 0, 1), signedHalf('first'), signedHalf('second')],
   where: (_machine, _actor, session) => session,
   run(machine, actor, id, dir, seqA, callsA, paidA, rootA, signatureA, seqB, callsB, paidB, rootB, signatureB) {
     const { cells } = machine;

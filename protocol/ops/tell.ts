@@ -10,7 +10,8 @@ import { byte, id } from '../wire.ts';
 export const tell = defineOp({
   code: 0x19,
   name: 'tell',
-  fields: [id('workflow'), byte('leg')],
+  isBarrier: true,
+  fields: [id('workflow', 'workflow'), byte('leg')],
   where: (_machine, _actor, workflow) => workflow,
   run(machine, _actor, id, leg) {
     const { cells } = machine;

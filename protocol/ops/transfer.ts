@@ -6,7 +6,7 @@ import { amount, shortId } from '../wire.ts';
 export const transfer = defineOp({
   code: 0x03,
   name: 'transfer',
-  fields: [shortId('to'), amount('amount')],
+  fields: [shortId('to', 'agent'), amount('amount')],
   where: (_machine, _actor, to) => to,
   home: (machine, actor, _to, amount) => (machine.balance(actor) < amount ? Status.insufficient_balance : Status.ok),
   value: (_machine, _actor, _to, amount) => amount,

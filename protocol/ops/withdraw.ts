@@ -6,6 +6,7 @@ import { defineOp } from '../op.ts';
 export const withdraw = defineOp({
   code: 0x04,
   name: 'withdraw',
+  movesHead: true,
   fields: [amount('amount')],
   run: (machine, actor, amount) => machine.withdraw(actor, amount, OUTBOX_RESERVE),
 });
