@@ -6,10 +6,16 @@ import type { Machine } from '../machine.ts';
 import type { Cell } from '../memory.ts';
 import { pay } from './agent.ts';
 
-/** Whether both parties' shards can be paid. */
-export const canPayOut = (machine: Machine, session: Cell): boolean =>
-  machine.reaches(shardOf(Session.a.get(machine.cells, session))) &&
-  machine.reaches(shardOf(Session.b.get(machine.cells, session)));
+/**
+ * Whether a can be told what it gets when the session ends so, there being something to tell: it is of this shard, or there
+ * is room for messages to its own. Sessions stand on b's shard.
+ */
+export function canPayOut(machine: Machine, session: Cell, paidAB: number, paidBA: number, callsBA: number): boolean {
+  const { cells } = machine;
+  const [depositA, depositB] = [Session.depositA.get(cells, session), Session.depositB.get(cells, session)];
+  const { outA } = split(depositA, depositB, paidAB, paidBA);
+  return outA + callsBA === 0 || machine.reaches(shardOf(Session.a.get(cells, session)));
+}
 
 /** Splits the deposits by what was paid, counts reputation, closes; {@link canPayOut} must hold. */
 export function payOut(machine: Machine, session: Cell): void {

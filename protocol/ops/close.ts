@@ -36,7 +36,7 @@ export const close = defineOp({
       machine.signing.close({ ...agreed, rootAB: machine.bytes(rootAB, 32), rootBA: machine.bytes(rootBA, 32) });
     const otherKey = machine.sessionPart(id, party === 0 ? 2 : 1);
     if (!machine.isSigned(otherKey, preimage, signature)) return Status.bad_signature;
-    if (!canPayOut(machine, session)) return Status.congested;
+    if (!canPayOut(machine, session, paidAB, paidBA, callsBA)) return Status.congested;
     const cell = machine.edit(session);
     Session.paidAB.set(cells, cell, paidAB);
     Session.paidBA.set(cells, cell, paidBA);

@@ -17,7 +17,8 @@ export const finalize = defineOp({
     if (session === NONE) return Status.unknown_session;
     if (Session.status.get(cells, session) !== SessionStatus.exiting) return Status.session_not_exiting;
     if (machine.time < Session.exitAt.get(cells, session)) return Status.not_due;
-    if (!canPayOut(machine, session)) return Status.congested;
+    const [paidAB, paidBA] = [Session.paidAB.get(cells, session), Session.paidBA.get(cells, session)];
+    if (!canPayOut(machine, session, paidAB, paidBA, Session.callsBA.get(cells, session))) return Status.congested;
     payOut(machine, session);
     return Status.ok;
   },
