@@ -13,7 +13,7 @@ import { formatId, shardOf } from '../../protocol/ids.ts';
 import { type Failure, type Submission, type SubmitResult, failure } from './api.ts';
 import { Buckets } from './buckets.ts';
 import { Core, type Executed } from './core.ts';
-import { Meter } from './meter.ts';
+import { Lane } from './lane.ts';
 import { BUCKETS, isSigned, opensIn, priceOf } from './prices.ts';
 import { FairQueue, type Queued } from './queue.ts';
 import { type Answers, NO_ANSWERS, askFor, isOutdated, opensMissing } from './verdicts.ts';
@@ -48,10 +48,8 @@ export class Intake {
   readonly #core: Core;
   readonly #host: IntakeHost;
   readonly #queue = new FairQueue<Waiting>();
-  readonly #meter = new Meter();
+  readonly #lane = new Lane(MAX_WAIT_MS);
   readonly #buckets = new Buckets(BUCKETS);
-  /** Bundles taken and not run yet, and their work. */
-  #work = 0;
   /** Work of the turn before this one: done when this one starts. */
   #lastWork = 0;
   #scheduled = false;
@@ -64,10 +62,12 @@ export class Intake {
   /** Results in the order of the items. */
   submit(items: readonly Submission[]): Promise<SubmitResult[]> {
     const nowMs = Date.now();
-    return Promise.all(items.map((item) => this.#take(item, nowMs)));
+    // Behind one that there is no room for, those of its agent would find their nonces too far.
+    const putOff = new Map<number, Failure>();
+    return Promise.all(items.map((item) => this.#take(item, nowMs, putOff)));
   }
 
-  #take({ frame, key }: Submission, nowMs: number): Promise<SubmitResult> | Failure {
+  #take({ frame, key }: Submission, nowMs: number, putOff: Map<number, Failure>): Promise<SubmitResult> | Failure {
     const { engine } = this.#core;
     const bundle = Core.decode(frame);
     if (!bundle) return failure('malformed', 'not one whole canonical bundle');
@@ -77,10 +77,11 @@ export class Intake {
     const hopeless = this.#stranger(bundle, key) ?? this.#past(bundle);
     if (hopeless) return hopeless;
     const { work, tokens } = priceOf(engine.machine, bundle);
-    const refused = this.#noRoom(bundle.actor, work) ?? this.#buckets.take(bundle.actor, tokens, nowMs);
+    const full = putOff.get(bundle.actor) ?? this.#noRoom(bundle.actor, work);
+    if (full) putOff.set(bundle.actor, full);
+    const refused = full ?? this.#buckets.take(bundle.actor, tokens, nowMs);
     if (refused) return refused;
-    this.#work += work;
-    this.#meter.take(work, nowMs);
+    this.#lane.enter(bundle.actor, work, nowMs);
     return new Promise((answer, fail) => {
       const { actor: agent, nonce } = bundle;
       const ready = !isSigned(bundle);
@@ -94,14 +95,9 @@ export class Intake {
   /** Why there is no room for so much more work of an agent; null when there is. */
   #noRoom(agent: number, work: number): Failure | null {
     const queue = this.#queue;
-    const own = queue.workOf(agent);
-    const share = MAX_WAIT_MS / (queue.agents + (own === 0 ? 1 : 0));
-    const waitMs = this.#meter.waitMs(work);
-    // Nothing waits: whatever it costs, it can't wait for less.
-    const isFirst = this.#work === 0;
-    const fits = waitMs <= MAX_WAIT_MS || ((own + work) / (this.#work + work)) * waitMs <= share;
-    if (queue.count < MAX_WAITING && queue.countOf(agent) < MAX_WAITING_OF_AGENT && (fits || isFirst)) return null;
-    const retryAfter = Math.max(1, Math.ceil((waitMs - MAX_WAIT_MS) / 1000));
+    const isFull = queue.count >= MAX_WAITING || queue.countOf(agent) >= MAX_WAITING_OF_AGENT;
+    const retryAfter = isFull ? 1 : this.#lane.full(agent, work);
+    if (retryAfter === 0) return null;
     return failure('overloaded', 'too much is waiting to run: nothing of this bundle was done', { retryAfter });
   }
 
@@ -128,7 +124,7 @@ export class Intake {
   /** Runs what waits as one chunk, up to a chunk's size. No await inside: state and log move together. */
   #turn(): void {
     const nowMs = Date.now();
-    this.#meter.done(this.#lastWork, nowMs);
+    this.#lane.done(this.#lastWork, nowMs);
     this.#lastWork = 0;
     const accepted: { waiting: Waiting; executed: Executed }[] = [];
     const refused: { waiting: Waiting; why: Failure }[] = [];
@@ -138,6 +134,7 @@ export class Intake {
         if (!waiting) break;
         if (this.#mustAsk(waiting)) continue;
         this.#lastWork += waiting.work;
+        this.#lane.leave(waiting.agent, waiting.work);
         const why = this.#refusal(waiting, nowMs);
         if (why) refused.push({ waiting, why });
         else {
@@ -148,7 +145,6 @@ export class Intake {
       }
       return this.#core.seal(nowMs)?.promisedBy ?? 0;
     });
-    this.#work -= this.#lastWork;
     for (const { waiting, why } of refused) waiting.answer(why);
     for (const { waiting, executed } of accepted) {
       this.#host.receipt(executed, promisedBy).then(waiting.answer, waiting.fail);

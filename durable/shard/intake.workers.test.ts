@@ -8,6 +8,7 @@ import type { Interaction } from '../../protocol/ops/index.ts';
 import { STATUSES } from '../../protocol/status.ts';
 import { isFailure } from './api.ts';
 import { Buckets } from './buckets.ts';
+import { Lane } from './lane.ts';
 import { Meter } from './meter.ts';
 import { hashOutcomes, packOutcomes, unpackOutcomes } from './outcomes.ts';
 import { BUCKETS, priceOf } from './prices.ts';
@@ -29,9 +30,9 @@ describe('queue', () => {
     for (const nonce of [2, 0, 1, 3, 4, 5]) queue.push(item(1, nonce));
     queue.push(item(2, 7));
     queue.push(item(3, 9));
-    expect([queue.count, queue.agents, queue.countOf(1), queue.workOf(1)]).toEqual([8, 3, 6, 2400]);
+    expect([queue.count, queue.countOf(1), queue.countOf(4)]).toEqual([8, 6, 0]);
     expect(drain(queue)).toEqual(['1:0', '1:1', '1:2', '2:7', '3:9', '1:3', '1:4', '1:5']);
-    expect([queue.count, queue.agents, queue.runnable]).toEqual([0, 0, false]);
+    expect([queue.count, queue.countOf(1), queue.runnable]).toEqual([0, 0, false]);
   });
 
   test('who is not ready holds up nobody but what comes after it', () => {
@@ -90,6 +91,31 @@ describe('meter', () => {
     for (let i = 1; i <= 80; i++) meter.done(10_000, 5000 + 10 * i);
     expect(slow / 900).toBeGreaterThan(25);
     expect(meter.waitMs() / 100).toBeLessThan(2);
+  });
+});
+
+describe('lane', () => {
+  test('takes all that is done in time, then those with less than their share', () => {
+    const lane = new Lane(500);
+    for (let i = 0; i < 50; i++) {
+      expect(lane.full(1, 10_000)).toBe(0);
+      lane.enter(1, 10_000, 0);
+    }
+    expect(lane.full(1, 10_000)).toBe(1);
+    expect([lane.full(2, 10_000), lane.full(2, 250_000), lane.full(2, 260_000)]).toEqual([0, 0, 1]);
+    lane.enter(2, 250_000, 0);
+    expect([lane.full(2, 1000), lane.full(3, 166_000), lane.full(3, 167_000)]).toEqual([1, 0, 1]);
+    lane.leave(2, 250_000);
+    lane.leave(1, 500_000);
+    lane.done(750_000, 100);
+    expect(lane.full(1, 10_000)).toBe(0);
+  });
+
+  test('takes one thing when nothing waits, whatever it costs', () => {
+    const lane = new Lane(500);
+    expect(lane.full(1, 10_000_000)).toBe(0);
+    lane.enter(1, 10_000_000, 0);
+    expect(lane.full(1, 1)).toBe(10);
   });
 });
 

@@ -17,8 +17,7 @@ export interface Queued {
 
 interface Own<T> {
   items: T[];
-  work: number;
-  /** Run in the turn that is going on. */
+  /** Work run in the turn that is going on. */
   spent: number;
 }
 
@@ -31,10 +30,6 @@ export class FairQueue<T extends Queued> {
   get count(): number {
     return this.#count;
   }
-  /** Agents that have something waiting. */
-  get agents(): number {
-    return this.#agents.size;
-  }
   /** Whether anything may run. */
   get runnable(): boolean {
     return this.#turns.size > 0;
@@ -42,18 +37,14 @@ export class FairQueue<T extends Queued> {
   countOf(agent: number): number {
     return this.#agents.get(agent)?.items.length ?? 0;
   }
-  workOf(agent: number): number {
-    return this.#agents.get(agent)?.work ?? 0;
-  }
 
   /** Behind everything of its agent with the same nonce or a lower one. */
   push(item: T): void {
     let own = this.#agents.get(item.agent);
-    if (!own) this.#agents.set(item.agent, (own = { items: [], work: 0, spent: 0 }));
+    if (!own) this.#agents.set(item.agent, (own = { items: [], spent: 0 }));
     let at = own.items.length;
     while (at > 0 && own.items[at - 1].nonce > item.nonce) at -= 1;
     own.items.splice(at, 0, item);
-    own.work += item.work;
     this.#count += 1;
     this.#settle(item.agent, own);
   }
@@ -71,7 +62,6 @@ export class FairQueue<T extends Queued> {
     if (!turn) return null;
     const [agent, own] = turn;
     const item = own.items.shift()!;
-    own.work -= item.work;
     own.spent += item.work;
     this.#count -= 1;
     if (own.spent >= TURN) {

@@ -43,6 +43,12 @@ async function prepare(
   return bodies;
 }
 
+/** Results, or one problem for all. */
+interface Answer {
+  readonly code: string;
+  readonly results?: readonly { readonly error?: { readonly code: string } }[];
+}
+
 /** Posts until every bundle has its receipt: what a busy shard puts off is sent again when it says, as any client would. */
 async function post(url: string, body: Uint8Array): Promise<void> {
   for (;;) {
@@ -51,8 +57,8 @@ async function post(url: string, body: Uint8Array): Promise<void> {
       headers: { 'content-type': 'application/vnd.agnt2.bundles' },
       body: body as BodyInit,
     });
-    const { results } = (await response.json()) as { results?: { receipt?: unknown; error?: { code: string } }[] };
-    const codes = new Set(results?.flatMap(({ error }) => error?.code ?? []) ?? ['no results']);
+    const { code, results = [{ error: { code } }] } = (await response.json()) as Answer;
+    const codes = new Set(results.flatMap(({ error }) => error?.code ?? []));
     if (response.ok && codes.size === 0) return;
     // Behind one that is put off, the others of its agent have a nonce too far; before it, they are done.
     const again = codes.has('overloaded') || codes.has('replayed');

@@ -1,6 +1,6 @@
 /** POST /bundles: signatures are verified here, where it scales out; everything else the shard decides. */
 import { type Bundle, MAX_FRAME_BYTES, decodeBundle } from '../../protocol/bundle.ts';
-import { hex } from '../../protocol/bytes.ts';
+import { Reader, hex } from '../../protocol/bytes.ts';
 import { Agnt2Error } from '../../protocol/errors.ts';
 import { formatId, shardOf } from '../../protocol/ids.ts';
 import { verifyP256 } from '../../protocol/keys.ts';
@@ -13,7 +13,7 @@ import {
   failure,
   isFailure,
 } from '../../durable/shard/api.ts';
-import { Meter } from '../../durable/shard/meter.ts';
+import { Lane } from '../../durable/shard/lane.ts';
 import { eachOutcome } from '../../durable/shard/outcomes.ts';
 import { type Env, shardCount, shardNumbered, signingOf } from './env.ts';
 import { mediaType, readBody } from './input.ts';
@@ -27,16 +27,16 @@ const MAX_BODY = 1024 * 1024;
 const MAX_BUNDLES = 1024;
 
 /** Longest that bundles on their way to a shard may expect to take, this isolate's work and the shard's together. */
-const MAX_WAIT_MS = 1000;
+const MAX_WAIT_MS = 500;
 /** Estimated microseconds a bundle takes here: a signature to verify, JSON to write. */
 const BUNDLE_WORK = 200;
 /** By shard: what this isolate has on its way to it. */
-const meters = new Map<number, Meter>();
+const lanes = new Map<number, Lane>();
 
-function meterOf(shard: number): Meter {
-  let meter = meters.get(shard);
-  if (!meter) meters.set(shard, (meter = new Meter()));
-  return meter;
+function laneTo(shard: number): Lane {
+  let lane = lanes.get(shard);
+  if (!lane) lanes.set(shard, (lane = new Lane(MAX_WAIT_MS)));
+  return lane;
 }
 
 /** Bundles of a request, each over a buffer of its own (RPC would send the whole one behind a view). */
@@ -174,22 +174,35 @@ async function submitAll(env: Env, items: readonly (Decoded | Failure)[]): Promi
   return results;
 }
 
-/** Takes a request in, or refuses, before they cost anything, bundles for a shard that has too many on their way already. */
+/** Whose a bundle says it is: bytes that are none are as good as nobody's. */
+function actorOf(frame: Uint8Array): number {
+  try {
+    return new Reader(frame, 3).varint();
+  } catch {
+    return 0;
+  }
+}
+
+/** Takes a request in; what has no room on its way to its shard is refused before it costs anything. */
 async function admit(env: Env, frames: readonly Uint8Array[]): Promise<SubmitResult[]> {
-  const items = frames.map((frame) => decode(env, frame));
+  const nowMs = Date.now();
+  const items: (Decoded | Failure)[] = [];
   const taken: (() => void)[] = [];
-  for (const [shard, places] of byShard(items)) {
-    const meter = meterOf(shard);
+  for (const [actor, places] of Map.groupBy(frames.keys(), (i) => actorOf(frames[i]))) {
+    const lane = laneTo(Math.min(shardOf(actor), shardCount(env)));
     const work = places.length * BUNDLE_WORK;
-    const waitMs = meter.waitMs();
-    if (waitMs > MAX_WAIT_MS) {
-      const retryAfter = Math.ceil(waitMs / 1000);
-      for (const i of places)
-        items[i] = failure('overloaded', `too much is on its way to shard ${shard}`, { retryAfter });
+    const retryAfter = lane.full(actor, work);
+    if (retryAfter > 0) {
+      const why = failure('overloaded', 'too much is on its way to this shard: nothing was done', { retryAfter });
+      for (const i of places) items[i] = why;
       continue;
     }
-    meter.take(work, Date.now());
-    taken.push(() => meter.done(work, Date.now()));
+    for (const i of places) items[i] = decode(env, frames[i]);
+    lane.enter(actor, work, nowMs);
+    taken.push(() => {
+      lane.leave(actor, work);
+      lane.done(work, Date.now());
+    });
   }
   try {
     return await submitAll(env, items);
@@ -252,7 +265,9 @@ export const bundleRoutes: readonly Route[] = [
       const body = await readBody(c.req.raw, type === ONE ? MAX_FRAME_BYTES : MAX_BODY);
       const results = await admit(c.env, type === ONE ? [body] : splitBundles(body));
       const [first] = results;
-      if (results.length === 1 && isFailure(first)) {
+      // One alone, or many with no room for any: the answer is the problem itself.
+      const nothing = results.every((result) => isFailure(result) && result.error.code === 'overloaded');
+      if (isFailure(first) && (results.length === 1 || nothing)) {
         const { code, detail, ...extra } = first.error;
         throw problem(code, detail, extra);
       }
