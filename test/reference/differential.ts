@@ -73,12 +73,13 @@ function replay(shards: number, entries: readonly Entry[]): Found | undefined {
   return undefined;
 }
 
-/** Leaves out what the difference does not need. */
+/** Leaves out the frames that the difference does not need. Cells stay: without one, a state may be none that can come to be. */
 function shrink(shards: number, found: Found): Found {
   let best = found;
   for (let i = found.entries.length - 2; i >= 0; i--) {
+    if ('poke' in best.entries[i]) continue;
     const shorter = replay(shards, best.entries.toSpliced(i, 1));
-    if (shorter) best = shorter;
+    if (shorter?.what === best.what) best = shorter;
   }
   return best;
 }

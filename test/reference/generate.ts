@@ -1,13 +1,14 @@
 /** Seeded random traces over all shards, led by the reference's state so that most of what they do means something. */
 import { Writer, concat, hex } from '../../protocol/bytes.ts';
 import { ESCROW_STATUS, HEAD, KEY, PEER, be } from './cells.ts';
-import { crowdRing, jumpCounters, populate } from './genesis.ts';
+import { crowdRing, fillRings, jumpCounters, populate } from './genesis.ts';
 import { Intents } from './intents.ts';
 import { Random } from './random.ts';
 import { Reference, type ReferenceOutcome } from './reference.ts';
 import { checks, sign, signing } from './signatures.ts';
 import { Step } from './step.ts';
 import { survey } from './survey.ts';
+import { type Liking, anyName, dueTimes, wanted as wantedBy } from './wants.ts';
 import { place, shardOf } from './world.ts';
 
 export type Entry =
@@ -23,6 +24,20 @@ export interface TraceOptions {
   readonly watch?: (entry: Entry, outcomes: readonly ReferenceOutcome[]) => void;
 }
 
+/** Where a trace goes: nowhere in particular, or what happens where a counter ends, a ring comes round or is crowded. */
+export type Theme = 'plain' | 'ends' | 'crowds';
+const THEMES: readonly (readonly [number, Theme])[] = [
+  [12, 'plain'],
+  [3, 'ends'],
+  [6, 'crowds'],
+];
+const LIKINGS: readonly (readonly [number, Liking])[] = [
+  [4, 'all'],
+  [2, 'sessions'],
+  [2, 'workflows'],
+  [2, 'contests'],
+];
+
 const MAX = 2n ** 53n - 1n;
 
 export class Trace {
@@ -30,6 +45,8 @@ export class Trace {
   readonly random: Random;
   readonly shards: number;
   readonly orderly: boolean;
+  readonly theme: Theme;
+  readonly #liking: Liking;
   readonly #watch: NonNullable<TraceOptions['watch']>;
   readonly #intents: Intents;
   readonly #payloads = new Map<string, Uint8Array>();
@@ -39,18 +56,27 @@ export class Trace {
 
   constructor({ seed, shards, orderly = false, watch = () => undefined }: TraceOptions) {
     this.random = new Random(seed);
-    this.shards =
-      shards ??
-      this.random.weighted([
-        [2, 1],
-        [5, 2],
-        [3, 3],
-      ]);
+    this.theme = this.random.weighted(THEMES);
+    this.#liking = this.theme === 'ends' && this.random.chance(0.6) ? 'serials' : this.random.weighted(LIKINGS);
+    const sizes: [number, number][] =
+      this.theme === 'crowds'
+        ? [
+            [1, 2],
+            [3, 3],
+          ]
+        : [
+            [2, 1],
+            [5, 2],
+            [3, 3],
+          ];
+    this.shards = shards ?? this.random.weighted(sizes);
     this.orderly = orderly;
     this.reference = new Reference({ shards: this.shards, ...checks });
     this.#watch = watch;
     const { world } = this.reference;
-    if (!this.random.chance(0.03)) populate(world, this.random, (at, cell) => this.#poke(at, cell));
+    const poke = (at: number, cell: Uint8Array) => this.#poke(at, cell);
+    if (!this.random.chance(0.03)) populate(world, this.random, poke);
+    if (this.theme === 'crowds') fillRings(world, poke);
     this.brought = this.reference.money();
     this.#intents = new Intents(world, this.random, survey(world));
   }
@@ -80,21 +106,22 @@ export class Trace {
   }
 
   run(frames: number): void {
-    for (let i = 0; i < frames; i++) this.#next();
+    for (let i = 0; i < frames; i++) this.#next(i > frames / 2);
   }
 
-  #next(): void {
+  /** `late`: something has come together that an end of serials or a crowded ring can be in the way of. */
+  #next(late: boolean): void {
     const { random } = this;
     const shard = random.below(this.shards);
     this.#intents.now = survey(this.reference.world);
     const kinds: [number, () => void][] = [
       [10, () => this.#tick(shard)],
       [50, () => this.#bundle(shard)],
-      [6, () => this.#advance(shard)],
-      [5, () => this.#tell(shard)],
-      [this.shards > 1 ? 22 : 1, () => this.#receive(shard)],
+      [8, () => this.#advance(shard)],
+      [7, () => this.#tell(shard)],
+      [this.shards > 1 ? 30 : 1, () => this.#receive(shard)],
       [this.shards > 1 ? 6 : 1, () => this.#acknowledge(shard)],
-      [5, () => this.#inbox()],
+      [this.theme === 'ends' ? 15 : 5, () => this.#inbox()],
     ];
     if (!this.orderly) {
       const { world } = this.reference;
@@ -110,15 +137,26 @@ export class Trace {
               this.seqOf(shard) + random.pick([-1, 1, 7]),
             ),
         ],
-        [1, () => jumpCounters(world, random, poke, shard)],
+        [this.theme === 'ends' && late ? 15 : 0.5, () => jumpCounters(world, random, poke, shard)],
       );
-      if (this.shards > 1)
-        kinds.push([
-          0.7,
-          () => crowdRing(world, random, poke, shard, (shard + 1 + random.below(this.shards - 1)) % this.shards),
-        ]);
+      if (this.theme === 'crowds' && late) kinds.push([40, () => this.#crowded(shard)]);
     }
     random.weighted(kinds)();
+  }
+
+  /** Something that would send, now that there is hardly room. */
+  #crowded(shard: number): void {
+    const { random } = this;
+    const poke = (at: number, cell: Uint8Array) => this.#poke(at, cell);
+    for (let to = 0; to < this.shards; to++)
+      if (to !== shard && random.chance(0.6)) crowdRing(this.reference.world, random, poke, shard, to);
+    random.weighted([
+      [5, () => this.#receive(shard)],
+      [3, () => this.#advance(shard)],
+      [3, () => this.#tell(shard)],
+      [2, () => this.#bundle(shard)],
+      [shard === 0 ? 1 : 0, () => this.#inbox()],
+    ])();
   }
 
   #junk(): Uint8Array {
@@ -136,10 +174,10 @@ export class Trace {
   #tick(shard: number): void {
     const { random } = this;
     const now = Number(this.reference.world.read(place.head(shard), HEAD).time);
-    const due = this.#intents.dueTimes(shard);
+    const due = dueTimes(this.#intents.now, shard);
     const time = random.weighted([
       [6, now + random.between(1, 5)],
-      [due.length > 0 ? 8 : 0, due.length > 0 ? random.pick(due) : 0],
+      [due.length > 0 ? 8 : 0, due.length > 0 ? random.pick(due) + random.between(-1, 1) : 0],
       [0.5, now],
       [0.5, now - 1],
       [0.4, now + 604_800],
@@ -260,7 +298,7 @@ export class Trace {
     const { random } = this;
     const intents = this.#intents;
     const step = new Step(this.reference.world, checks, shard, 0n);
-    const wanted = random.chance(0.65) ? intents.wanted(step) : undefined;
+    const wanted = random.chance(0.65) ? wantedBy(intents, step, this.#liking) : undefined;
     const agents = intents.now.agents.filter((agent) => agent.shard === shard);
     if (!wanted && agents.length === 0) return;
     const actor = wanted?.actor ?? random.pick(agents).id;
@@ -273,7 +311,7 @@ export class Trace {
       [0.3, 8],
     ]);
     for (let i = 0; i < more; i++) {
-      const raw = intents.build(intents.anyName(), actor);
+      const raw = intents.build(anyName(random, this.#liking), actor);
       if (raw) raws.splice(random.below(raws.length + 1), 0, raw);
     }
     if (raws.length === 0) return;
@@ -322,61 +360,7 @@ export class Trace {
       () => concat(before, Uint8Array.of(rest[0] | 128, 0), rest.subarray(1)),
     ])();
   }
-
-  /** Delivers every message and acknowledges it, until none is left. */
-  deliver(): void {
-    for (let moved = true; moved;) {
-      moved = false;
-      for (let from = 0; from < this.shards; from++)
-        for (let to = 0; to < this.shards; to++) {
-          if (from === to) continue;
-          for (let { payload } = this.pending(from, to); payload; { payload } = this.pending(from, to)) {
-            const before = this.pending(from, to).number;
-            this.give(to, Uint8Array.of(0x03, from, ...payload));
-            if (this.pending(from, to).number === before) break;
-            moved = true;
-          }
-          const { world } = this.reference;
-          const { received } = world.read(place.peer(to, from), PEER);
-          if (received > world.read(place.peer(from, to), PEER).acked) {
-            this.give(from, Uint8Array.of(0x04, to, ...be(6, received)));
-            moved = true;
-          }
-        }
-    }
-  }
-
-  /** Lets time pass and does what anybody may until nothing is open, held, waiting or untold; false when time ends first. */
-  settle(): boolean {
-    const { world } = this.reference;
-    for (let left = 12; left > 0; left--) {
-      this.deliver();
-      const { escrows, workflows } = survey(world);
-      const live = escrows.filter(({ record }) => LIVE.has(record.status));
-      const untold = workflows.filter(({ record }) => record.done !== record.told);
-      if (live.length === 0 && untold.length === 0) return true;
-      const dues = [...live, ...untold].map(({ record }) => record.deadline);
-      const due = Number(dues.reduce((most, time) => (time > most ? time : most), 0n)) + 1;
-      if (due >= 0xf0000000) return false;
-      for (let shard = 0; shard < this.shards; shard++)
-        if (due > Number(world.read(place.head(shard), HEAD).time))
-          this.give(shard, new Writer().u8(1).u32(due).finish());
-      for (const { id, shard, record } of untold)
-        for (let leg = 0; leg < Number(record.legs); leg++)
-          this.give(shard, Uint8Array.of(0x06, ...be(7, BigInt(id)), leg));
-      for (const { id, shard } of live) this.give(shard, Uint8Array.of(0x05, ...be(7, BigInt(id))));
-    }
-    throw new Error('something never ends');
-  }
 }
-
-const LIVE = new Set<bigint>([
-  ESCROW_STATUS.open,
-  ESCROW_STATUS.held,
-  ESCROW_STATUS.contested,
-  ESCROW_STATUS.waiting,
-  ESCROW_STATUS.sent,
-]);
 
 /** What a well-formed register or deposit brings from L1. */
 function deposited(frame: Uint8Array): bigint {

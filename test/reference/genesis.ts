@@ -21,6 +21,7 @@ export function populate(world: World, random: Random, poke: Poke): void {
     Array.from({ length: random.between(2, 3) }, (_, i) => makeId(shard, BigInt(i + 1))),
   );
   const all = ids.flat();
+  const arbitrated = random.pick([0, 0.3, 0.9]);
   const rich = random.chance(0.1) ? random.pick(all) : 0n;
   for (const [shard, agents] of ids.entries()) {
     for (const id of agents) {
@@ -45,7 +46,7 @@ export function populate(world: World, random: Random, poke: Poke): void {
         flags: random.chance(0.9) ? 3n : 1n,
         ceiling: random.chance(0.8) ? 100n : MAX,
         deadlineSeconds: BigInt(random.pick([1, 10, 100, 2 ** 25])),
-        arbiter: random.chance(0.35) ? random.pick(all) : 0n,
+        arbiter: random.chance(arbitrated) ? random.pick(all) : 0n,
         contestSeconds: BigInt(random.pick([0, 5, 50])),
         metadataHash: 7n,
         version: 1n,
@@ -87,41 +88,56 @@ function extremes(random: Random): Change {
   ]);
 }
 
+type Ring = 'sessions' | 'escrows' | 'outbox' | 'workflows';
+
 /** Changes a shard's head to what it would be after a lap of a ring, or at the end of the serials. */
 export function jumpCounters(world: World, random: Random, poke: Poke, shard: number): void {
   const head = world.read(place.head(shard), HEAD);
-  const back = BigInt(random.below(4));
-  const lap = (ring: 'sessions' | 'escrows' | 'outbox' | 'workflows', size: bigint): Change =>
-    head[ring] >= 2n ** 43n ? {} : { [ring]: head[ring] < size ? size - back : head[ring] };
+  const on = BigInt(random.between(-1, 4));
+  // Counters only grow: no serial is given out twice.
+  const lap = (ring: Ring, size: bigint): Change => ({ [ring]: head[ring] < size + on ? size + on : head[ring] });
+  const last = (ring: Ring): Change => ({ [ring]: head[ring] < 2n ** 44n - 2n ? 2n ** 44n - 2n : head[ring] });
+  const end = (region: 'agents' | 'services' | 'capabilities'): Change => {
+    const serial = 2n ** 20n - BigInt(random.between(1, 2));
+    return { [region]: head[region] < serial ? serial : head[region] };
+  };
   const change = random.weighted<Change>([
     [2, lap('sessions', 2n ** 18n)],
     [4, lap('escrows', 2n ** 20n)],
     [2, lap('workflows', 2n ** 18n)],
-    [1, lap('outbox', 2n ** 20n)],
-    [1, lap('outbox', 2n ** 20n - 2n ** 16n)],
-    [0.3, { sessions: 2n ** 44n - 2n }],
-    [0.3, { escrows: 2n ** 44n - 2n }],
-    [0.3, { workflows: 2n ** 44n - 2n }],
-    [0.3, { outbox: 2n ** 44n - 2n }],
-    [0.3, { agents: 2n ** 20n - 2n }],
-    [0.3, { services: 2n ** 20n - 2n }],
-    [0.3, { capabilities: 2n ** 20n - 2n }],
+    [4, lap('outbox', 2n ** 20n)],
+    [2, lap('outbox', 2n ** 20n - 2n ** 16n)],
+    [0.3, last('sessions')],
+    [0.3, last('escrows')],
+    [0.3, last('workflows')],
+    [0.3, last('outbox')],
+    [4, end('agents')],
+    [2, end('services')],
+    [2, end('capabilities')],
   ]);
   poke(place.head(shard), encode(HEAD, { ...head, ...change }, 64));
 }
 
 /** How far a ring of messages is when bundles, answers to calls, and everything are about to stop. */
-const CROWDED = [2045, 2046, 2047, 3069, 3070, 3071, 4093, 4094, 4095, 4096];
+const CROWDED = [2046, 2047, 3070, 3071, 4093, 4094, 4094, 4095, 4095, 4095, 4096, 4096, 4096, 4096];
+
+/** Messages that have come and gone before a trace begins: so many that any ring could be full of them. */
+const GONE = 5000n;
+
+/** Starts the rings of messages between all shards after some that were received and acknowledged. */
+export function fillRings(world: World, poke: Poke): void {
+  for (let from = 0; from < world.shards; from++)
+    for (let to = 0; to < world.shards; to++)
+      if (from !== to) put(poke, place.peer(from, to), PEER, { sent: GONE, acked: GONE, received: GONE });
+}
 
 /** Makes a ring of messages crowded, as if none of many received ones had been acknowledged. */
 export function crowdRing(world: World, random: Random, poke: Poke, from: number, to: number): void {
   const peer = world.read(place.peer(from, to), PEER);
-  const other = world.read(place.peer(to, from), PEER);
-  if (peer.sent !== other.received) return;
-  const sent = peer.sent + 5000n;
-  const acked = sent - BigInt(random.pick(CROWDED));
-  poke(place.peer(from, to), encode(PEER, { ...peer, sent, acked }, 64));
-  poke(place.peer(to, from), encode(PEER, { ...other, received: sent }, 64));
+  if (peer.sent < GONE) return;
+  const { received } = world.read(place.peer(to, from), PEER);
+  const acked = peer.sent - BigInt(random.pick(CROWDED));
+  poke(place.peer(from, to), encode(PEER, { ...peer, acked: acked < received ? acked : received }, 64));
 }
 
 /** 32 bytes that stand for a root of a call log. */
