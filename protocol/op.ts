@@ -36,7 +36,9 @@ export interface Op<
   // Of its access list (access.ts), what its fields don't say.
   /** The ring whose next serial it takes, by position. */
   readonly takes?: 'escrow' | 'workflow';
-  /** Moves what the head counts: takes a serial on success, or may burn. */
+  /** Makes a record under a serial that is given on success, by the head's counter. */
+  readonly makes?: boolean;
+  /** Moves what else the head counts: the outbox, what is burned. */
   readonly movesHead?: boolean;
   /** What it reaches is not to be told before it runs. */
   readonly isBarrier?: boolean;

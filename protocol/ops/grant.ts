@@ -7,7 +7,7 @@ import { amount, shortId, varint } from '../wire.ts';
 export const grant = defineOp({
   code: 0x0b,
   name: 'grant',
-  movesHead: true,
+  makes: true,
   fields: [shortId('grantee'), shortId('service'), amount('limit'), varint('expiry', 2 ** 32)],
   run(machine, actor, grantee, service, limit, expiry) {
     const { cells } = machine;

@@ -28,7 +28,7 @@ export const invoke = defineOp({
         // An escrow or order of this shard that must be fulfilled first …
         [varint('after', 2 ** 53, 1, 'dependency')],
         // A workflow (0: the one planned last), and which of its legs this is.
-        [id('workflow'), byte('leg', MAX_LEGS)],
+        [id('workflow', 'joined'), byte('leg', MAX_LEGS)],
         [varint('capability', 2 ** 32, 1, 'capability')],
         // … or how many serials before this one it was given.
         [byte('back', 256, 1, 'back')],

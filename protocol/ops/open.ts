@@ -9,7 +9,7 @@ import { amount, duration, shortId } from '../wire.ts';
 export const open = defineOp({
   code: 0x0d,
   name: 'open',
-  movesHead: true,
+  makes: true,
   fields: [
     shortId('peer', 'agent'),
     // Locked by the actor.

@@ -6,7 +6,7 @@ import { Status } from '../status.ts';
 export const register = defineOp({
   code: 0x01,
   name: 'register',
-  movesHead: true,
+  makes: true,
   fields: [
     // L1 address.
     bytes('owner', 20),
