@@ -7,12 +7,24 @@
  */
 import { DurableObject } from 'cloudflare:workers';
 import { type Hex, unhex } from '../protocol/bytes.ts';
-import { Agent, Head, Inbox, META_INBOX, Region, get, getBytes, placeOf } from '../protocol/cells.ts';
+import {
+  Agent,
+  Head,
+  Inbox,
+  META_INBOX,
+  MessageCell,
+  Region,
+  get,
+  getBytes,
+  messageSlot,
+  placeOf,
+} from '../protocol/cells.ts';
 import { Signing } from '../protocol/eip712.ts';
 import { inboxFrame } from '../protocol/engine.ts';
 
 import { SHARDS } from '../protocol/ids.ts';
 import { MachineKey } from '../protocol/keys.ts';
+import { MESSAGE_KINDS, type MessageKind } from '../protocol/messages.ts';
 import type { SignedReceipt } from '../protocol/receipt.ts';
 import type { RecordKind } from '../protocol/proof.ts';
 import { MAX_FRAME_BYTES } from '../protocol/bundle.ts';
@@ -20,9 +32,12 @@ import {
   type BatchRecord,
   type Cut,
   type CutWithdrawal,
+  type EscrowsQuery,
   type Failure,
   type FramesPage,
   type L1View,
+  type LookedPage,
+  type MessageOutcome,
   type Page,
   type PageQuery,
   type RecordProof,
@@ -36,6 +51,7 @@ import {
   failure,
 } from './shard/api.ts';
 import { Batches } from './shard/batches.ts';
+import { listEscrows, listWorkflows } from './shard/calls.ts';
 import { Core, type Executed } from './shard/core.ts';
 import { Cuts } from './shard/cuts.ts';
 import { History } from './shard/history.ts';
@@ -288,6 +304,20 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
     return { ...json, ...(invoked ? { invoked } : {}), ...(responded ? { responded } : {}) };
   }
 
+  async escrows(query: EscrowsQuery): Promise<LookedPage<RecordJson>> {
+    return listEscrows(this.#machine, query);
+  }
+
+  async sentMessage(to: number, number: number): Promise<MessageKind | null> {
+    const cell = this.#machine.trie.read(Region.message, messageSlot(to, number));
+    return get(cell, MessageCell.number) === number
+      ? (MESSAGE_KINDS[get(cell, MessageCell.kind)] as MessageKind)
+      : null;
+  }
+  async receivedMessage(from: number, number: number, waitMs = 0): Promise<MessageOutcome | null> {
+    return this.#core.arrivals.wait(from, number, waitMs);
+  }
+
   async capability(id: number): Promise<RecordJson | null> {
     return capabilityJson(this.#machine, id);
   }
@@ -296,6 +326,9 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
   }
   async workflow(id: number): Promise<WorkflowJson | null> {
     return workflowJson(this.#machine, id);
+  }
+  async workflows(query: PageQuery & { planner?: number }): Promise<LookedPage<WorkflowJson>> {
+    return listWorkflows(this.#machine, query);
   }
   async prove(kind: RecordKind, id: number): Promise<RecordProof | null | Failure> {
     if (!this.#sequencer) return failure('unavailable', 'the sequencer has no key: set SEQUENCER_KEY');

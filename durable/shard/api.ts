@@ -4,6 +4,7 @@
  * Expected failures come back as `{error: {code, detail}}`, because a class does not survive RPC and a code does; what throws is a bug or an
  * object that can't be reached. Bytes are `Uint8Array`s over a buffer of their own, amounts and ids `number`s, unless a type ends in `Json`.
  */
+import type { ESCROW_STATUS } from '../../protocol/cells.ts';
 import type { BatchHeader } from '../../protocol/trace.ts';
 import type { Hex } from '../../protocol/bytes.ts';
 import type { Receipt } from '../../protocol/eip712.ts';
@@ -205,6 +206,19 @@ export interface Page<T> {
   readonly next?: number;
 }
 
+/** A page of a list that is looked through for what is asked for, so many records at a time: it may be short and still have a next. */
+export interface LookedPage<T> extends Page<T> {
+  /** Serial of the last record looked at. */
+  readonly upTo: number;
+}
+
+export interface EscrowsQuery extends PageQuery {
+  readonly payer?: number;
+  readonly payee?: number;
+  readonly workflow?: number;
+  readonly statuses?: readonly (typeof ESCROW_STATUS)[number][];
+}
+
 /** A session's cell and pinned keys: what the Session object is configured with. */
 export interface SessionFacts {
   readonly id: number;
@@ -251,9 +265,11 @@ export interface ReadRpc {
   sessions(query: PageQuery & { readonly agent?: number }): Promise<Page<RecordJson>>;
   sessionFacts(id: number): Promise<SessionFacts | null>;
   escrow(id: number): Promise<RecordJson | null>;
+  escrows(query: EscrowsQuery): Promise<LookedPage<RecordJson>>;
   capability(id: number): Promise<RecordJson | null>;
   capabilities(query: PageQuery & { readonly grantor?: number; readonly grantee?: number }): Promise<Page<RecordJson>>;
   workflow(id: number): Promise<WorkflowJson | null>;
+  workflows(query: PageQuery & { readonly planner?: number }): Promise<LookedPage<WorkflowJson>>;
   /**
    * A record with its proof, as it stands now or up to a second later: while frames run, roots for proofs are made once a second. null
    * for an unknown id; `overloaded` when too many wait; `unavailable` without a sequencer's key.
@@ -303,7 +319,7 @@ export interface MessagesRpc {
 
 export const MAX_MESSAGE_WAIT_MS = 10_000;
 
-export interface ShardRpc extends SettlementRpc, ReadRpc {
+export interface ShardRpc extends SettlementRpc, ReadRpc, MessagesRpc {
   submit(items: readonly Submission[]): Promise<SubmitResult[]>;
 }
 

@@ -4,7 +4,7 @@
  */
 import { Bundle, decodeBundle } from '../../protocol/bundle.ts';
 import { concat, equal } from '../../protocol/bytes.ts';
-import { Head, get } from '../../protocol/cells.ts';
+import { Head, Peer, get } from '../../protocol/cells.ts';
 import { Engine, FrameKind, stepsOf, tickFrame } from '../../protocol/engine.ts';
 import { Signing } from '../../protocol/eip712.ts';
 import { codeOf } from '../../protocol/errors.ts';
@@ -12,6 +12,7 @@ import { keccak } from '../../protocol/hash.ts';
 import { extendRunning } from '../../protocol/receipt.ts';
 import type { StatusName } from '../../protocol/status.ts';
 import { encodeChunkRecord } from '../../protocol/trace.ts';
+import { Arrivals } from './arrivals.ts';
 import { Feed, FEED_PAGE } from './feed.ts';
 import { type Chunk, Log, decodeOutcomes, framesOf } from './log.ts';
 import { hashOutcomes, packOutcomes, unpackOutcomes } from './outcomes.ts';
@@ -48,6 +49,7 @@ export class Core {
   readonly snapshots: Snapshots;
   readonly recent = new Recent();
   readonly feed: Feed;
+  readonly arrivals: Arrivals;
   /** Running hash after the last frame. */
   running: Uint8Array = new Uint8Array(32);
   #interactions = 0;
@@ -63,6 +65,7 @@ export class Core {
     this.log = new Log(sql);
     this.snapshots = new Snapshots(sql);
     this.feed = new Feed(shard);
+    this.arrivals = new Arrivals(sql, this.log);
   }
 
   get seq(): number {
@@ -167,6 +170,12 @@ export class Core {
     return this.verdicts.during(bundle, key, NO_ANSWERS, () => this.engine.admit(bundle));
   }
 
+  /** Messages received from a shard. */
+  readonly #received = (peer: number): number => {
+    const { machine } = this.engine;
+    return Peer.received.get(machine.cells, machine.peer(peer));
+  };
+
   #add(frame: Uint8Array, steps: number, bundle?: Bundle): Executed {
     const { statuses, values } = this.engine;
     const frameHash = keccak(frame);
@@ -182,6 +191,7 @@ export class Core {
       bundle,
     };
     this.#pending.push(executed);
+    this.arrivals.note(frame, executed.seq, statuses[0], this.#received);
     this.#pendingBytes += frame.length + 2 + executed.outcomes.length;
     return executed;
   }
@@ -217,6 +227,7 @@ export class Core {
       running: this.running,
     };
     log.append(chunk);
+    this.arrivals.seal();
     this.#pending = [];
     this.#pendingBytes = 0;
     this.#lastMs = chunk.timeMs;

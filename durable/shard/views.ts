@@ -98,6 +98,8 @@ export function escrowJson(machine: Machine, id: number): RecordJson | null {
     id: formatId(id),
     ...record(Escrow, cell, ['serial']),
     status: ESCROW_STATUS[get(cell, Escrow.status)],
+    // Opened for a payer of another shard.
+    ...(machine.isLocal(get(cell, Escrow.payer)) ? {} : { order: formatId(get(cell, Escrow.link)) }),
     address: addressOf(machine.shard, Region.escrow, slotOf(Region.escrow, serialOf(id))),
   };
 }

@@ -3,9 +3,9 @@ import { directory } from '../../durable/directory.ts';
 import type { RecordJson } from '../../durable/shard/json.ts';
 import { fromUtf8, hex } from '../../protocol/bytes.ts';
 import { sha } from '../../protocol/hash.ts';
-import { formatId, makeId } from '../../protocol/ids.ts';
+import { formatId, makeId, shardOf } from '../../protocol/ids.ts';
 import { agentStub } from './objects.ts';
-import { type Ctx, type Env, allShards, shardHolding } from './env.ts';
+import { type Ctx, type Env, allShards, shardHolding, shardNumbered } from './env.ts';
 import { jsonObject } from './directory.ts';
 import { afterQuery, hexQuery, idParam, idQuery, limitQuery, mediaType, readBody } from './input.ts';
 import type { Page, PageQuery, ShardRpc } from '../../durable/shard/api.ts';
@@ -14,24 +14,30 @@ import type { Route } from './route.ts';
 
 const MAX_DOCUMENT = 64 * 1024;
 
-/** A page of records across shards: by shard, then serial; `next` is the id of the last one given. */
-export async function pageOf(
+/** A page of records across shards, or of the one that alone can have them: by shard, then serial; `next` is the id of the last one looked at. */
+export async function pageOf<T = RecordJson>(
   c: Ctx,
-  read: (shard: ShardRpc, query: PageQuery) => Promise<Page<RecordJson>>,
-): Promise<{ items: RecordJson[]; next?: string }> {
+  read: (shard: ShardRpc, query: PageQuery) => Promise<Page<T>>,
+  only?: number,
+): Promise<{ items: T[]; next?: string }> {
   const after = afterQuery(c);
   const limit = limitQuery(c);
-  const items: RecordJson[] = [];
-  for (const [number, shard] of allShards(c.env).entries()) {
+  const items: T[] = [];
+  const shards = only === undefined ? [...allShards(c.env).entries()] : [[only, shardNumbered(c.env, only)] as const];
+  const last = shards.at(-1)![0];
+  for (const [number, shard] of shards) {
     if (number < after.shard) continue;
     const page = await read(shard, { after: number === after.shard ? after.serial : 0, limit: limit - items.length });
     items.push(...page.items);
     if (page.next !== undefined) return { items, next: formatId(makeId(number, page.next)) };
-    if (items.length >= limit && number + 1 < allShards(c.env).length)
-      return { items, next: formatId(makeId(number + 1, 0)) };
+    if (items.length >= limit && number < last) return { items, next: formatId(makeId(number + 1, 0)) };
   }
   return { items };
 }
+
+/** The shard of an id that a list was asked for by; undefined without one. */
+export const shardOfQuery = (id: number | undefined): number | undefined =>
+  id === undefined ? undefined : shardOf(id);
 
 async function withName(env: Env, agent: RecordJson): Promise<RecordJson> {
   const name = await directory(env.DIRECTORY).nameOf(String(agent.id));
@@ -134,10 +140,12 @@ export const agentRoutes: readonly Route[] = [
     summary: 'Lists services with their documents.',
     query: { ...PAGING, provider: 'of this agent' },
     answer: { description: '{services: [Service], next?}' },
-    problems: ['malformed'],
+    problems: ['malformed', 'wrong_shard'],
     handle: async (c) => {
       const provider = idQuery(c, 'provider');
-      const { items, next } = await pageOf(c, (shard, query) => shard.services({ ...query, provider }));
+      // A service stands on its provider's shard.
+      const read = (shard: ShardRpc, query: PageQuery) => shard.services({ ...query, provider });
+      const { items, next } = await pageOf(c, read, shardOfQuery(provider));
       return c.json({ services: await Promise.all(items.map((service) => withMetadata(c.env, service))), next });
     },
   },

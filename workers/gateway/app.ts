@@ -4,6 +4,7 @@ import { agentRoutes } from './agents.ts';
 import { batchRoutes } from './batches.ts';
 import { bundleRoutes } from './bundles.ts';
 import { directoryRoutes } from './directory.ts';
+import { callRoutes } from './calls.ts';
 import type { Env } from './env.ts';
 import { openApi } from './openapi.ts';
 import { Problem, problem, problemResponse } from './problem.ts';
@@ -23,6 +24,7 @@ const resources: readonly Route[] = [
   ...directoryRoutes,
   ...sessionRoutes,
   ...socketRoutes,
+  ...callRoutes,
   ...stateRoutes,
   ...recordRoutes,
   ...proofRoutes,

@@ -1,4 +1,5 @@
 /** What comes from outside: parsed here or refused, before anything else runs. */
+import { MAX_MESSAGE_WAIT_MS } from '../../durable/shard/api.ts';
 import { type Hex, unhex } from '../../protocol/bytes.ts';
 import { codeOf } from '../../protocol/errors.ts';
 import { parseId, serialOf } from '../../protocol/ids.ts';
@@ -36,6 +37,21 @@ export const limitQuery = (c: Ctx): number => Math.min(Math.max(countQuery(c, 'l
 export function idQuery(c: Ctx, name: string): number | undefined {
   const text = c.req.query(name);
   return text === undefined ? undefined : idFrom(text, name);
+}
+
+/** Milliseconds that an answer may wait for what is still to come, 0 without; more than a bound is that bound. */
+export const waitQuery = (c: Ctx): number => Math.min(countQuery(c, 'wait') ?? 0, MAX_MESSAGE_WAIT_MS);
+
+/** Names from a list, joined by commas; undefined without. */
+export function namesQuery<const T extends string>(c: Ctx, name: string, known: readonly T[]): T[] | undefined {
+  return c.req
+    .query(name)
+    ?.split(',')
+    .map((text) => {
+      const found = known.find((one) => one === text);
+      if (found === undefined) throw problem('malformed', `${name}: expected ${known.join(', ')}, joined by commas`);
+      return found;
+    });
 }
 
 /** `after` of a list of records: an id, or a bare serial of shard 0. */

@@ -1,6 +1,7 @@
 /** Capabilities and workflows. */
 import { formatId } from '../../protocol/ids.ts';
-import { pageOf } from './agents.ts';
+import type { PageQuery, ShardRpc } from '../../durable/shard/api.ts';
+import { pageOf, shardOfQuery } from './agents.ts';
 import { shardHolding } from './env.ts';
 import { idParam, idQuery } from './input.ts';
 import { problem } from './problem.ts';
@@ -18,10 +19,12 @@ export const recordRoutes: readonly Route[] = [
       grantee: 'that this agent may use',
     },
     answer: { description: '{capabilities: [Capability], next?}' },
-    problems: ['malformed'],
+    problems: ['malformed', 'wrong_shard'],
     handle: async (c) => {
       const [grantor, grantee] = [idQuery(c, 'grantor'), idQuery(c, 'grantee')];
-      const { items, next } = await pageOf(c, (shard, query) => shard.capabilities({ ...query, grantor, grantee }));
+      // A capability stands on its grantor's shard.
+      const read = (shard: ShardRpc, query: PageQuery) => shard.capabilities({ ...query, grantor, grantee });
+      const { items, next } = await pageOf(c, read, shardOfQuery(grantor));
       return c.json({ capabilities: items, next });
     },
   },
@@ -36,6 +39,20 @@ export const recordRoutes: readonly Route[] = [
       const capability = await shardHolding(c.env, id).capability(id);
       if (!capability) throw problem('unknown_capability', `there is no capability ${formatId(id)}`);
       return c.json(capability);
+    },
+  },
+  {
+    method: 'get',
+    path: '/workflows',
+    summary: 'Lists workflows, oldest first; a page may be short of its limit and still have a next.',
+    query: { after: 'id of the last workflow not wanted', limit: 'at most 100', planner: 'planned by this agent' },
+    answer: { description: '{workflows: [Workflow], next?}' },
+    problems: ['malformed', 'wrong_shard'],
+    handle: async (c) => {
+      const planner = idQuery(c, 'planner');
+      const read = (shard: ShardRpc, query: PageQuery) => shard.workflows({ ...query, planner });
+      const { items, next } = await pageOf(c, read, shardOfQuery(planner));
+      return c.json({ workflows: items, next });
     },
   },
   {

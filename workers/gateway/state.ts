@@ -1,10 +1,8 @@
-/** Escrows and cells, with proofs. */
+/** Cells, with proofs. */
 import { hex, unhex } from '../../protocol/bytes.ts';
 import { placeOf } from '../../protocol/cells.ts';
-import { formatId } from '../../protocol/ids.ts';
 import { StateTree } from '../../protocol/trie.ts';
-import { type Ctx, allShards, shardHolding, shardNumbered } from './env.ts';
-import { idParam } from './input.ts';
+import { type Ctx, allShards, shardNumbered } from './env.ts';
 import { problem } from './problem.ts';
 import type { Route } from './route.ts';
 
@@ -38,21 +36,6 @@ async function cell(c: Ctx): Promise<Response> {
 }
 
 export const stateRoutes: readonly Route[] = [
-  {
-    method: 'get',
-    path: '/escrows/{id}',
-    summary: 'One escrow, with the interactions that opened and ended it.',
-    answer: {
-      description: '{id, payer, payee, service, amount, paid, deadline, status, address, invoked?, responded?}',
-    },
-    problems: ['malformed', 'wrong_shard', 'unknown_escrow'],
-    handle: async (c) => {
-      const id = idParam(c);
-      const escrow = await shardHolding(c.env, id).escrow(id);
-      if (!escrow) throw problem('unknown_escrow', `there is no escrow ${formatId(id)}, or its place was taken over`);
-      return c.json(escrow);
-    },
-  },
   {
     method: 'get',
     path: '/cells/{address}',
