@@ -11,6 +11,8 @@ export interface ServiceConfig extends PriceTable {
   readonly description: string;
   /** Seconds within which a paid first-contact call must be answered, else the payer is refunded. */
   readonly deadlineSeconds: number;
+  /** Whether it may be a leg of workflows: then an answer is paid only if all the other legs are answered too. */
+  readonly workflows: boolean;
 }
 
 export interface PolicyConfig {
@@ -186,6 +188,7 @@ function readService(value: unknown, path: string, faults: string[]): ServiceCon
     defaultPrice: fields.amount('defaultPrice', routes.length > 0 ? dearest : undefined),
     free: fields.list('free').map((pattern, i) => checkPattern(fields, `free[${i}]`, pattern)),
     deadlineSeconds: fields.integer('deadlineSeconds', 300, 1, 2 ** 25),
+    workflows: fields.flag('workflows', false),
   };
   fields.done();
   return service;

@@ -1,5 +1,5 @@
 /** The gateway's API (docs/api.md) with types: requests and answers as JSON, checked as they come. Bodies of calls don't pass here. */
-import { ESCROW_STATUS, Region, SESSION_STATUS, addressOf, slotOf } from '../protocol/cells.ts';
+import { ESCROW_STATUS, Region, SESSION_STATUS, WORKFLOW_STATUS, addressOf, slotOf } from '../protocol/cells.ts';
 import { type Hex, concat, unhex } from '../protocol/bytes.ts';
 import type { Domain } from '../protocol/eip712.ts';
 import { Agnt2Error, malformed } from '../protocol/errors.ts';
@@ -32,7 +32,9 @@ export interface ServiceFacts {
   readonly metadata: unknown;
 }
 
+/** An escrow; or an order, its payer's record of one on another shard. */
 export interface EscrowFacts {
+  readonly id: number;
   readonly payer: number;
   readonly payee: number;
   readonly service: number;
@@ -40,6 +42,27 @@ export interface EscrowFacts {
   readonly paid: number;
   readonly deadline: number;
   readonly status: (typeof ESCROW_STATUS)[number];
+  /** The workflow it is of, and which leg; 0 if none. */
+  readonly workflow: number;
+  readonly leg: number;
+  /** The order that opened it; 0 if none. */
+  readonly order: number;
+  /** Of an order: the escrow it opened, null while there is none. */
+  readonly escrow: EscrowFacts | null;
+}
+
+export interface EscrowsPage {
+  readonly escrows: readonly EscrowFacts[];
+  /** Where to go on; null on the last page. */
+  readonly next: number | null;
+  /** The newest id looked at: what came later has a greater one. */
+  readonly upTo: number;
+}
+
+export interface WorkflowFacts {
+  readonly deadline: number;
+  readonly status: (typeof WORKFLOW_STATUS)[number];
+  readonly legs: readonly { readonly payer: number; readonly service: number; readonly done: boolean }[];
 }
 
 export interface SessionFacts {
@@ -185,33 +208,60 @@ export class Core {
     return out;
   }
 
-  async escrow(escrow: number): Promise<EscrowFacts> {
-    const json = object(await this.#fetch(`/escrows/${formatId(escrow)}`));
+  /** An escrow or order; with `waitMs`, an order that has opened none yet is answered when it has, or after that time. */
+  async escrow(escrow: number, waitMs = 0): Promise<EscrowFacts> {
+    const facts = escrowOf(object(await this.#fetch(`/escrows/${formatId(escrow)}${waiting(waitMs)}`)));
+    if (facts.id !== escrow) throw malformed('the gateway answered for another escrow');
+    return facts;
+  }
+
+  /** A page of the escrows of a payer (orders too) or of a payee (not yet started ones too) on its own shard. */
+  async escrows(of: 'payer' | 'payee', agent: number, statuses: string, after: number): Promise<EscrowsPage> {
+    const query = `${of}=${formatId(agent)}&status=${statuses}&limit=100&after=${formatId(after)}`;
+    const json = object(await this.#fetch(`/escrows?${query}`));
     return {
-      payer: id(json.payer),
-      payee: id(json.payee),
-      service: id(json.service),
-      amount: amount(json.amount, 'escrow amount'),
-      paid: amount(json.paid, 'escrow paid'),
-      deadline: amount(json.deadline, 'deadline'),
-      status: named(ESCROW_STATUS, json.status),
+      escrows: (Array.isArray(json.escrows) ? json.escrows : []).map((escrow) => escrowOf(object(escrow))),
+      next: json.next === undefined || json.next === null ? null : id(json.next),
+      upTo: id(json.upTo),
     };
   }
 
   async session(session: number): Promise<SessionFacts> {
-    const json = object(await this.#fetch(`/sessions/${formatId(session)}`));
+    const facts = sessionOf(object(await this.#fetch(`/sessions/${formatId(session)}`)));
+    if (facts.id !== session) throw malformed('the gateway answered for another session');
+    return facts;
+  }
+
+  /** Every session of an agent, on whatever shard, closed ones too. */
+  async sessionsOf(agent: number): Promise<SessionFacts[]> {
+    const out: SessionFacts[] = [];
+    let after = '';
+    for (let page = 0; page < 100; page++) {
+      const json = object(await this.#fetch(`/sessions?agent=${formatId(agent)}&limit=100${after}`));
+      for (const session of Array.isArray(json.sessions) ? json.sessions : []) out.push(sessionOf(object(session)));
+      if (json.next === undefined || json.next === null) return out;
+      after = `&after=${encodeURIComponent(String(json.next))}`;
+    }
+    return out;
+  }
+
+  async workflow(workflow: number): Promise<WorkflowFacts> {
+    const json = object(await this.#fetch(`/workflows/${formatId(workflow)}`));
+    const legs = Array.isArray(json.legs) ? json.legs.map(object) : [];
     return {
-      id: session,
-      a: id(json.a),
-      b: id(json.b),
-      depositA: amount(json.depositA, 'deposit'),
-      depositB: amount(json.depositB, 'deposit'),
-      paidAB: amount(json.paidAB, 'paid'),
-      paidBA: amount(json.paidBA, 'paid'),
-      exitAt: amount(json.exitAt, 'exitAt'),
-      exitDelay: amount(json.exitDelay, 'exitDelay'),
-      status: named(SESSION_STATUS, json.status),
+      deadline: amount(json.deadline, 'deadline'),
+      status: named(WORKFLOW_STATUS, json.status),
+      legs: legs.map((leg) => ({ payer: id(leg.payer), service: id(leg.service), done: leg.done === true })),
     };
+  }
+
+  /** The frame that received a message; null while none has, for at most `waitMs`. */
+  async received(from: number, to: number, number: number, waitMs = 0): Promise<Place | null> {
+    const json = object(await this.#fetch(`/messages/${from}/${to}/${number}${waiting(waitMs)}`));
+    if (json.state !== 'received') return null;
+    const place = readPlace(json.place);
+    if (place?.shard !== to) throw malformed('the gateway names no place of the message');
+    return place;
   }
 
   /** The keys a session pinned, x ‖ y each: what its halves are checked with, whatever the agents' keys are now. */
@@ -317,6 +367,40 @@ export class GatewayRefusal extends Agnt2Error {
 function readPlace(value: unknown): Place | undefined {
   const match = /^(\d{1,3}):(\d{1,15})$/.exec(typeof value === 'string' ? value : '');
   return match ? { shard: Number(match[1]), seq: Number(match[2]) } : undefined;
+}
+
+const waiting = (ms: number): string => (ms > 0 ? `?wait=${ms}` : '');
+
+function escrowOf(json: Json): EscrowFacts {
+  return {
+    id: id(json.id),
+    payer: id(json.payer),
+    payee: id(json.payee),
+    service: id(json.service),
+    amount: amount(json.amount, 'escrow amount'),
+    paid: amount(json.paid, 'escrow paid'),
+    deadline: amount(json.deadline, 'deadline'),
+    status: named(ESCROW_STATUS, json.status),
+    workflow: id(json.workflow),
+    leg: Number(json.flags) >> 4,
+    order: id(json.order),
+    escrow: json.escrow === undefined || json.escrow === null ? null : escrowOf(object(json.escrow)),
+  };
+}
+
+function sessionOf(json: Json): SessionFacts {
+  return {
+    id: id(json.id),
+    a: id(json.a),
+    b: id(json.b),
+    depositA: amount(json.depositA, 'deposit'),
+    depositB: amount(json.depositB, 'deposit'),
+    paidAB: amount(json.paidAB, 'paid'),
+    paidBA: amount(json.paidBA, 'paid'),
+    exitAt: amount(json.exitAt, 'exitAt'),
+    exitDelay: amount(json.exitDelay, 'exitDelay'),
+    status: named(SESSION_STATUS, json.status),
+  };
 }
 
 function serviceOf(json: Json): ServiceFacts {

@@ -10,8 +10,9 @@ import type { Core, EscrowFacts } from './core.ts';
 import { refusal } from './errors.ts';
 import type { Offer } from './prices.ts';
 
-/** What a caller says of its escrow: ids as text, as they came. */
+/** What a caller says of how it pays. */
 export interface EscrowClaim {
+  /** The escrow, or the order at the payer's shard that opens one at ours. */
   readonly escrow: number;
   readonly shard: number;
   readonly seq: number;
@@ -41,6 +42,10 @@ export interface EscrowCheck {
   readonly sequencerKey: Uint8Array;
   /** Us. */
   readonly agent: number;
+  /** Whether a service of ours takes the risk of workflows: that an answer is not paid because others are missing. */
+  readonly joinsWorkflows: (service: number) => boolean;
+  /** Milliseconds that an order's escrow may take to arrive. Default 8,000. */
+  readonly arrivalMs?: number;
   readonly now?: () => number;
 }
 
@@ -49,7 +54,7 @@ const DEADLINE_MARGIN = 2;
 
 /**
  * Checks that the escrow is open, ours, enough, and opened for exactly this method and target: by its cell, and by the
- * invoke in a frame that the sequencer vouches for. Throws a coded refusal.
+ * invoke in a frame that the sequencer vouches for. Returns the escrow, which of an order is the one it opened. Throws a coded refusal.
  */
 export async function checkEscrow(
   check: EscrowCheck,
@@ -58,8 +63,8 @@ export async function checkEscrow(
   method: string,
   target: string,
 ): Promise<EscrowFacts> {
-  const { core, agent, now = Date.now } = check;
-  const [escrow] = await Promise.all([core.escrow(claim.escrow), checkFrame(check, claim, offer, method, target)]);
+  const { agent, now = Date.now } = check;
+  const escrow = await findEscrow(check, claim, () => checkFrame(check, claim, offer, method, target));
   if (escrow.payee !== agent) throw refusal('not_payee', 'the escrow is for another agent');
   if (escrow.service !== offer.service)
     throw refusal('wrong_service', `this target is served by ${formatId(offer.service)}`);
@@ -68,7 +73,45 @@ export async function checkEscrow(
   if (escrow.status !== 'open') throw refusal('escrow_not_open', `the escrow is ${escrow.status}`);
   if (escrow.deadline < now() / 1000 + DEADLINE_MARGIN)
     throw refusal('deadline_passed', "the escrow's deadline is too near");
+  if (escrow.workflow !== 0) await checkWorkflow(check, escrow);
   return escrow;
+}
+
+/** The escrow on our shard that a claim is about, once its frame has been checked. */
+async function findEscrow(
+  { core, agent, arrivalMs = 8000 }: EscrowCheck,
+  { escrow: claimed }: EscrowClaim,
+  checked: () => Promise<void>,
+): Promise<EscrowFacts> {
+  if (shardOf(claimed) === shardOf(agent)) {
+    const [escrow] = await Promise.all([core.escrow(claimed), checked()]);
+    return escrow;
+  }
+  // First the frame: nobody makes us wait for an order that it does not show.
+  await checked();
+  const { escrow, status } = await core.escrow(claimed, arrivalMs);
+  if (escrow === null) {
+    if (status === 'sent') throw refusal('not_arrived', "the order's escrow has not come to our shard yet");
+    throw refusal('escrow_not_open', `the order is ${status}`);
+  }
+  if (escrow.order !== claimed || shardOf(escrow.id) !== shardOf(agent))
+    throw refusal('escrow_not_open', 'the order opened no escrow on our shard');
+  return escrow;
+}
+
+/** What is held for a workflow is paid only when every leg is done: the plan must be one that can still come to that. */
+async function checkWorkflow(
+  { core, joinsWorkflows, now = Date.now }: EscrowCheck,
+  escrow: EscrowFacts,
+): Promise<void> {
+  const { service, workflow, leg, payer } = escrow;
+  if (!joinsWorkflows(service)) throw refusal('workflow_refused', 'this service is no leg of workflows');
+  const { legs, status, deadline } = await core.workflow(workflow);
+  if (status !== 'open' || deadline < now() / 1000 + DEADLINE_MARGIN)
+    throw refusal('workflow_closed', 'the workflow takes no more answers');
+  const planned = legs[leg];
+  if (planned === undefined || planned.payer !== payer || planned.service !== service || planned.done)
+    throw refusal('wrong_leg', 'the workflow has no such leg to be done');
 }
 
 async function checkFrame(

@@ -18,10 +18,12 @@ export interface FirstContactOptions {
   /** Pool to the gateway. */
   readonly gateway: HttpClient;
   readonly store: Store;
+  /** Told of an invoke of which nobody knows whether it happened: it may have left an escrow that we have no note of. */
+  readonly onUnknown: () => void;
 }
 
 const MAX_PROBLEM = 64 * 1024;
-/** Refusals after which it is certain that no bundle happened. */
+/** Failures after which nobody knows whether the bundle happened. */
 const UNCERTAIN = new Set(['unknown_outcome', 'bad_receipt', 'internal']);
 
 export class FirstContact {
@@ -39,7 +41,7 @@ export class FirstContact {
     price: number,
     reservation: Reservation,
   ): Promise<ExchangeResponse> {
-    const { wallet, store } = this.#options;
+    const { wallet, store, onUnknown } = this.#options;
     let opened: Awaited<ReturnType<Wallet['submitOne']>>;
     try {
       opened = await wallet.submitOne(
@@ -47,7 +49,8 @@ export class FirstContact {
         requestHead(request.method, request.target),
       );
     } catch (error) {
-      if (!UNCERTAIN.has(codeOf(error))) reservation.release();
+      if (UNCERTAIN.has(codeOf(error))) onUnknown();
+      else reservation.release();
       throw error;
     }
     const deadline = Math.ceil(Date.now() / 1000) + service.deadlineSeconds;

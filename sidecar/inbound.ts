@@ -80,11 +80,10 @@ export class Inbound {
       if (offer.price > 0) throw refusal('payment_required', `this call costs ${offer.price}`);
       return this.#count(this.#free(request));
     }
-    const { payer } = await checkEscrow(this.#options.check, claim, offer, request.method, request.target);
+    const { id, payer } = await checkEscrow(this.#options.check, claim, offer, request.method, request.target);
     if (request.signal.aborted) throw refusal('cancelled', 'the caller went away');
-    if (!this.#options.store.takeEscrow(claim.escrow))
-      throw refusal('escrow_used', 'the escrow paid for another call already');
-    return this.#count(this.#paid(request, claim.escrow, payer, offer.price));
+    if (!this.#options.store.takeEscrow(id)) throw refusal('escrow_used', 'the escrow paid for another call already');
+    return this.#count(this.#paid(request, id, payer, offer.price));
   }
 
   /** Counts a call from its checks to its end, however it ends. */

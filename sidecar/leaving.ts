@@ -3,10 +3,11 @@
  * the exit delay. Whatever fails on the way is tried again at the next look.
  */
 import { codeOf } from '../protocol/errors.ts';
-import { formatId } from '../protocol/ids.ts';
+import { formatId, shardOf } from '../protocol/ids.ts';
 import { verifyP256 } from '../protocol/keys.ts';
 import { decodeClose, encodeClose } from './closing.ts';
 import type { Core, SessionFacts as SessionCell } from './core.ts';
+import type { Far } from './far.ts';
 import type { Identity } from './dial.ts';
 import { refusal } from './errors.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../protocol/exchange.ts';
@@ -14,12 +15,11 @@ import { bytes } from './http/body.ts';
 import { CLOSE, CONTROL_MS, type Live, closeOf, control, readSmall, roleOf, until } from './live.ts';
 import type { SessionEndpoint, SessionStore } from './session/index.ts';
 import type { SessionRow, Store } from './store.ts';
-import type { Wallet } from './wallet.ts';
 
 export interface LeavingOptions {
   readonly identity: Identity;
   readonly core: Core;
-  readonly wallet: Wallet;
+  readonly far: Far;
   readonly store: Store;
   readonly storeOf: (session: number) => SessionStore;
   readonly live: ReadonlyMap<number, Live>;
@@ -77,7 +77,7 @@ export class Leaving {
   /** Asks the peer to sign how it ended, and brings that on chain. */
   async #closeTogether(live: Live): Promise<void> {
     const { endpoint } = live;
-    const { identity, wallet } = this.#options;
+    const { identity, far } = this.#options;
     if (endpoint.state !== 'ready') throw refusal('peer_offline', 'the peer is not connected');
     if (!(await until(() => endpoint.inFlight.outgoing === 0, CONTROL_MS)))
       throw refusal('timeout', 'calls are still in flight');
@@ -99,7 +99,7 @@ export class Leaving {
     if (!(await verifyP256(live.peerKey, identity.signing.close(close), signature)))
       throw refusal('bad_signature', 'the peer did not sign its close');
     try {
-      await wallet.submitOne({ op: 'close', close, signature });
+      await far.submit(shardOf(live.id), { op: 'close', close, signature });
     } catch (error) {
       // Both may close at the same moment; either way it is closed as both agreed.
       if (!GONE.has(codeOf(error))) throw error;
@@ -146,13 +146,13 @@ export class Leaving {
 
   /** Settles what the peer signed and starts the exit; `watch` finalizes when its delay is over. */
   async #leaveAlone(live: Live): Promise<void> {
-    const { wallet, store, onEvent } = this.#options;
+    const { far, store, onEvent } = this.#options;
     this.#options.quiet(live);
     await live.endpoint.drain(1000).catch(() => {});
     await this.#settle(live);
     let exitAt: number | null = null;
     try {
-      exitAt = (await wallet.submitOne({ op: 'exit', session: live.id })).value;
+      exitAt = await far.submit(shardOf(live.id), { op: 'exit', session: live.id });
     } catch (error) {
       if (GONE.has(codeOf(error))) return this.#over(live, {});
       // Somebody else's exit runs already: the same delay, the same end.
@@ -171,7 +171,7 @@ export class Leaving {
 
   async #settleHalf({ half, payer }: NonNullable<ReturnType<SessionEndpoint['halves']>['earns']>): Promise<void> {
     try {
-      await this.#options.wallet.submitOne({ op: 'settle', half, signature: payer });
+      await this.#options.far.submit(shardOf(half.session), { op: 'settle', half, signature: payer });
     } catch (error) {
       if (codeOf(error) !== 'stale_half' && !GONE.has(codeOf(error))) throw error;
     }
@@ -179,14 +179,14 @@ export class Leaving {
 
   /** Goes on leaving a session without an endpoint: after a restart in the middle of it. */
   async leaveUnattached(cell: SessionCell): Promise<void> {
-    const { storeOf, identity, wallet, store } = this.#options;
+    const { storeOf, identity, far, store } = this.#options;
     const role = roleOf(cell, identity.agent);
     const earns = storeOf(cell.id).load(role === 'a' ? 1 : 0)?.half ?? null;
     const settled = role === 'a' ? cell.paidBA : cell.paidAB;
     if (earns !== null && earns.half.paid > settled) await this.#settleHalf(earns);
     if (cell.status !== 'open') return;
-    const { value } = await wallet.submitOne({ op: 'exit', session: cell.id });
-    store.saveSession(cell.id, role === 'a' ? cell.b : cell.a, 'exiting', value);
+    const exitAt = await far.submit(shardOf(cell.id), { op: 'exit', session: cell.id });
+    store.saveSession(cell.id, role === 'a' ? cell.b : cell.a, 'exiting', exitAt);
   }
 
   /** Looks at every session's cell: settles where somebody exits, finalizes what is due, forgets what is closed. */
@@ -197,7 +197,7 @@ export class Leaving {
   }
 
   async #watch(): Promise<void> {
-    const { core, store, wallet, onError } = this.#options;
+    const { core, store, far, onError } = this.#options;
     for (const row of store.sessions()) {
       const { session, peer } = row;
       try {
@@ -211,7 +211,7 @@ export class Leaving {
           // What could not be taken up when the gateway was away is owed all the same.
           else await this.leaveUnattached(cell);
           if (this.#options.now() / 1000 < cell.exitAt + SLACK) continue;
-          await wallet.submitOne({ op: 'finalize', session });
+          await far.submit(shardOf(session), { op: 'finalize', session });
           store.saveSession(session, peer, 'closed');
         } else if (live === undefined) await this.#options.resume(row);
       } catch (error) {

@@ -4,7 +4,7 @@
  */
 import { ZERO_BYTES32 } from '../protocol/bytes.ts';
 import { codeOf } from '../protocol/errors.ts';
-import { STATUSES } from '../protocol/status.ts';
+import { STATUSES, Status } from '../protocol/status.ts';
 import type { Core } from './core.ts';
 import type { Metrics } from './metrics.ts';
 import type { PendingRespond, Store } from './store.ts';
@@ -23,6 +23,7 @@ export interface ResponderOptions {
 }
 
 const MAX_BATCH = 64;
+const RESULTS = ['fulfilled', 'failed', 'declined'] as const;
 
 export class Responder {
   readonly #options: ResponderOptions;
@@ -71,39 +72,40 @@ export class Responder {
   }
 
   async #flight(responds: readonly PendingRespond[]): Promise<void> {
-    const { wallet, store, metrics, onError, retryMs = 5000 } = this.#options;
+    const { wallet, store, metrics, onError } = this.#options;
     try {
       const { outcomes } = await wallet.submit(
         responds.map(({ escrow, price, result }) => ({
           op: 'respond',
           escrow,
           price,
-          result: result === 0 ? 'fulfilled' : 'failed',
+          result: RESULTS[result],
         })),
         responds.map(({ payload }) => payload),
       );
+      const congested: PendingRespond[] = [];
       for (const [i, { status }] of outcomes.entries()) {
         const { escrow, price, result } = responds[i];
-        // Any status is final: an escrow that isn't open, or whose deadline passed, takes no later respond either.
+        metrics.responds.add(`outcome="${status === Status.ok ? RESULTS[result] : STATUSES[status]}"`);
+        if (status === Status.congested) {
+          congested.push(responds[i]);
+          continue;
+        }
+        // Any other is final: an escrow that isn't open, or whose deadline passed, takes no later respond either.
         store.respondDone(escrow);
-        metrics.responds.add(
-          `outcome="${STATUSES[status] === 'ok' ? (result === 0 ? 'fulfilled' : 'failed') : STATUSES[status]}"`,
-        );
-        if (STATUSES[status] === 'ok') metrics.earned.add('route="core"', price);
+        if (status === Status.ok) metrics.earned.add('route="core"', price);
       }
+      // The payer's shard has to take what ours sent it before: nothing happened yet.
+      if (congested.length > 0) this.#again(congested);
     } catch (error) {
       onError?.(error);
-      const timer = setTimeout(() => {
-        this.#retries.delete(timer);
-        void this.#resend(responds);
-      }, retryMs);
-      this.#retries.add(timer);
+      this.#again(responds);
     }
   }
 
   /** Sends again what Core hasn't got: an escrow that isn't open any more needs nothing. */
   async #resend(responds: readonly PendingRespond[]): Promise<void> {
-    const { core, store, onError, retryMs = 5000 } = this.#options;
+    const { core, store, onError } = this.#options;
     const unasked: PendingRespond[] = [];
     for (const respond of responds) {
       try {
@@ -117,11 +119,14 @@ export class Responder {
         }
       }
     }
-    if (unasked.length === 0) return;
+    if (unasked.length > 0) this.#again(unasked);
+  }
+
+  #again(responds: readonly PendingRespond[]): void {
     const timer = setTimeout(() => {
       this.#retries.delete(timer);
-      void this.#resend(unasked);
-    }, retryMs);
+      void this.#resend(responds);
+    }, this.#options.retryMs ?? 5000);
     this.#retries.add(timer);
   }
 

@@ -3,7 +3,7 @@
  * left in good order. What a session is (halves, windows, resume) lives in session/; here is only its life.
  */
 import { codeOf } from '../protocol/errors.ts';
-import { formatId } from '../protocol/ids.ts';
+import { formatId, shardOf } from '../protocol/ids.ts';
 import { equal } from '../protocol/bytes.ts';
 import { sessionRoom } from '../protocol/packet.ts';
 import type { App } from './app.ts';
@@ -11,6 +11,7 @@ import type { SessionConfig } from './config.ts';
 import type { Core, SessionFacts as SessionCell } from './core.ts';
 import { type Identity, dial } from './dial.ts';
 import { refusal } from './errors.ts';
+import type { Far } from './far.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../protocol/exchange.ts';
 import type { FirstContact } from './firstcontact.ts';
 import { EMPTY } from './http/body.ts';
@@ -20,16 +21,16 @@ import type { Metrics } from './metrics.ts';
 import type { Sessions } from './outbound.ts';
 import type { Reservation } from './policy.ts';
 import { type PricedService, offerOf } from './prices.ts';
+import { Openings } from './opening.ts';
 import { SessionEndpoint, type SessionStore, keepConnected } from './session/index.ts';
 import type { SessionRow, Store } from './store.ts';
 import { CONTROL, normaliseTarget } from './target.ts';
-import type { Wallet } from './wallet.ts';
 
 export interface SessionManagerOptions {
   readonly identity: Identity;
   readonly config: SessionConfig;
   readonly core: Core;
-  readonly wallet: Wallet;
+  readonly far: Far;
   readonly store: Store;
   readonly app: App;
   readonly firstContact: FirstContact;
@@ -60,12 +61,15 @@ export class SessionManager implements Sessions {
   readonly #joining = new Map<number, Promise<void>>();
   readonly #refused = new Map<number, { untilMs: number; ms: number }>();
   readonly #leaving: Leaving;
+  readonly #openings: Openings;
   #timer: NodeJS.Timeout | null = null;
+  #adopting: Promise<void> = Promise.resolve();
   #stopping = false;
 
   constructor(options: SessionManagerOptions) {
     this.#options = options;
     this.#now = options.now ?? (() => Date.now());
+    this.#openings = new Openings({ ...options, agent: options.identity.agent });
     this.#leaving = new Leaving({
       ...options,
       live: this.#live,
@@ -108,8 +112,28 @@ export class SessionManager implements Sessions {
         this.#options.onError(error);
       }
     }
+    // Talking to their peers may take long; calls need not wait for it.
+    this.#adopting = this.#adopt().catch((error: unknown) => this.#options.onError(error));
     this.#timer = setInterval(() => void this.watch(), this.#options.everyMs ?? 15_000);
     this.#timer.unref();
+  }
+
+  /** Takes up sessions that stand on chain and not in the store: as if just opened, or just announced by their peer. */
+  async #adopt(): Promise<void> {
+    const { identity, store } = this.#options;
+    for (const cell of await this.#openings.unknown()) {
+      if (this.#stopping) return;
+      try {
+        if (cell.a !== identity.agent) await this.join(cell.id);
+        else if (cell.status === 'open') {
+          store.saveSession(cell.id, cell.b, 'open');
+          await this.#begin(cell);
+        } else store.saveSession(cell.id, cell.b, 'exiting');
+      } catch (error) {
+        // What a stranger opened with us and the policy does not like is not our business.
+        if (cell.a === identity.agent) this.#options.onError(error);
+      }
+    }
   }
 
   async #resume({ session, peer, state }: SessionRow): Promise<void> {
@@ -185,31 +209,32 @@ export class SessionManager implements Sessions {
   }
 
   async #open(peer: number): Promise<void> {
-    const { wallet, core, config, store, firstContact, onEvent } = this.#options;
-    let live: Live | null = null;
     try {
-      const { value: session } = await wallet.submitOne({
-        op: 'open',
-        peer,
-        deposit: config.deposit,
-        exitDelay: config.exitDelay,
-      });
-      store.saveSession(session, peer, 'open');
-      live = await this.#attach(await core.session(session));
-      await firstContact.announceSession(peer, session);
-      const { endpoint } = live;
-      if (!(await until(() => endpoint.state === 'ready', READY_MS)))
-        throw refusal('peer_offline', 'the peer did not come to the session');
+      await this.#begin(await this.#openings.open(peer));
       this.#refused.delete(peer);
-      this.#byPeer.set(peer, live);
-      onEvent('session_open', { session: formatId(session), peer: formatId(peer), deposit: String(config.deposit) });
     } catch (error) {
       const ms = Math.min((this.#refused.get(peer)?.ms ?? REFUSED_MS / 2) * 2, 3_600_000);
       this.#refused.set(peer, { untilMs: this.#now() + ms, ms });
-      // Nothing was paid in it: the deposit comes back after the exit delay.
-      if (live !== null) void this.#leaving.leave(live).catch((fault: unknown) => this.#options.onError(fault));
       throw error;
     }
+  }
+
+  /** Begins a session of ours that stands on chain: waits until the peer is on it too, else leaves it. */
+  async #begin(cell: SessionCell): Promise<void> {
+    const { firstContact, onEvent } = this.#options;
+    const live = await this.#attach(cell);
+    try {
+      await firstContact.announceSession(live.peer, live.id);
+      if (!(await until(() => live.endpoint.state === 'ready', READY_MS)))
+        throw refusal('peer_offline', 'the peer did not come to the session');
+    } catch (error) {
+      // Nothing was paid in it: the deposit comes back after the exit delay.
+      void this.#leaving.leave(live).catch((fault: unknown) => this.#options.onError(fault));
+      throw error;
+    }
+    this.#byPeer.set(live.peer, live);
+    const [session, peer] = [formatId(live.id), formatId(live.peer)];
+    onEvent('session_open', { session, peer, deposit: String(cell.depositA) });
   }
 
   /** Joins a session a peer opened with us, if the policy likes it. Throws a coded refusal. */
@@ -325,10 +350,10 @@ export class SessionManager implements Sessions {
 
   /** Adds a deposit's worth, once at a time; calls go through Core until both sides know. */
   #fund(live: Live): void {
-    const { wallet, config, onError } = this.#options;
+    const { far, config, onError } = this.#options;
     if (live.funding !== null || live.closing || config.deposit === 0 || !config.auto) return;
     live.funding = (async () => {
-      await wallet.submitOne({ op: 'fund', session: live.id, amount: config.deposit });
+      await far.submit(shardOf(live.id), { op: 'fund', session: live.id, amount: config.deposit });
       await this.#refresh(live);
       await control(live, REFRESH);
       this.#options.onEvent('session_funded', { session: formatId(live.id), amount: String(config.deposit) });
@@ -359,8 +384,9 @@ export class SessionManager implements Sessions {
   }
 
   /** Looks at every session's cell now. */
-  watch(): Promise<void> {
-    return this.#leaving.watch();
+  async watch(): Promise<void> {
+    await this.#openings.late().catch((error: unknown) => this.#options.onError(error));
+    await this.#leaving.watch();
   }
 
   #forgetPeer(live: Live): void {
@@ -379,7 +405,7 @@ export class SessionManager implements Sessions {
   async stop(): Promise<void> {
     this.#stopping = true;
     if (this.#timer !== null) clearInterval(this.#timer);
-    await Promise.allSettled(this.#opening.values());
+    await Promise.allSettled([this.#adopting, ...this.#opening.values()]);
     await Promise.allSettled([...this.#live.keys()].map((session) => this.leave(session)));
     await this.#leaving.idle();
   }

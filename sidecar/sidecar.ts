@@ -12,6 +12,7 @@ import { type Config, loadSecret } from './config.ts';
 import { Core, type NetworkFacts } from './core.ts';
 import type { Identity } from './dial.ts';
 import { refusal } from './errors.ts';
+import { Far } from './far.ts';
 import { FirstContact } from './firstcontact.ts';
 import { HttpClient } from './http/client.ts';
 import { createExchangeServer, listen } from './http/server.ts';
@@ -28,6 +29,7 @@ import { Responder } from './responder.ts';
 import { SqliteStore, openSessions } from './session/store-sqlite.ts';
 import { SessionManager } from './sessions.ts';
 import { Store } from './store.ts';
+import { Unasked } from './unasked.ts';
 import { Wallet } from './wallet.ts';
 
 /** Told of everything worth a line: `{"event": …, …}`. */
@@ -38,6 +40,7 @@ export interface Pace {
   readonly retryMs?: number;
   readonly sessionsMs?: number;
   readonly refundsMs?: number;
+  readonly unaskedMs?: number;
   readonly peersTtlMs?: number;
 }
 
@@ -50,6 +53,7 @@ interface Running {
   readonly sessions: SessionManager;
   readonly responder: Responder;
   readonly refunds: Refunds;
+  readonly unasked: Unasked;
   readonly listener: Server;
 }
 
@@ -143,7 +147,10 @@ export class Sidecar {
       );
       await running.responder.recover();
       running.mailbox.start();
+      running.unasked.start();
     }
+    // Not waited for: only money that a crash left without a note depends on it.
+    void running.refunds.adopt().catch(this.#onError);
     await running.sessions.start();
     running.refunds.start();
     this.ports.listen = await listen(running.listener, this.#config.listen);
@@ -167,13 +174,24 @@ export class Sidecar {
     const { sequencerKey } = network;
     const firstSeq = network.seq.get(shardOf(agent)) ?? 0;
     const wallet = new Wallet({ core, key: identity.key, signing: identity.signing, agent, sequencerKey, firstSeq });
-    const firstContact = new FirstContact({ wallet, gateway: this.#gateway, store });
+    const far = new Far({ core, wallet, signing: identity.signing, sequencerKey });
+    const refunds = new Refunds({
+      core,
+      wallet,
+      store,
+      policy: this.#policy,
+      metrics,
+      everyMs: this.#pace.refundsMs,
+      onError,
+    });
+    const onUnknown = (): void => void refunds.adopt().catch(onError);
+    const firstContact = new FirstContact({ wallet, gateway: this.#gateway, store, onUnknown });
     const services = (): readonly PricedService[] => this.#services;
     const sessions = new SessionManager({
       identity,
       config: this.#config.session,
       core,
-      wallet,
+      far,
       store,
       app,
       firstContact,
@@ -185,8 +203,21 @@ export class Sidecar {
       everyMs: this.#pace.sessionsMs,
     });
     const responder = new Responder({ store, wallet, core, metrics, onError });
+    const shortest = Math.min(...this.#config.services.map(({ deadlineSeconds }) => deadlineSeconds));
+    const unasked = new Unasked({
+      agent,
+      core,
+      store,
+      responder,
+      everyMs: this.#pace.unaskedMs ?? Unasked.paceOf(shortest),
+      onError,
+    });
+    const joinsWorkflows = (service: number): boolean => {
+      const table = this.#services.find(({ id }) => id === service)?.table;
+      return this.#config.services.some((own) => own.workflows && own === table);
+    };
     const inbound = new Inbound({
-      check: { core, signing: identity.signing, sequencerKey, agent },
+      check: { core, signing: identity.signing, sequencerKey, agent, joinsWorkflows },
       app,
       store,
       responder,
@@ -199,17 +230,8 @@ export class Sidecar {
       change: (online) => this.#onEvent(online ? 'online' : 'offline', {}),
     });
     const outbound = new Outbound({ agent, peers: this.#peers, policy: this.#policy, firstContact, sessions, metrics });
-    const refunds = new Refunds({
-      core,
-      wallet,
-      store,
-      policy: this.#policy,
-      metrics,
-      everyMs: this.#pace.refundsMs,
-      onError,
-    });
     const listener = createExchangeServer(outbound.handle, onError);
-    return { wallet, inbound, outbound, mailbox, sessions, responder, refunds, listener };
+    return { wallet, inbound, outbound, mailbox, sessions, responder, refunds, unasked, listener };
   }
 
   /** A sequencer's key, once trusted, stays the one trusted: receipts mean nothing if it could be changed behind our back. */
@@ -270,10 +292,10 @@ export class Sidecar {
     gauge('agnt2_pending_responds', 'Answers owed to Core', () => this.#running?.responder.pending ?? 0);
   }
 
-  /** Looks at the sessions and the paid escrows now, not at the next turn. */
+  /** Looks at the sessions and the escrows now, not at the next turn. */
   async sweep(): Promise<void> {
-    const { sessions, refunds } = this.#assertRunning();
-    await Promise.all([sessions.watch(), refunds.look()]);
+    const { sessions, refunds, unasked } = this.#assertRunning();
+    await Promise.all([sessions.watch(), refunds.look(), unasked.look()]);
   }
 
   /** Finishes what is in flight, signs and closes the sessions, sends what is owed to Core; at most `drainSeconds` for all of it. */
@@ -301,13 +323,14 @@ export class Sidecar {
     this.#onEvent('stopped', {});
   }
 
-  async #drain({ outbound, inbound, listener, sessions, responder, refunds, wallet }: Running): Promise<void> {
+  async #drain({ outbound, inbound, listener, sessions, responder, refunds, unasked, wallet }: Running): Promise<void> {
     outbound.stop();
     inbound.stop();
     listener.close();
     listener.closeIdleConnections();
     while (outbound.inFlight + inbound.inFlight > 0) await setTimeout(20);
     await sessions.stop();
+    await unasked.stop();
     await responder.drain();
     await refunds.stop();
     await wallet.idle();

@@ -2,23 +2,25 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import type { Sent } from './far.ts';
 
 /** A first-contact call's escrow that we took on: `serving` until its answer is known, then `responding` until Core has it. */
 export interface PendingRespond {
   readonly escrow: number;
   readonly price: number;
-  /** 0 fulfilled, 1 failed. */
-  readonly result: 0 | 1;
+  /** 0 fulfilled, 1 failed, 2 declined: the field's own numbers. */
+  readonly result: 0 | 1 | 2;
   /** Payload leaf of the respond, 32 bytes. */
   readonly payload: Uint8Array;
 }
 
-/** An escrow we paid into, until its end is known. */
+/** An escrow we paid into, or our order for one on another shard, until its end is known. */
 export interface PaidEscrow {
   readonly escrow: number;
   readonly peer: number;
   readonly amount: number;
   readonly deadline: number;
+  /** When the budget counted it; 0 if nobody knows that it did. */
   readonly atMs: number;
 }
 
@@ -35,6 +37,7 @@ const SCHEMA = `
   CREATE TABLE IF NOT EXISTS spend (minute INTEGER NOT NULL, peer INTEGER NOT NULL, amount INTEGER NOT NULL, PRIMARY KEY (minute, peer)) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS sessions (session INTEGER PRIMARY KEY, peer INTEGER NOT NULL, state TEXT NOT NULL, exit_at INTEGER);
+  CREATE TABLE IF NOT EXISTS openings (shard INTEGER NOT NULL, number INTEGER NOT NULL, peer INTEGER NOT NULL, interaction BLOB NOT NULL, PRIMARY KEY (shard, number)) WITHOUT ROWID;
 `;
 
 /** How a session stands with us: usable, being left, or over. */
@@ -90,6 +93,11 @@ export class Store {
     );
   }
 
+  /** Whether an escrow was ever taken. */
+  isTaken(escrow: number): boolean {
+    return this.#sql('SELECT 1 FROM taken WHERE escrow = ?').get(escrow) !== undefined;
+  }
+
   respondDone(escrow: number): void {
     this.#sql(`UPDATE taken SET state = 'done', payload = NULL WHERE escrow = ?`).run(escrow);
   }
@@ -107,7 +115,7 @@ export class Store {
       .map((row) => ({
         escrow: Number(row.escrow),
         price: Number(row.price),
-        result: Number(row.result) as 0 | 1,
+        result: Number(row.result) as 0 | 1 | 2,
         payload: new Uint8Array(row.payload as Uint8Array),
       }));
   }
@@ -125,6 +133,9 @@ export class Store {
       paid.deadline,
       paid.atMs,
     );
+  }
+  hasPaid(escrow: number): boolean {
+    return this.#sql('SELECT 1 FROM paid WHERE escrow = ?').get(escrow) !== undefined;
   }
   removePaid(escrow: number): void {
     this.#sql('DELETE FROM paid WHERE escrow = ?').run(escrow);
@@ -186,6 +197,24 @@ export class Store {
       (this.#sql('SELECT state FROM sessions WHERE session = ?').get(session)?.state as SessionState | undefined) ??
       null
     );
+  }
+
+  /** Notes a message that opens a session on another shard, until what it made is known. */
+  addOpening({ to, number, interaction }: Sent, peer: number): void {
+    this.#sql('INSERT OR REPLACE INTO openings VALUES (?, ?, ?, ?)').run(to, number, peer, interaction);
+  }
+  removeOpening({ to, number }: Sent): void {
+    this.#sql('DELETE FROM openings WHERE shard = ? AND number = ?').run(to, number);
+  }
+  openings(): (Sent & { readonly peer: number })[] {
+    return this.#sql('SELECT shard, number, peer, interaction FROM openings ORDER BY shard, number')
+      .all()
+      .map((row) => ({
+        to: Number(row.shard),
+        number: Number(row.number),
+        peer: Number(row.peer),
+        interaction: new Uint8Array(row.interaction as Uint8Array),
+      }));
   }
 
   close(): void {

@@ -45,13 +45,14 @@ function escrowJson(shards: TestShards, id: number): Json | null {
   };
 }
 
-/** The escrow that an order opened; null while it has opened none. */
-function escrowOf(shards: TestShards, order: number): Json | null {
+/** The escrow that an order opened; null while it may still open one, undefined where it never will. */
+function escrowOf(shards: TestShards, order: number): Json | null | undefined {
   const cell = shards.holding(order).readEscrow(order);
   const there = shardOf(get(cell, Escrow.service));
   const link = get(cell, Escrow.link);
-  if (there === shardOf(order)) return null;
-  if (get(cell, Escrow.status) !== ESCROW_STATUS.indexOf('sent')) return link === 0 ? null : escrowJson(shards, link);
+  if (there === shardOf(order)) return undefined;
+  if (get(cell, Escrow.status) !== ESCROW_STATUS.indexOf('sent'))
+    return (link > 0 && escrowJson(shards, link)) || undefined;
   const received = shards.message(shardOf(order), there, link);
   return received === null || received === 'sent' ? null : escrowJson(shards, received.signed.outcomes[0].value);
 }
@@ -112,7 +113,7 @@ export function addRecordRoutes(app: Hono, shards: TestShards): void {
     const id = parseId(c.req.param('id'));
     if (escrowJson(shards, id) === null) return unknown(c, 'unknown_escrow');
     const escrow = await patiently(c, () => escrowOf(shards, id));
-    return c.json({ ...escrowJson(shards, id), ...(escrow === null ? {} : { escrow }) });
+    return c.json({ ...escrowJson(shards, id), ...(escrow ? { escrow } : {}) });
   });
   app.get('/sessions', (c) => {
     const agent = c.req.query('agent');
