@@ -28,7 +28,7 @@ export default defineConfig({
         plugins: [
           cloudflareTest({
             wrangler: { configPath: './wrangler.toml' },
-            miniflare: { bindings: { SEQUENCER_KEY: `0x${'11'.repeat(32)}` } },
+            miniflare: { bindings: { SEQUENCER_KEY: `0x${'11'.repeat(32)}`, SHARDS: '3' } },
           }),
         ],
         test: {

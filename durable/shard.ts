@@ -32,12 +32,14 @@ import {
   type BatchRecord,
   type Cut,
   type CutWithdrawal,
+  type Delivery,
   type EscrowsQuery,
   type Failure,
   type FramesPage,
   type L1View,
   type LookedPage,
   type MessageOutcome,
+  type Namespace,
   type Page,
   type PageQuery,
   type RecordProof,
@@ -49,6 +51,7 @@ import {
   type SubmitResult,
   type Supply,
   failure,
+  shardStub,
 } from './shard/api.ts';
 import { Batches } from './shard/batches.ts';
 import { listEscrows, listWorkflows } from './shard/calls.ts';
@@ -58,6 +61,7 @@ import { History } from './shard/history.ts';
 import { Intake } from './shard/intake.ts';
 import type { CellJson, ChunkJson, EventJson, FrameJson, RecordJson, WorkflowJson } from './shard/json.ts';
 import { Lists } from './shard/lists.ts';
+import { Mail } from './shard/mail.ts';
 import { Nonces } from './shard/nonces.ts';
 import { Proofs } from './shard/proofs.ts';
 import { capabilityJson, workflowJson } from './shard/records.ts';
@@ -66,6 +70,9 @@ import { agentJson, cellJson, escrowJson, serviceJson, sessionFacts, sessionJson
 export interface ShardEnv {
   readonly CHAIN_ID: string;
   readonly ROOT_ADDRESS: string;
+  /** How many shards there are, 1 to 256. */
+  readonly SHARDS: string;
+  readonly SHARD: Namespace;
   /** P-256 secret scalar that signs receipts, 0x hex. */
   readonly SEQUENCER_KEY?: string;
 }
@@ -81,6 +88,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
   #sequencer: MachineKey | null = null;
   readonly #nonces: Nonces;
   readonly #intake: Intake;
+  readonly #mail: Mail;
 
   constructor(ctx: DurableObjectState, env: ShardEnv) {
     super(ctx, env);
@@ -89,7 +97,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
       throw new RangeError(`a shard's object is named shard-0 to shard-255, not ${String(ctx.id.name)}`);
     const { sql } = ctx.storage;
     this.#signing = new Signing({ chainId: Number(env.CHAIN_ID), root: env.ROOT_ADDRESS as Hex });
-    this.#core = new Core(sql, shard, this.#signing);
+    this.#core = new Core(sql, shard, this.#signing, Math.max(1, Number(env.SHARDS) || 1));
     this.#cuts = new Cuts(sql, this.#core.engine, this.#core.log);
     this.#batches = new Batches(sql);
     this.#nonces = new Nonces(sql);
@@ -100,10 +108,17 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
       together: (work) => this.#together(work),
       receipt: (executed, promisedBy) => this.#receipt(executed, promisedBy),
     });
+    this.#mail = new Mail(sql, this.#core, {
+      together: (work) => this.#together(work),
+      peer: (to) => shardStub(env.SHARD, to),
+      epoch: () => this.#cuts.newest().number,
+      alarm: (atMs) => void ctx.storage.setAlarm(atMs),
+    });
     void ctx.blockConcurrencyWhile(async () => {
       this.#claim(`${env.CHAIN_ID}:${env.ROOT_ADDRESS.toLowerCase()}:${shard}`);
       if (env.SEQUENCER_KEY) this.#sequencer = await MachineKey.import(unhex(env.SEQUENCER_KEY, 32));
       this.#core.restore();
+      this.#mail.restore();
     });
   }
 
@@ -147,6 +162,21 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
       this.ctx.abort(`shard ${this.#shard} could not make a chunk durable: ${String(error)}`);
       throw error;
     }
+  }
+
+  // --- messages ---
+
+  async deliver(
+    from: number,
+    epoch: number,
+    first: number,
+    payloads: readonly Uint8Array[],
+  ): Promise<Delivery | Failure> {
+    return this.#mail.incoming.take(from, epoch, first, payloads);
+  }
+
+  override async alarm(): Promise<void> {
+    this.#mail.wake();
   }
 
   // --- settlement ---

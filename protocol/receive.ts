@@ -10,7 +10,7 @@ import { applyItem } from './moves/inbox.ts';
 import { pay, rate, slash, slashReaches } from './moves/agent.ts';
 import { isSettleable, settleOrder, start, terms, verdict } from './moves/escrow.ts';
 import { join } from './moves/workflow.ts';
-import { MAX_NUMBERS, decodeOp, runSentOp } from './ops/index.ts';
+import { type Interaction, MAX_NUMBERS, decodeOp, interactionAt, runSentOp } from './ops/index.ts';
 import { open } from './ops/open.ts';
 import { Status } from './status.ts';
 
@@ -51,6 +51,15 @@ export function acknowledge(machine: Machine, foreign: Foreign): number {
   if (!foreign.received(to, number)) return Status.not_received;
   Peer.acked.set(cells, machine.edit(peer), number);
   return Status.ok;
+}
+
+/** The call in a receive frame, as whoever is about to run it may want to know it; null for another message. Throws `malformed`. */
+export function messageCall(frame: Uint8Array): { actor: number; interactions: [Interaction] } | null {
+  const message = decodeMessage(frame.subarray(PAYLOAD));
+  if (message.kind !== 'call') return null;
+  const decoded = new Float64Array(MAX_NUMBERS);
+  const code = decodeOp(new Reader(frame, PAYLOAD + CALL_REST), decoded, 0);
+  return { actor: message.actor, interactions: [interactionAt(code, frame, decoded, 0)] };
 }
 
 /** null for what no shard has written. */

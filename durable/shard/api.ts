@@ -317,9 +317,23 @@ export interface MessagesRpc {
   receivedMessage(from: number, number: number, waitMs?: number): Promise<MessageOutcome | null>;
 }
 
+/** What a shard has, durably, of another's messages. */
+export interface Delivery {
+  /** Up to this number. */
+  readonly received: number;
+  /** It takes no more until it has made the cut that the sender has made. */
+  readonly later?: true;
+}
+
+/** Between the objects of shards: nobody else calls it. */
+export interface DeliveryRpc {
+  /** Messages `first` and following from shard `from`, whose newest cut has number `epoch`. Answers when they have run, or can't yet. */
+  deliver(from: number, epoch: number, first: number, payloads: readonly Uint8Array[]): Promise<Delivery | Failure>;
+}
+
 export const MAX_MESSAGE_WAIT_MS = 10_000;
 
-export interface ShardRpc extends SettlementRpc, ReadRpc, MessagesRpc {
+export interface ShardRpc extends SettlementRpc, ReadRpc, MessagesRpc, DeliveryRpc {
   submit(items: readonly Submission[]): Promise<SubmitResult[]>;
 }
 

@@ -43,7 +43,7 @@ export class Arrivals {
     const peer = frame[FROM];
     const number = received(peer);
     const last = this.#pending.findLast((run) => run.peer === peer);
-    if (last?.first === number - last!.count && last.seq === seq - last.count) last.count += 1;
+    if (last && last.first + last.count === number && last.seq + last.count === seq) last.count += 1;
     else this.#pending.push({ peer, first: number, seq, count: 1 });
   }
 

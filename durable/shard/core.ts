@@ -9,6 +9,8 @@ import { Engine, FrameKind, stepsOf, tickFrame } from '../../protocol/engine.ts'
 import { Signing } from '../../protocol/eip712.ts';
 import { codeOf } from '../../protocol/errors.ts';
 import { keccak } from '../../protocol/hash.ts';
+import type { Foreign, SentMessage } from '../../protocol/messages.ts';
+import { messageCall } from '../../protocol/receive.ts';
 import { extendRunning } from '../../protocol/receipt.ts';
 import type { StatusName } from '../../protocol/status.ts';
 import { encodeChunkRecord } from '../../protocol/trace.ts';
@@ -58,10 +60,26 @@ export class Core {
   /** Whether frames other than ticks ran since the last tick. */
   #untimed = false;
   #pending: Executed[] = [];
+  #sent: SentMessage[] = [];
+  #replaying = false;
+  /** Whether another shard is known to have this one's messages up to a number. */
+  hasReceived: (to: number, number: number) => boolean = () => false;
+  /** Called with what a chunk sent, before it is appended: to be stored with it. */
+  onSent: (sent: readonly SentMessage[]) => void = () => {};
+  /** Called for each frame that ran, the engine's `statuses` and `values` being its own; not in a replay. */
+  onExecuted: (executed: Executed) => void = () => {};
+  /** Called when a chunk was appended. */
+  onChunk: () => void = () => {};
   #pendingBytes = 0;
 
-  constructor(sql: SqlStorage, shard: number, signing: Signing) {
-    this.engine = new Engine(shard, signing, { verify: this.verdicts.verify });
+  /** `shards`: how many the deployment has. */
+  constructor(sql: SqlStorage, shard: number, signing: Signing, shards: number) {
+    const foreign: Foreign = {
+      // Only what its sender's object brought gets into the log; and what is in the log was right when it came.
+      holds: () => true,
+      received: (to, number) => this.#replaying || this.hasReceived(to, number),
+    };
+    this.engine = new Engine(shard, signing, { verify: this.verdicts.verify, shards, foreign });
     this.log = new Log(sql);
     this.snapshots = new Snapshots(sql);
     this.feed = new Feed(shard);
@@ -92,11 +110,13 @@ export class Core {
     if (from > log.length) throw new Error(`the snapshot of shard ${engine.shard} is ahead of its log`);
     const before = from > 0 ? log.at(from - 1) : null;
     if (before) this.#adopt(before);
+    this.#replaying = true;
     for (const chunk of log.from(from)) {
       this.#replay(chunk);
       this.#adopt(chunk);
       this.#frames += chunk.count;
     }
+    this.#replaying = false;
     this.#recall();
   }
 
@@ -108,7 +128,10 @@ export class Core {
     const packed: Uint8Array[] = [];
     for (const [i, frame] of frames.entries()) {
       const seq = chunk.firstSeq + i;
-      if (frame[0] !== FrameKind.bundle) engine.run(seq, frame);
+      if (frame[0] === FrameKind.receive) {
+        const call = messageCall(frame)?.interactions[0];
+        this.verdicts.againMessage(engine.machine, call, logged[i][0].status, () => engine.run(seq, frame));
+      } else if (frame[0] !== FrameKind.bundle) engine.run(seq, frame);
       else {
         bundle.decode(frame);
         this.verdicts.again(engine.machine, bundle, logged[i], () => engine.run(seq, frame, bundle));
@@ -116,6 +139,8 @@ export class Core {
       packed.push(packOutcomes(engine.statuses, engine.values, stepsOf(frame)));
       this.running = extendRunning(this.running, keccak(frame));
     }
+    // They were stored with the chunk.
+    engine.takeSent();
     if (!equal(concat(...packed), chunk.outcomes) || !equal(this.running, chunk.running)) {
       throw new Error(`replay of chunk ${chunk.number} of shard ${engine.shard} differs from its log`);
     }
@@ -151,9 +176,23 @@ export class Core {
     return this.#pendingBytes >= MAX_CHUNK_BYTES;
   }
 
+  /** Whether anything is in the chunk being made. */
+  get isPending(): boolean {
+    return this.#pending.length > 0;
+  }
+
   /** Runs a frame as part of the chunk being made; {@link seal} must follow before any await. */
   execute(frame: Uint8Array): Executed {
     return this.#add(frame, this.engine.run(this.seq, frame));
+  }
+
+  /** Runs a receive frame, with what is known of the signatures inside it. Returns the status. */
+  executeMessage(frame: Uint8Array, answers: Answers): number {
+    this.#add(
+      frame,
+      this.verdicts.duringMessage(answers, () => this.engine.run(this.seq, frame)),
+    );
+    return this.engine.statuses[0];
   }
 
   /** Runs a bundle that was found valid under `key`, with what is known of the signatures inside it. */
@@ -193,6 +232,9 @@ export class Core {
     this.#pending.push(executed);
     this.arrivals.note(frame, executed.seq, statuses[0], this.#received);
     this.#pendingBytes += frame.length + 2 + executed.outcomes.length;
+    const sent = this.engine.takeSent();
+    if (sent.length > 0) this.#sent.push(...sent);
+    this.onExecuted(executed);
     return executed;
   }
 
@@ -226,6 +268,8 @@ export class Core {
       outcomes: concat(...executed.map(({ outcomes }) => outcomes)),
       running: this.running,
     };
+    if (this.#sent.length > 0) this.onSent(this.#sent);
+    this.#sent = [];
     log.append(chunk);
     this.arrivals.seal();
     this.#pending = [];
@@ -241,6 +285,7 @@ export class Core {
       bundle,
     }));
     this.feed.pushChunk(chunk, interactions, seen);
+    this.onChunk();
     return { promisedBy };
   }
 

@@ -3,7 +3,7 @@ import { env } from 'cloudflare:workers';
 import { signBundle } from '../../protocol/bundle.ts';
 import { type Hex } from '../../protocol/bytes.ts';
 import { Signing } from '../../protocol/eip712.ts';
-import { makeId } from '../../protocol/ids.ts';
+import { makeId, shardOf } from '../../protocol/ids.ts';
 import { encodeInboxItem } from '../../protocol/inbox.ts';
 import { MachineKey } from '../../protocol/keys.ts';
 import type { Interaction } from '../../protocol/ops/index.ts';
@@ -58,24 +58,31 @@ export class TestAgent {
 
   /** Submits straight to the shard; the receipts as clients see them. */
   async submit(...bundles: Uint8Array[]): Promise<Submitted[]> {
-    return (await shard0().submit(bundles.map((frame) => ({ frame, key: this.key.publicKey })))).map(unpacked);
+    return (
+      await shardStub(testEnv.SHARD, shardOf(this.id)).submit(
+        bundles.map((frame) => ({ frame, key: this.key.publicKey })),
+      )
+    ).map(unpacked);
   }
 }
 
-/** Registers agents by the inbox, as L1 would. */
-export async function registerAgents(count: number, balance = 1_000_000): Promise<TestAgent[]> {
-  const shard = shard0();
-  const { inboxCursor } = await shard.head();
-  const first = (await shard.status()).agents + 1;
+/** Registers agents by the inbox, as L1 would, on any shard. */
+export async function registerAgents(count: number, balance = 1_000_000, shard = 0): Promise<TestAgent[]> {
+  const inbox = shard0();
+  const home = shardStub(testEnv.SHARD, shard);
+  const { inboxCursor } = await inbox.head();
+  const first = (await home.status()).agents + 1;
   const keys = await Promise.all(Array.from({ length: count }, () => MachineKey.import(MachineKey.randomSecret())));
   const owner = new Uint8Array(20).fill(7);
   const items = keys.map((key, i) => ({
     index: inboxCursor + i,
-    bytes: encodeInboxItem({ kind: 'register', shard: 0, owner, key: key.publicKey, amount: balance }),
+    bytes: encodeInboxItem({ kind: 'register', shard, owner, key: key.publicKey, amount: balance }),
   }));
-  const answer = await shard.inbox(items);
+  const answer = await inbox.inbox(items);
   if (isFailure(answer)) throw new Error(answer.error.detail);
-  return keys.map((key, i) => new TestAgent(makeId(0, first + i), key, owner));
+  // Elsewhere they come by message.
+  while ((await home.status()).agents + 1 < first + count) await new Promise((resolve) => setTimeout(resolve, 5));
+  return keys.map((key, i) => new TestAgent(makeId(shard, first + i), key, owner));
 }
 
 export const transfer = (to: TestAgent, amount: number): Interaction => ({ op: 'transfer', to: to.id, amount });

@@ -63,7 +63,10 @@ const isSame = (a: Question, b: Question): boolean =>
   equal(a.signature, b.signature) && equal(a.key, b.key) && equal(a.preimage, b.preimage);
 
 /** Asks for what a bundle's execution may want to know. A session pins its keys, so what is answered for one that is there stays so. */
-export async function askFor(machine: Machine, { actor, interactions }: Bundle): Promise<Answers> {
+export async function askFor(
+  machine: Machine,
+  { actor, interactions }: Pick<Bundle, 'actor' | 'interactions'>,
+): Promise<Answers> {
   const questions: Question[] = [];
   const missing: number[] = [];
   for (const interaction of interactions) {
@@ -136,6 +139,26 @@ export class Verdicts {
       return work();
     } finally {
       this.#known = NOTHING;
+    }
+  }
+
+  /** Runs `work` on a message in which there may be signatures. */
+  duringMessage<T>({ answers }: Answers, work: () => T): T {
+    this.#known = { bundle: null, key: null, answers };
+    try {
+      return work();
+    } finally {
+      this.#known = NOTHING;
+    }
+  }
+
+  /** Runs `work` again on a message of the log: what was found then is in its status. */
+  againMessage<T>(machine: Machine, interaction: Interaction | undefined, status: number, work: () => T): T {
+    this.#logged = interaction ? answersIn(machine, interaction, status) : [];
+    try {
+      return work();
+    } finally {
+      this.#logged = null;
     }
   }
 
