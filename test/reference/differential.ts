@@ -107,10 +107,11 @@ export class Differential {
     const follow = (entry: Entry, outcomes: readonly ReferenceOutcome[]): void => {
       entries.push(entry);
       const actual = deployment!.follow(entry);
-      if (parted === undefined && !agree(outcomes, actual))
-        parted = `came to ${say(actual)}, should to ${say(outcomes)}`;
+      if (!agree(outcomes, actual)) parted ??= `came to ${say(actual)}, should to ${say(outcomes)}`;
+      const { reference, brought } = trace;
+      if (reference.money() !== brought) parted ??= `there is ${reference.money()} of ${brought} that came`;
     };
-    const trace = new Trace({
+    const trace: Trace = new Trace({
       ...options,
       watch: (entry, outcomes) => {
         if (deployment) follow(entry, outcomes);

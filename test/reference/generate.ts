@@ -18,6 +18,7 @@ export type Entry =
 export interface TraceOptions {
   readonly seed: number;
   readonly shards?: number;
+  readonly liking?: Liking;
   /** Only receives and acks whose time has come, and no jumps: what any interleaving has to agree on. */
   readonly orderly?: boolean;
   /** Told of everything that happens, in order. */
@@ -54,10 +55,11 @@ export class Trace {
   /** What deposits have brought so far, and what L1 still lets in. */
   brought: bigint;
 
-  constructor({ seed, shards, orderly = false, watch = () => undefined }: TraceOptions) {
+  constructor({ seed, shards, liking, orderly = false, watch = () => undefined }: TraceOptions) {
     this.random = new Random(seed);
     this.theme = this.random.weighted(THEMES);
-    this.#liking = this.theme === 'ends' && this.random.chance(0.6) ? 'serials' : this.random.weighted(LIKINGS);
+    const any = this.theme === 'ends' && this.random.chance(0.6) ? 'serials' : this.random.weighted(LIKINGS);
+    this.#liking = liking ?? any;
     const sizes: [number, number][] =
       this.theme === 'crowds'
         ? [
@@ -105,8 +107,10 @@ export class Trace {
     return outcomes;
   }
 
+  /** So many steps; twice as many where it takes several shards' doing until there is anything to see. */
   run(frames: number): void {
-    for (let i = 0; i < frames; i++) this.#next(i > frames / 2);
+    const all = this.theme === 'crowds' ? 2 * frames : frames;
+    for (let i = 0; i < all; i++) this.#next(i > all / 2);
   }
 
   /** `late`: something has come together that an end of serials or a crowded ring can be in the way of. */
@@ -118,7 +122,7 @@ export class Trace {
       [10, () => this.#tick(shard)],
       [50, () => this.#bundle(shard)],
       [8, () => this.#advance(shard)],
-      [7, () => this.#tell(shard)],
+      [this.#liking === 'workflows' ? 3 : 7, () => this.#tell(shard)],
       [this.shards > 1 ? 30 : 1, () => this.#receive(shard)],
       [this.shards > 1 ? 6 : 1, () => this.#acknowledge(shard)],
       [this.theme === 'ends' ? 15 : 5, () => this.#inbox()],
@@ -137,7 +141,7 @@ export class Trace {
               this.seqOf(shard) + random.pick([-1, 1, 7]),
             ),
         ],
-        [this.theme === 'ends' && late ? 15 : 0.5, () => jumpCounters(world, random, poke, shard)],
+        [this.theme === 'ends' && late ? 30 : 0.5, () => jumpCounters(world, random, poke, shard)],
       );
       if (this.theme === 'crowds' && late) kinds.push([40, () => this.#crowded(shard)]);
     }
@@ -268,7 +272,8 @@ export class Trace {
     const wanted = random.weighted([
       [8, BigInt(random.below(500))],
       [0.5, 0n],
-      [0.5, record?.balance ?? 1n],
+      [2, record?.balance ?? 1n],
+      [2, 1n],
     ]);
     const amount = wanted < left ? wanted : left;
     const kind = random.weighted([

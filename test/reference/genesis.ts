@@ -93,7 +93,7 @@ type Ring = 'sessions' | 'escrows' | 'outbox' | 'workflows';
 /** Changes a shard's head to what it would be after a lap of a ring, or at the end of the serials. */
 export function jumpCounters(world: World, random: Random, poke: Poke, shard: number): void {
   const head = world.read(place.head(shard), HEAD);
-  const on = BigInt(random.between(-1, 4));
+  const on = BigInt(random.between(0, 3));
   // Counters only grow: no serial is given out twice.
   const lap = (ring: Ring, size: bigint): Change => ({ [ring]: head[ring] < size + on ? size + on : head[ring] });
   const last = (ring: Ring): Change => ({ [ring]: head[ring] < 2n ** 44n - 2n ? 2n ** 44n - 2n : head[ring] });
@@ -102,18 +102,18 @@ export function jumpCounters(world: World, random: Random, poke: Poke, shard: nu
     return { [region]: head[region] < serial ? serial : head[region] };
   };
   const change = random.weighted<Change>([
-    [2, lap('sessions', 2n ** 18n)],
-    [4, lap('escrows', 2n ** 20n)],
-    [2, lap('workflows', 2n ** 18n)],
-    [4, lap('outbox', 2n ** 20n)],
+    [5, lap('sessions', 2n ** 18n)],
+    [6, lap('escrows', 2n ** 20n)],
+    [4, lap('workflows', 2n ** 18n)],
+    [6, { outbox: head.outbox < 2n ** 20n ? 2n ** 20n : head.outbox }],
     [2, lap('outbox', 2n ** 20n - 2n ** 16n)],
     [0.3, last('sessions')],
     [0.3, last('escrows')],
     [0.3, last('workflows')],
     [0.3, last('outbox')],
-    [4, end('agents')],
-    [2, end('services')],
-    [2, end('capabilities')],
+    [6, end('agents')],
+    [3, end('services')],
+    [3, end('capabilities')],
   ]);
   poke(place.head(shard), encode(HEAD, { ...head, ...change }, 64));
 }

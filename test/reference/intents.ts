@@ -304,8 +304,8 @@ export class Intents {
           [0.2, 13],
         ]);
         write.varint(random.chance(0.9) ? random.between(5, 80) : this.seconds()).u8(legs);
-        for (let leg = 0; leg < legs; leg++)
-          write.varint(this.id(now.agents, 0.02)).varint(this.id(now.services, 0.02));
+        const fit = now.services.filter(({ record }) => record.arbiter === 0n || random.chance(0.1));
+        for (let leg = 0; leg < legs; leg++) write.varint(this.id(now.agents, 0.02)).varint(this.id(fit, 0.02));
         return write.finish();
       }
       case 'abort':

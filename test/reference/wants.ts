@@ -1,12 +1,12 @@
 /** What somebody waits for in a state, and when something falls due: what makes traces get anywhere. */
-import { ESCROW_STATUS, SESSION_STATUS, WORKFLOW_STATUS } from './cells.ts';
+import { ESCROW_STATUS, HEAD, SESSION_STATUS, WORKFLOW_STATUS } from './cells.ts';
 import { OPERATION_NAMES } from './frames.ts';
 import type { Intent, Intents } from './intents.ts';
 import { legOf } from './moves.ts';
 import type { Random } from './random.ts';
 import type { Step } from './step.ts';
 import type { Survey } from './survey.ts';
-import { shardOf } from './world.ts';
+import { place, shardOf } from './world.ts';
 
 const { open, held, contested, waiting }: Readonly<Record<string, bigint>> = ESCROW_STATUS;
 const DONE: readonly bigint[] = [ESCROW_STATUS.fulfilled, ESCROW_STATUS.refunded, ESCROW_STATUS.expired];
@@ -17,7 +17,7 @@ type Choice = () => Intent | undefined;
 
 const LIKED_NAMES = {
   sessions: ['open', 'open', 'fund', 'settle', 'exit', 'finalize', 'close', 'attest', 'slash', 'stake'],
-  workflows: ['plan', 'plan', 'invoke', 'respond', 'tell', 'abort', 'publish', 'grant'],
+  workflows: ['plan', 'invoke', 'respond', 'tell', 'transfer', 'publish', 'abort', 'grant'],
   contests: ['invoke', 'invoke', 'respond', 'contest', 'rule', 'expire', 'attest'],
   serials: ['register', 'register', 'publish', 'grant', 'withdraw', 'open', 'plan', 'invoke'],
 };
@@ -36,6 +36,15 @@ const WEIGHTS = OPERATION_NAMES.map((name): [number, string] => [LIKED[name] ?? 
 /** Any operation at all. */
 export const anyName = (random: Random, liking: Liking): string =>
   liking === 'all' ? random.weighted(WEIGHTS) : random.pick(LIKED_NAMES[liking]);
+
+/** What time has decided: anybody may say so, and from anywhere. */
+function ofTime({ world, random, now, write }: Intents): Choice[] {
+  const anybody = () => random.pick(now.agents).id;
+  const times = Array.from({ length: world.shards }, (_, shard) => world.read(place.head(shard), HEAD).time);
+  return now.escrows
+    .filter(({ record, shard }) => [open, held, contested].includes(record.status) && times[shard] > record.deadline)
+    .map(({ id }) => () => ({ actor: anybody(), raw: write('expire').varint(id).finish() }));
+}
 
 function ofEscrows(intents: Intents): Choice[] {
   const { random, now } = intents;
@@ -59,45 +68,64 @@ function ofEscrows(intents: Intents): Choice[] {
   });
 }
 
-function ofWorkflows(intents: Intents, step: Step): Choice[] {
+/** What brings a leg of an open workflow on: a call, or its answer. */
+function ofLeg(intents: Intents, step: Step, workflow: number, leg: number): Choice[] {
   const { random, now } = intents;
-  const choices: Choice[] = [];
-  for (const { id, record } of now.workflows) {
-    const { done, told } = record;
-    for (let leg = 0; leg < Number(record.legs); leg++)
-      if (((done & ~told) >> BigInt(leg)) & 1n)
-        choices.push(() => ({
-          actor: random.pick(now.agents).id,
-          raw: intents.write('tell').varint(id).u8(leg).finish(),
-        }));
-    if (record.status !== WORKFLOW_STATUS.open) continue;
-    for (let leg = 0n; leg < record.legs; leg++) {
-      const { payer, service, escrow } = legOf(step, BigInt(id), leg);
-      if (escrow !== 0n || payer === 0n) continue;
-      const options = { workflow: id, leg: Number(leg) };
-      const call = (actor: bigint, more: object): Choice => {
-        const raw = () => intents.invoke(Number(service), random.below(20), { ...options, ...more });
-        return () => ({ actor: Number(actor), raw: raw() });
-      };
-      choices.push(call(payer, {}));
-      const capability = now.capabilities.find(({ record }) => record.grantor === payer);
-      if (capability) choices.push(call(capability.record.grantee, { capability: capability.id }));
-    }
-  }
-  return choices;
+  const { payer, service, escrow } = legOf(step, BigInt(workflow), BigInt(leg));
+  if (escrow !== 0n || payer === 0n) return [];
+  const calls = now.escrows.filter(
+    ({ record }) => record.workflow === BigInt(workflow) && record.flags >> 4n === BigInt(leg),
+  );
+  const answers = calls
+    .filter(({ record }) => record.status === open)
+    .map(({ id, record }): Choice => {
+      const price = random.below(Number(record.amount) + 1);
+      return () => ({
+        actor: Number(record.payee),
+        raw: intents.write('respond').varint(id).varint(price).u8(0).finish(),
+      });
+    });
+  const isUnderWay = calls.some(({ record }) => !DONE.includes(record.status));
+  if (answers.length > 0 || (isUnderWay && random.chance(0.9))) return answers;
+  const call = (actor: bigint, more: object): Choice => {
+    const raw = () => intents.invoke(Number(service), random.below(20), { workflow, leg, ...more });
+    return () => ({ actor: Number(actor), raw: raw() });
+  };
+  const capability = now.capabilities.find(({ record }) => record.grantor === payer);
+  if (!capability) return [call(payer, {})];
+  return [call(payer, {}), call(capability.record.grantee, { capability: capability.id })];
 }
+
+function ofWorkflows(intents: Intents, step: Step): Choice[] {
+  const { random, now, world } = intents;
+  return now.workflows.flatMap(({ id, shard, record }) => {
+    const { done, told, deadline, status } = record;
+    const legs = Array.from({ length: Number(record.legs) }, (_, leg) => leg);
+    const isOpen = status === WORKFLOW_STATUS.open && world.read(place.head(shard), HEAD).time <= deadline;
+    return [
+      ...legs
+        .filter((leg) => ((done & ~told) >> BigInt(leg)) & 1n)
+        .map((leg): Choice => {
+          const raw = () => intents.write('tell').varint(id).u8(leg).finish();
+          return () => ({ actor: random.pick(now.agents).id, raw: raw() });
+        }),
+      ...(isOpen ? legs.flatMap((leg) => ofLeg(intents, step, id, leg)) : []),
+    ];
+  });
+}
+
+const SESSION_WANTS: ReadonlyMap<bigint, readonly string[]> = new Map([
+  [SESSION_STATUS.open, ['settle', 'exit', 'exit', 'close', 'slash', 'fund', 'finalize']],
+  [SESSION_STATUS.exiting, ['finalize', 'finalize', 'finalize', 'settle', 'close', 'slash', 'fund', 'exit']],
+  [SESSION_STATUS.closed, ['attest', 'attest', 'slash', 'close']],
+] as const);
 
 function ofSessions(intents: Intents): Choice[] {
   const { random, now } = intents;
   return now.sessions.map(({ record }) => {
     const anybody = BigInt(random.pick(now.agents).id);
     const party = random.pick([record.a, record.a, record.b, anybody]);
-    const closed = record.status === SESSION_STATUS.closed;
-    const name = random.pick(
-      closed
-        ? ['attest', 'attest', 'slash', 'close']
-        : ['settle', 'exit', 'finalize', 'finalize', 'close', 'slash', 'fund'],
-    );
+    const name = random.pick(SESSION_WANTS.get(record.status)!);
     return () => intents.by(Number(party), name);
   });
 }
@@ -109,8 +137,8 @@ export function wanted(intents: Intents, step: Step, liking: Liking): Intent | u
   if (liking === 'sessions' && sessions.length > 0) return random.pick(sessions)();
   const workflows = ofWorkflows(intents, step);
   if (liking === 'serials') return undefined;
-  if (liking === 'workflows' && workflows.length > 0 && random.chance(0.5)) return random.pick(workflows)();
-  const choices = [...ofEscrows(intents), ...workflows, ...sessions];
+  if (liking === 'workflows' && workflows.length > 0 && random.chance(0.8)) return random.pick(workflows)();
+  const choices = [...ofEscrows(intents), ...ofTime(intents), ...workflows, ...sessions];
   for (const { record } of now.capabilities) choices.push(() => intents.by(Number(record.grantee), 'invoke'));
   for (const { record, id } of now.agents) if (record.unstakeAt !== 0n) choices.push(() => intents.by(id, 'unstake'));
   return choices.length > 0 ? random.pick(choices)() : undefined;

@@ -1,0 +1,92 @@
+/** The same frames in other orders that respect what depends on what (docs/protocol.md §4b). */
+import { HEAD, PEER, big } from './cells.ts';
+import { Deployment } from './deployment.ts';
+import { stateDifference } from './differential.ts';
+import { type Entry, Trace, type TraceOptions } from './generate.ts';
+import type { Random } from './random.ts';
+import { CODES } from './statuses.ts';
+import { type World, place } from './world.ts';
+
+type Frame = Extract<Entry, { readonly frame: Uint8Array }>;
+
+/** A frame, what it came to, and the frame of another shard it has to follow. */
+export interface Recorded extends Frame {
+  readonly statuses: readonly number[];
+  readonly after: readonly [shard: number, seq: number] | undefined;
+}
+
+export interface Run {
+  readonly trace: Trace;
+  readonly start: readonly Entry[];
+  readonly frames: readonly Recorded[];
+}
+
+/** What a receive or ack comes to that does not depend on the other shard. */
+const REFUSED = new Set(['malformed', 'no_message', 'stale_ack', 'not_received'].map((name) => CODES.get(name)));
+
+/** A run of a trace, with what each frame depends on. */
+export function recordRun(options: TraceOptions, drive: (trace: Trace) => void): Run {
+  const start: Entry[] = [];
+  const frames: Recorded[] = [];
+  /** Which frame sent, and which received, a message. */
+  const sentBy = new Map<string, readonly [number, number]>();
+  const receivedBy = new Map<string, readonly [number, number]>();
+  let mailRead = 0;
+  let trace: Trace | undefined;
+  const afterWhat = (world: World, frame: Uint8Array, shard: number, status: number): Recorded['after'] => {
+    if (REFUSED.has(status)) return undefined;
+    const other = frame[1];
+    if (frame[0] === 0x04) return receivedBy.get(`${shard}>${other} ${big(frame.subarray(2))}`);
+    if (frame[0] !== 0x03) return undefined;
+    const { received } = world.read(place.peer(shard, other), PEER);
+    // One that is congested found its message, and leaves it the next.
+    if (status === CODES.get('congested')) return sentBy.get(`${other}>${shard} ${received + 1n}`);
+    receivedBy.set(`${other}>${shard} ${received}`, [shard, Number(world.read(place.head(shard), HEAD).seq) - 1]);
+    return sentBy.get(`${other}>${shard} ${received}`);
+  };
+  const watch: TraceOptions['watch'] = (entry, outcomes) => {
+    if (!('frame' in entry)) {
+      start.push(entry);
+      return;
+    }
+    const { world } = trace!.reference;
+    const { shard, seq, frame } = entry;
+    const here = [shard, seq] as const;
+    for (; mailRead < world.mail.length; mailRead++) {
+      const { from, to, number } = world.mail[mailRead];
+      sentBy.set(`${from}>${to} ${number}`, here);
+    }
+    const statuses = outcomes.map(({ status }) => status);
+    frames.push({ ...entry, statuses, after: afterWhat(world, frame, shard, statuses[0]) });
+  };
+  trace = new Trace({ ...options, orderly: true, watch: (entry, outcomes) => watch(entry, outcomes) });
+  drive(trace);
+  return { trace, start, frames };
+}
+
+/** Runs the frames again, the next always from the shard that `pick` chooses among those whose next one can. What differs, if anything. */
+function rerun({ trace, start, frames }: Run, pick: (shards: readonly number[]) => number): string | undefined {
+  const deployment = new Deployment(trace.shards);
+  for (const entry of start) deployment.follow(entry);
+  const queues = Array.from({ length: trace.shards }, (_, shard) => frames.filter((frame) => frame.shard === shard));
+  const done = queues.map(() => -1);
+  const isReady = ({ after }: Recorded): boolean => after === undefined || done[after[0]] >= after[1];
+  for (;;) {
+    const ready = queues.flatMap((queue, shard) => (queue.length > 0 && isReady(queue[0]) ? [shard] : []));
+    if (ready.length === 0) break;
+    const shard = pick(ready);
+    const frame = queues[shard].shift()!;
+    const statuses = deployment.follow(frame).map(({ status }) => status);
+    if (String(statuses) !== String(frame.statuses))
+      return `shard ${shard} #${frame.seq} came to ${statuses}, in its first order to ${frame.statuses}`;
+    done[shard] = frame.seq;
+  }
+  if (queues.some((queue) => queue.length > 0)) return 'what is left waits for each other';
+  return stateDifference(trace.reference, deployment);
+}
+
+/** In some linear extension of the graph. */
+export const inAnyOrder = (run: Run, random: Random): string | undefined => rerun(run, (shards) => random.pick(shards));
+
+/** In the one linear extension that is the trace. */
+export const inTraceOrder = (run: Run): string | undefined => rerun(run, ([lowest]) => lowest);

@@ -1,0 +1,99 @@
+/**
+ * The engine against the reference in `test/reference`, on random traces of all shards at once, and what the page promises of
+ * any trace. TRACES sets how many.
+ */
+import { expect, it } from 'vitest';
+import '../../protocol/keccak/install.ts';
+import { STATUSES } from '../../protocol/status.ts';
+import { ESCROW_STATUS, WORKFLOW_STATUS } from '../reference/cells.ts';
+import { REACHABLE } from '../reference/coverage.ts';
+import { Differential } from '../reference/differential.ts';
+import { legOf } from '../reference/moves.ts';
+import { inAnyOrder, inTraceOrder, recordRun } from '../reference/orders.ts';
+import { Random } from '../reference/random.ts';
+import type { Reference } from '../reference/reference.ts';
+import { settle } from '../reference/settle.ts';
+import { checks } from '../reference/signatures.ts';
+import { STATUS_NAMES } from '../reference/statuses.ts';
+import { Step } from '../reference/step.ts';
+import { survey } from '../reference/survey.ts';
+
+const TRACES = Number(process.env.TRACES ?? 50_000);
+const PARTS = 10;
+const MINUTES = 60_000;
+
+const differential = new Differential();
+
+it('knows the same statuses', () => {
+  expect(STATUSES).toEqual(STATUS_NAMES);
+});
+
+it.each(Array.from({ length: PARTS }, (_, part) => part))(
+  'comes to what the page says, and loses no money on the way: part %i',
+  (part) => {
+    for (let seed = part; seed < TRACES; seed += PARTS)
+      differential.run(
+        { seed },
+        // Now and then a long one.
+        (trace) => trace.run(seed % 1000 === 0 ? 300 : 10 + (seed % 31)),
+        seed % 100 < PARTS,
+      );
+  },
+  10 * MINUTES,
+);
+
+it(
+  'comes to rest with every leg of a workflow paid, or every one refunded',
+  () => {
+    let [committed, aborted] = [0, 0];
+    for (let seed = TRACES; seed < TRACES * 1.1; seed++) {
+      let rests = false;
+      const { reference } = differential.run({ seed, liking: 'workflows' }, (trace) => {
+        trace.run(30 + (seed % 31));
+        rests = settle(trace);
+      });
+      if (!rests) continue;
+      const { workflows, escrows } = survey(reference.world);
+      for (const { id, record } of workflows) {
+        const fates = escrows
+          .filter((escrow) => legsOf(reference, id).includes(escrow.id))
+          .map(({ record }) => record.status);
+        const fate = record.status === WORKFLOW_STATUS.committed ? ESCROW_STATUS.fulfilled : ESCROW_STATUS.refunded;
+        expect(fates, `workflow ${id} of seed ${seed}`).toEqual(fates.map(() => fate));
+        if (fates.length > 1 && fate === ESCROW_STATUS.fulfilled) committed += 1;
+        if (fates.length > 0 && fate === ESCROW_STATUS.refunded) aborted += 1;
+      }
+    }
+    expect([committed > TRACES / 1000, aborted > TRACES / 1000]).toEqual([true, true]);
+  },
+  10 * MINUTES,
+);
+
+it(
+  'comes to the same in every order that respects what depends on what',
+  () => {
+    for (let seed = 0; seed < TRACES / 50; seed++) {
+      const run = recordRun({ seed, shards: 2 + (seed % 2) }, (trace) => trace.run(60));
+      const random = new Random(seed);
+      for (const found of [inTraceOrder(run), inAnyOrder(run, random), inAnyOrder(run, random)])
+        expect(found, `seed ${seed}`).toBeUndefined();
+    }
+  },
+  10 * MINUTES,
+);
+
+it('touches at most eight cells in a step', () => {
+  const wide = [...differential.seen].filter(([, { cells }]) => cells > 8);
+  expect(wide).toEqual([]);
+});
+
+it.runIf(TRACES >= 50_000)('has seen every status of every operation', () => {
+  expect(REACHABLE.filter((step) => !differential.seen.has(step))).toEqual([]);
+  expect([...differential.seen.keys()].filter((step) => !REACHABLE.includes(step))).toEqual([]);
+});
+
+/** The escrows that have joined a workflow. */
+function legsOf(reference: Reference, workflow: number): number[] {
+  const step = new Step(reference.world, checks, workflow % 256, 0n);
+  return Array.from({ length: 12 }, (_, leg) => Number(legOf(step, BigInt(workflow), BigInt(leg)).escrow));
+}
