@@ -12,10 +12,12 @@ import { keccak } from '../../protocol/hash.ts';
 import type { Foreign, SentMessage } from '../../protocol/messages.ts';
 import { messageCall } from '../../protocol/receive.ts';
 import { extendRunning } from '../../protocol/receipt.ts';
+import type { Link } from '../../protocol/schedule.ts';
 import type { StatusName } from '../../protocol/status.ts';
 import { encodeChunkRecord } from '../../protocol/trace.ts';
 import { Arrivals } from './arrivals.ts';
 import { Feed, FEED_PAGE } from './feed.ts';
+import { encodeLinks, linksOf } from './links.ts';
 import { type Chunk, Log, decodeOutcomes, framesOf } from './log.ts';
 import { hashOutcomes, packOutcomes, unpackOutcomes } from './outcomes.ts';
 import { Recent } from './recent.ts';
@@ -61,6 +63,7 @@ export class Core {
   #untimed = false;
   #pending: Executed[] = [];
   #sent: SentMessage[] = [];
+  #links: Link[] = [];
   #replaying = false;
   /** Whether another shard is known to have this one's messages up to a number. */
   hasReceived: (to: number, number: number) => boolean = () => false;
@@ -234,6 +237,7 @@ export class Core {
     this.#pendingBytes += frame.length + 2 + executed.outcomes.length;
     const sent = this.engine.takeSent();
     if (sent.length > 0) this.#sent.push(...sent);
+    this.#links.push(...linksOf(this.engine.machine, executed.seq, frame, statuses[0], sent));
     this.onExecuted(executed);
     return executed;
   }
@@ -262,12 +266,15 @@ export class Core {
       promisedBy,
       tick: hasTick ? this.time : null,
       steps: frames.reduce((sum, frame) => sum + stepsOf(frame), 0),
+      work: frames.filter(([kind]) => kind !== FrameKind.tick && kind !== FrameKind.ack).length,
       interactions: this.#interactions,
       escrows: get(engine.machine.head(), Head.escrows),
       record: encodeChunkRecord({ shard: engine.shard, firstSeq: executed[0].seq, frames }),
       outcomes: concat(...executed.map(({ outcomes }) => outcomes)),
       running: this.running,
+      links: encodeLinks(executed[0].seq, this.#links),
     };
+    this.#links = [];
     if (this.#sent.length > 0) this.onSent(this.#sent);
     this.#sent = [];
     log.append(chunk);

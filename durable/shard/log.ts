@@ -1,8 +1,10 @@
 /** A shard's log in SQLite: one row a chunk. Everything else a shard knows is rebuilt from it. */
 import { Reader } from '../../protocol/bytes.ts';
 import { stepsOf } from '../../protocol/engine.ts';
+import type { Link } from '../../protocol/schedule.ts';
 import type { Outcome } from '../../protocol/status.ts';
 import { decodeChunkRecords } from '../../protocol/trace.ts';
+import { decodeLinks } from './links.ts';
 
 /** One chunk as its row has it. */
 export interface Chunk {
@@ -16,6 +18,8 @@ export interface Chunk {
   /** Time of its tick, null without one. */
   readonly tick: number | null;
   readonly steps: number;
+  /** Frames other than ticks and acks: what is worth a batch. */
+  readonly work: number;
   /** Of the whole log up to and with this chunk: interactions executed, and the last escrow serial. */
   readonly interactions: number;
   readonly escrows: number;
@@ -24,6 +28,8 @@ export interface Chunk {
   readonly outcomes: Uint8Array;
   /** Running hash after it. */
   readonly running: Uint8Array;
+  /** What ties its frames to other shards' (links.ts), from `firstSeq` on. */
+  readonly links: Uint8Array;
 }
 
 /** A chunk's outcomes (outcomes.ts), frame by frame. */
@@ -46,11 +52,13 @@ const fromRow = (row: Row): Chunk => ({
   promisedBy: row.promisedBy as number,
   tick: row.tick as number | null,
   steps: row.steps as number,
+  work: row.work as number,
   interactions: row.interactions as number,
   escrows: row.escrows as number,
   record: new Uint8Array(row.record as ArrayBuffer),
   outcomes: new Uint8Array(row.outcomes as ArrayBuffer),
   running: new Uint8Array(row.running as ArrayBuffer),
+  links: new Uint8Array(row.links as ArrayBuffer),
 });
 
 export class Log {
@@ -62,8 +70,8 @@ export class Log {
     this.#sql = sql;
     sql.exec(`CREATE TABLE IF NOT EXISTS chunks (
       number INTEGER PRIMARY KEY, firstSeq INTEGER NOT NULL, count INTEGER NOT NULL, timeMs INTEGER NOT NULL, promisedBy INTEGER NOT NULL,
-      tick INTEGER, steps INTEGER NOT NULL, interactions INTEGER NOT NULL, escrows INTEGER NOT NULL,
-      record BLOB NOT NULL, outcomes BLOB NOT NULL, running BLOB NOT NULL)`);
+      tick INTEGER, steps INTEGER NOT NULL, work INTEGER NOT NULL, interactions INTEGER NOT NULL, escrows INTEGER NOT NULL,
+      record BLOB NOT NULL, outcomes BLOB NOT NULL, running BLOB NOT NULL, links BLOB NOT NULL)`);
     this.#length = sql.exec<{ n: number }>('SELECT coalesce(max(number) + 1, 0) AS n FROM chunks').one().n;
   }
 
@@ -73,7 +81,7 @@ export class Log {
 
   append(chunk: Chunk): void {
     this.#sql.exec(
-      'INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+      'INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
       chunk.number,
       chunk.firstSeq,
       chunk.count,
@@ -81,11 +89,13 @@ export class Log {
       chunk.promisedBy,
       chunk.tick,
       chunk.steps,
+      chunk.work,
       chunk.interactions,
       chunk.escrows,
       chunk.record,
       chunk.outcomes,
       chunk.running,
+      chunk.links,
     );
     this.#length = chunk.number + 1;
   }
@@ -131,10 +141,26 @@ export class Log {
     return chunk.number === 0 ? new Uint8Array(32) : this.at(chunk.number - 1)!.running;
   }
 
-  /** Whether frames other than ticks came since `fromSeq`: time alone is not worth a batch. */
+  /** Whether frames other than ticks and acks came since `fromSeq`, where a chunk starts: time alone is not worth a batch. */
   hasWork(fromSeq: number): boolean {
-    const work = 'SELECT 1 FROM chunks WHERE firstSeq >= ? AND (tick IS NULL OR count > 1) LIMIT 1';
-    return this.#sql.exec(work, fromSeq).toArray().length > 0;
+    const work = 'SELECT 1 FROM chunks WHERE number >= ? AND work > 0 LIMIT 1';
+    return this.#sql.exec(work, this.#first('firstSeq', fromSeq)).toArray().length > 0;
+  }
+
+  /** Links of frames `fromSeq … toSeq − 1`, whole chunks of them, at least one chunk and about `most` links; and where the next page starts. */
+  links(fromSeq: number, toSeq: number, most: number): { links: Link[]; nextSeq: number } {
+    const links: Link[] = [];
+    let next = fromSeq;
+    for (
+      let chunk = this.ofFrame(fromSeq);
+      chunk && next < toSeq && links.length < most;
+      chunk = this.at(chunk.number + 1)
+    ) {
+      for (const link of decodeLinks(chunk.firstSeq, chunk.links))
+        if (link.seq >= fromSeq && link.seq < toSeq) links.push(link);
+      next = Math.min(toSeq, chunk.firstSeq + chunk.count);
+    }
+    return { links, nextSeq: next };
   }
 
   /** What a cut says of frames `from … to − 1` (chunk boundaries, as every cut is). */
