@@ -49,11 +49,20 @@ export interface BundleJson {
 export interface FrameJson {
   shard: number;
   seq: string;
-  kind: 'tick' | 'inbox' | 'receive' | 'bundle' | 'malformed';
+  kind: 'tick' | 'inbox' | 'receive' | 'ack' | 'advance' | 'tell' | 'bundle' | 'malformed';
   bytes: Hex;
   steps: { status: string; value: string }[];
   time?: number;
   item?: Record<string, unknown>;
+  /** Of a receive: who sent it, and the message with its fields; of a call, its interaction as `{op, fields}`. */
+  from?: number;
+  message?: Record<string, unknown>;
+  /** Of an ack: by whom the messages up to `number` were received. */
+  to?: number;
+  number?: string;
+  escrow?: string;
+  workflow?: string;
+  leg?: number;
   bundle?: BundleJson;
   chunk: number;
   batch?: number;

@@ -1,6 +1,6 @@
 /** Cells and frames as the API shows them: from bytes to the shapes of json.ts. */
 import { type Bundle, decodeBundle } from '../../protocol/bundle.ts';
-import { type Hex, hex, readUint } from '../../protocol/bytes.ts';
+import { type Hex, Reader, hex, readUint } from '../../protocol/bytes.ts';
 import {
   ACTIVE,
   Agent,
@@ -26,7 +26,8 @@ import { codeOf } from '../../protocol/errors.ts';
 import { formatId, serialOf } from '../../protocol/ids.ts';
 import { decodeInboxItem } from '../../protocol/inbox.ts';
 import type { Machine } from '../../protocol/machine.ts';
-import type { Interaction } from '../../protocol/ops/index.ts';
+import { CALL_REST, SystemFrame, decodeMessage } from '../../protocol/messages.ts';
+import { type Interaction, MAX_NUMBERS, decodeOp, interactionAt } from '../../protocol/ops/index.ts';
 import { type Outcome, STATUSES } from '../../protocol/status.ts';
 import type { SessionFacts } from './api.ts';
 import type { BundleJson, CellJson, FrameJson, KeyJson, RecordJson } from './json.ts';
@@ -133,14 +134,34 @@ const IDS = new Set([
   'after',
   'workflow',
   'capability',
+  'grantor',
+  'grantee',
+  'id',
+  'actor',
+  'payer',
+  'payee',
+  'order',
+  'reporter',
 ]);
-const SMALL = new Set(['dir', 'deadlineSeconds', 'contestSeconds', 'exitDelay', 'shard']);
+const SMALL = new Set([
+  'dir',
+  'deadlineSeconds',
+  'contestSeconds',
+  'exitDelay',
+  'shard',
+  'leg',
+  'back',
+  'score',
+  'status',
+  'release',
+]);
 
 /** Fields under the names of docs/protocol.md §4: keys as keyX and keyY, nested records flat. */
 function fieldsJson(fields: object): Record<string, unknown> {
   const out: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(fields) as [string, unknown][]) {
-    if (name === 'op' || name === 'kind') continue;
+    // An item's kind stands beside its fields; what an attest is about is one of them.
+    if (name === 'op' || (name === 'kind' && !('score' in fields))) continue;
     if (name === 'half' || name === 'close') Object.assign(out, fieldsJson(value as object));
     else if (name === 'key' && value instanceof Uint8Array) {
       out.keyX = hex(value.subarray(0, 32));
@@ -148,6 +169,7 @@ function fieldsJson(fields: object): Record<string, unknown> {
     } else if (value instanceof Uint8Array) out[name === 'ownerSignature' ? 'ownerSig' : name] = hex(value);
     else if (typeof value === 'number')
       out[name] = IDS.has(name) ? (value === 0 ? null : formatId(value)) : SMALL.has(name) ? value : String(value);
+    else if (Array.isArray(value)) out[name] = value.map((part: object) => fieldsJson(part));
     else out[name] = value;
   }
   return out;
@@ -170,18 +192,59 @@ export const bundleJson = (bundle: Bundle): BundleJson => ({
 export const stepsJson = (outcomes: readonly Outcome[]): FrameJson['steps'] =>
   outcomes.map(({ status, value }) => ({ status: STATUSES[status], value: String(value) }));
 
-function contentJson(frame: Uint8Array): Pick<FrameJson, 'kind' | 'time' | 'item' | 'bundle'> {
-  try {
-    if (frame[0] === FrameKind.tick && frame.length === 5) return { kind: 'tick', time: readUint(frame, 1, 4) };
-    if (frame[0] === FrameKind.inbox) {
+type Content = Omit<FrameJson, 'shard' | 'seq' | 'bytes' | 'steps' | 'chunk' | 'batch' | 'receipt'>;
+
+/** A message as `{kind, …fields}`; of a call also what is called for, of an item the item. */
+function messageJson(payload: Uint8Array): Record<string, unknown> {
+  const message = decodeMessage(payload);
+  const { rest: _, ...fields } = { rest: null, ...fieldsJson(message) };
+  if (message.kind === 'call') {
+    const numbers = new Float64Array(MAX_NUMBERS);
+    const code = decodeOp(new Reader(payload, CALL_REST), numbers, 0);
+    return { kind: message.kind, ...fields, ...interactionJson(interactionAt(code, payload, numbers, 0)) };
+  }
+  if (message.kind === 'item') {
+    const item = decodeInboxItem(message.rest);
+    return { kind: message.kind, item: { kind: item.kind, ...fieldsJson(item) } };
+  }
+  return { kind: message.kind, ...fields };
+}
+
+/** Frames that shards put in by themselves (docs/protocol.md §3); throws `malformed`. */
+function systemJson(frame: Uint8Array): Content | null {
+  const reader = new Reader(frame, 1);
+  switch (frame[0]) {
+    case SystemFrame.inbox: {
       const item = decodeInboxItem(frame.subarray(1));
       return { kind: 'inbox', item: { kind: item.kind, ...fieldsJson(item) } };
     }
-    if (frame[0] === FrameKind.receive) return { kind: 'receive' };
+    case SystemFrame.receive:
+      return { kind: 'receive', from: reader.u8(), message: messageJson(frame.subarray(2)) };
+    case SystemFrame.ack:
+      return { kind: 'ack', to: reader.u8(), number: String(reader.uint(6)) };
+    case SystemFrame.advance:
+      return { kind: 'advance', escrow: formatId(reader.uint(7)) };
+    case SystemFrame.tell:
+      return { kind: 'tell', workflow: formatId(reader.uint(7)), leg: reader.u8() };
+    default:
+      return null;
+  }
+}
+
+const SYSTEM_NAMES = new Map<number, Content['kind']>(
+  Object.entries(SystemFrame).map(([name, code]) => [code, name as Content['kind']]),
+);
+
+function contentJson(frame: Uint8Array): Content {
+  try {
+    if (frame[0] === FrameKind.tick && frame.length === 5) return { kind: 'tick', time: readUint(frame, 1, 4) };
     if (frame[0] === FrameKind.bundle) return { kind: 'bundle', bundle: bundleJson(decodeBundle(frame)) };
+    const system = systemJson(frame);
+    if (system) return system;
   } catch (error) {
     if (codeOf(error) !== 'malformed') throw error;
-    if (frame[0] === FrameKind.inbox) return { kind: 'inbox' };
+    // What it was meant to be is known all the same.
+    if (frame[0] !== FrameKind.tick && SYSTEM_NAMES.has(frame[0])) return { kind: SYSTEM_NAMES.get(frame[0])! };
   }
   return { kind: 'malformed' };
 }
