@@ -40,8 +40,8 @@ export class Agent {
     return new Agent(name, privateKeyToAccount(generatePrivateKey()), await MachineKey.import(secret), keyFile);
   }
 
-  /** At L1: mints tokens to the owner, who approves Root and registers the agent with a first deposit. */
-  async registerAtL1(l1: L1, minted: bigint, deposit: number): Promise<void> {
+  /** At L1: mints tokens to the owner, who approves Root and registers the agent on a shard with a first deposit. */
+  async registerAtL1(l1: L1, minted: bigint, deposit: number, shard = 0): Promise<void> {
     await l1.fund(this.owner.address);
     this.minted += minted;
     const { publicKey } = this.key;
@@ -53,7 +53,7 @@ export class Agent {
         address: l1.root,
         abi: rootAbi,
         functionName: 'register',
-        args: [0, hex(publicKey.subarray(0, 32)), hex(publicKey.subarray(32)), BigInt(deposit)],
+        args: [shard, hex(publicKey.subarray(0, 32)), hex(publicKey.subarray(32)), BigInt(deposit)],
       },
     );
   }
@@ -68,7 +68,17 @@ export class Agent {
   }
 
   /** Signs and submits interactions as one bundle. Not while a sidecar holds the same key: both would take the same nonce. */
-  async submit(gateway: Gateway, l1: L1, ...interactions: Interaction[]): Promise<ReceiptJson> {
+  submit(gateway: Gateway, l1: L1, ...interactions: Interaction[]): Promise<ReceiptJson> {
+    return this.submitWith(gateway, l1, interactions, []);
+  }
+
+  /** As {@link submit}, with the payload leaf of each. */
+  async submitWith(
+    gateway: Gateway,
+    l1: L1,
+    interactions: readonly Interaction[],
+    payloads: readonly (Uint8Array | undefined)[],
+  ): Promise<ReceiptJson> {
     const signing = new Signing({ chainId: l1.chainId, root: l1.root });
     const { nonce } = await gateway.agent(this.id);
     const expiry = Math.floor(Date.now() / 1000) + 300;
@@ -77,6 +87,7 @@ export class Agent {
       signing,
       { actor: parseId(this.id), nonce: Number(nonce), expiry },
       interactions,
+      payloads,
     );
     const receipt = await gateway.submit(frame);
     const failed = receipt.outcomes.find(({ status }) => status !== 'ok');

@@ -33,6 +33,12 @@ export interface AgentJson {
   [field: string]: unknown;
 }
 
+export interface EscrowJson {
+  id: string;
+  status: string;
+  [field: string]: unknown;
+}
+
 export interface SessionJson {
   id: string;
   a: string;
@@ -102,6 +108,10 @@ export class Gateway {
   session(id: string): Promise<SessionJson> {
     return this.json(`/sessions/${id}`);
   }
+  /** All batches there are, oldest first. */
+  batches(): Promise<BatchJson[]> {
+    return this.#all('/batches', 'batches');
+  }
   batch(number: number): Promise<BatchJson> {
     return this.json(`/batches/${number}`);
   }
@@ -139,12 +149,17 @@ export class Gateway {
     }));
   }
 
-  /** Whether a batch that L1 has holds the shard's newest frame that is no tick: time alone makes no batch. */
-  async isOnL1(shard = 0): Promise<boolean> {
+  /** Whether a batch that L1 has holds every shard's newest frame that is no tick: time alone makes no batch. */
+  async isOnL1(): Promise<boolean> {
     const { shards, l1 } = await this.status();
-    for (let seq = Number(shards[shard].seq) - 1; seq >= 0; seq--) {
+    const all = await Promise.all(shards.map(({ shard, seq }) => this.#holds(shard, Number(seq), l1?.head ?? 0)));
+    return all.every(Boolean);
+  }
+
+  async #holds(shard: number, end: number, head: number): Promise<boolean> {
+    for (let seq = end - 1; seq >= 0; seq--) {
       const { kind, batch } = await this.json<{ kind: string; batch?: number }>(`/shards/${shard}/frames/${seq}`);
-      if (kind !== 'tick') return batch !== undefined && (l1?.head ?? 0) >= batch;
+      if (kind !== 'tick') return batch !== undefined && head >= batch;
     }
     return true;
   }

@@ -2,13 +2,14 @@
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { rootAbi } from '../contracts/abi.ts';
-import { formatId, parseId } from '../protocol/ids.ts';
+import { formatId, parseId, shardOf } from '../protocol/ids.ts';
 import type { BatchHeader } from '../protocol/trace.ts';
 import { type Books, drawUpBooks } from './accounting.ts';
 import type { Agent } from './agents.ts';
 import { GatewayError } from './gateway.ts';
 import type { Hex } from '../protocol/bytes.ts';
 import type { SidecarProcess } from './sidecars.ts';
+import { orchestra } from './orchestra.ts';
 import { FIRST_CALLS, type Stack } from './stack.ts';
 import { sleep, until } from './process.ts';
 
@@ -114,6 +115,7 @@ export async function trade(stack: Stack, size: ScenarioSize, progress: Progress
   const [one, two] = await Promise.all([
     callAround({ sidecar: sidecars.scout, peer: cast.toolsmith, size, progress }, (n) => echo(mcp, n)),
     callAround({ sidecar: sidecars.newcomer, peer: cast.archive, size, progress }, (n) => rest(archive, n)),
+    orchestra(stack, progress),
   ]);
   progress.say(
     `Sessions: ${2 * size.sessionCalls} paid calls in ${((Date.now() - started) / 1000).toFixed(1)} s, first contact included`,
@@ -150,7 +152,7 @@ async function claim({ gateway, l1 }: Stack, agent: Agent, { id, seq }: { id: st
   const proof = await until(
     `the batch with withdrawal ${id} to be final`,
     async () => {
-      const { batch } = await gateway.json<{ batch?: number }>(`/shards/0/frames/${seq}`);
+      const { batch } = await gateway.json<{ batch?: number }>(`/shards/${shardOf(parseId(id))}/frames/${seq}`);
       if (batch === undefined) return null;
       try {
         return await gateway.json<Claim>(`/batches/${batch}/withdrawals/${id}`);

@@ -58,6 +58,10 @@ export interface Cast {
   /** Sponsored by the patron: never was on L1. */
   readonly newcomer: Agent;
   readonly patron: Agent;
+  /** Sponsored too: spends the patron's money by a capability. */
+  readonly steward: Agent;
+  /** Has a stake, and sleeps. */
+  readonly sleeper: Agent;
 }
 
 export interface Stack extends Network {
@@ -74,7 +78,7 @@ const provider = (name: string, app: string, description: string, routes: object
   name,
   description,
   app,
-  services: [{ name, description, routes, deadlineSeconds: 120 }],
+  services: [{ name, description, routes, deadlineSeconds: 120, workflows: true }],
 });
 
 /** Everything, registered and ready to trade. */
@@ -86,16 +90,21 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const [everything, jsonServer] = await Promise.all([startEverything(dir), startJsonServer(dir)]);
 
   const create = (name: string): Promise<Agent> => Agent.create(name, dir);
-  const [toolsmith, archive, scout, newcomer, patron] = await Promise.all(
-    ['toolsmith', 'archive', 'scout', 'newcomer', 'patron'].map(create),
+  const [toolsmith, archive, scout, newcomer, patron, steward, sleeper] = await Promise.all(
+    ['toolsmith', 'archive', 'scout', 'newcomer', 'patron', 'steward', 'sleeper'].map(create),
   );
-  const depositing = [toolsmith, archive, scout, patron];
+  // Who calls each other lives on different shards, where there are several; but scout and toolsmith share one.
+  const { shards } = await gateway.status();
+  const far = shards.length - 1;
+  const depositing = [toolsmith, scout, patron, archive, sleeper];
+  const shardOf = (agent: Agent): number => (agent === archive || agent === sleeper ? far : 0);
   say(`L1: ${depositing.length} owners get tokens, approve Root, register an agent and deposit`);
-  await Promise.all(depositing.map((agent) => agent.registerAtL1(l1, MINTED, DEPOSIT)));
+  await Promise.all(depositing.map((agent) => agent.registerAtL1(l1, MINTED, DEPOSIT, shardOf(agent))));
   await Promise.all(depositing.map((agent) => agent.known(gateway)));
   say(`Core: ${depositing.map(({ name, id }) => `${name} is ${id}`).join(', ')}`);
   await patron.sponsor(gateway, l1, newcomer, DEPOSIT / 10);
-  say(`Core: patron sponsored newcomer, who is ${newcomer.id}`);
+  await patron.sponsor(gateway, l1, steward, 0);
+  say(`Core: patron sponsored newcomer, who is ${newcomer.id}, and steward, who is ${steward.id}`);
 
   const start = (agent: Agent, config: Record<string, unknown>): Promise<SidecarProcess> =>
     SidecarProcess.start({ dir, gateway: gateway.url, agent, config });
@@ -123,7 +132,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   say('Sidecars: scout and newcomer are ready to call');
   return {
     ...network,
-    cast: { toolsmith, archive, scout, newcomer, patron },
+    cast: { toolsmith, archive, scout, newcomer, patron, steward, sleeper },
     services: [everything, jsonServer],
     sidecars: { toolsmith: providers[0], archive: providers[1], scout: callers[0], newcomer: callers[1] },
   };

@@ -58,8 +58,10 @@ async function fail(error: unknown): Promise<never> {
 }
 
 function summary({ counts, reconciled }: Books): Record<string, unknown> {
-  const { agents, coreCalls, sessionCalls, batches, withdrawals } = counts;
-  return { ok: reconciled, agents, coreCalls, sessionCalls, batches, withdrawals, reconciled, seconds: seconds() };
+  const { agents, coreCalls, sessionCalls, committed, aborted, messages, batches, withdrawals } = counts;
+  const workflows = committed + aborted;
+  const did = { agents, coreCalls, sessionCalls, workflows, messages, batches, withdrawals };
+  return { ok: reconciled, ...did, reconciled, seconds: seconds() };
 }
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)

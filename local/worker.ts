@@ -12,11 +12,15 @@ export interface WorkerOptions {
   readonly l1: L1;
   /** The port wished for. */
   readonly port?: number;
+  /** How many shards. Default 1. */
+  readonly shards?: number;
   /** Milliseconds between two runs of the cron; 0: it is not run. */
   readonly cronMs?: number;
   /** Vars and secrets on top of the defaults. */
   readonly vars?: Readonly<Record<string, string>>;
 }
+
+const SHARDS = 1;
 
 /** What wrangler needs to stay offline and quiet. Its local tracing writes down every call and statement of every object, which costs a third of what a shard can do. */
 const QUIET = {
@@ -66,13 +70,13 @@ export class Worker {
     this.#child = this.#spawn();
   }
 
-  static async start({ dir, l1, port = 0, cronMs = 1000, vars = {} }: WorkerOptions): Promise<Worker> {
+  static async start({ dir, l1, port = 0, shards = SHARDS, cronMs = 1000, vars = {} }: WorkerOptions): Promise<Worker> {
     const all = {
       CHAIN_ID: String(l1.chainId),
       ROOT_ADDRESS: l1.root,
       L1_RPC: l1.rpc,
       L1_CONFIRMATIONS: '0',
-      SHARDS: '1',
+      SHARDS: String(shards),
       SEQUENCER_KEY: l1.sequencerSecret,
       POSTER_KEY: l1.posterKey,
       PASS_SECONDS: '10',
