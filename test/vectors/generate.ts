@@ -15,6 +15,7 @@ import { ownerAddress, signOwner } from '../../protocol/keys.ts';
 import { inclusionPath, leafHash, rootOf } from '../../protocol/log.ts';
 import { type ChunkRecord, encodeChunkRecord, frameLeaf, placeFrames, sealData } from '../../protocol/trace.ts';
 import { ShardTrie, StateTree, ZERO_HASHES } from '../../protocol/trie.ts';
+import { traceVector } from './trace.ts';
 
 /** 32 bytes that depend on a label only. */
 const seeded = (label: string): Uint8Array => sha(utf8(`agnt2 vector ${label}`));
@@ -240,6 +241,7 @@ export const generate = (): Record<string, unknown> => ({
   'dataroot.json': dataRoot(),
   'cells.json': cells(),
   'inbox.json': inbox(),
+  'trace.json': traceVector(),
 });
 
 if (import.meta.main) {
