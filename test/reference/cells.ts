@@ -154,21 +154,28 @@ export function layoutAt(address: number): Layout {
   }
 }
 
+/** Writes a number big-endian into the `width` bytes at a place. */
+function put(out: Uint8Array, at: number, width: number, value: bigint): void {
+  const end = at + width;
+  let rest = value;
+  let place = end;
+  // Six bytes at a time, as numbers: a bigint for every byte would be most of the work.
+  for (; rest > 0n; rest >>= 48n) {
+    let six = Number(rest & 0xffffffffffffn);
+    const stop = place - 6;
+    for (; six > 0; six = Math.floor(six / 256)) {
+      place -= 1;
+      if (place < at) throw new RangeError(`${value} does not fit ${width} bytes`);
+      out[place] = six % 256;
+    }
+    place = stop;
+  }
+}
+
 /** Big-endian, `width` bytes. */
 export function be(width: number, value: bigint): Uint8Array {
   const out = new Uint8Array(width);
-  if (value < 2n ** 53n) {
-    let rest = Number(value);
-    for (let i = width - 1; rest > 0; i--) {
-      if (i < 0) throw new RangeError(`${value} does not fit ${width} bytes`);
-      out[i] = rest % 256;
-      rest = Math.floor(rest / 256);
-    }
-    return out;
-  }
-  const digits = value.toString(16).padStart(2 * width, '0');
-  if (digits.length > 2 * width) throw new RangeError(`${value} does not fit ${width} bytes`);
-  for (let i = 0; i < width; i++) out[i] = parseInt(digits.slice(2 * i, 2 * i + 2), 16);
+  put(out, 0, width, value);
   return out;
 }
 
@@ -189,7 +196,7 @@ export function encode(layout: Layout, fields: Readonly<Record<string, bigint>>,
   const out = new Uint8Array(length);
   let at = 0;
   for (const name in layout) {
-    if (fields[name] !== 0n) out.set(be(layout[name], fields[name]), at);
+    put(out, at, layout[name], fields[name]);
     at += layout[name];
   }
   return out;
@@ -203,5 +210,14 @@ export function decode<L extends Layout>(layout: L, bytes: Uint8Array): Fields<L
   return out as Fields<L>;
 }
 
-export const blank = <L extends Layout>(layout: L): Fields<L> =>
-  Object.fromEntries(Object.keys(layout).map((name) => [name, 0n])) as Fields<L>;
+const BLANKS = new Map<Layout, Readonly<Record<string, bigint>>>();
+
+/** All fields 0. */
+export function blank<L extends Layout>(layout: L): Fields<L> {
+  let fields = BLANKS.get(layout);
+  if (!fields) {
+    fields = Object.freeze(Object.fromEntries(Object.keys(layout).map((name) => [name, 0n])));
+    BLANKS.set(layout, fields);
+  }
+  return fields as Fields<L>;
+}

@@ -6,6 +6,7 @@ import type { Entry } from './generate.ts';
 import { signing, verify } from './signatures.ts';
 import { place } from './world.ts';
 
+const EMPTY = new Uint8Array(64);
 const SHARD_CELLS = 2 ** 24;
 const REGION_CELLS = 2 ** 20;
 
@@ -38,6 +39,11 @@ export class Deployment {
     const within = at % SHARD_CELLS;
     const { trie } = this.engines[Math.floor(at / SHARD_CELLS)];
     trie.edit(Math.floor(within / REGION_CELLS), within % REGION_CELLS).set(cell);
+  }
+
+  /** Empties these cells, so that another trace can begin. */
+  clear(places: Iterable<number>): void {
+    for (const at of places) this.write(at, EMPTY);
   }
 
   /** Does what the reference did; the outcomes of a frame. */

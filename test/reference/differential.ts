@@ -26,14 +26,12 @@ function fieldsApart(at: number, expected: Uint8Array, actual: Uint8Array): stri
     .join('; ')}`;
 }
 
-/** The first cell of any shard that the engine has otherwise. */
+/** The first cell that the engine has otherwise. */
 export function stateDifference(reference: Reference, deployment: Deployment): string | undefined {
-  for (let shard = 0; shard < reference.world.shards; shard++)
-    for (const [at, { layout: _ }] of reference.world.entries()) {
-      if (at >>> 24 !== shard) continue;
-      const [expected, actual] = [reference.world.cell(at), deployment.read(at)];
-      if (!equal(expected, actual)) return fieldsApart(at, expected, actual);
-    }
+  for (const at of reference.world.places()) {
+    const [expected, actual] = [reference.world.cell(at), deployment.read(at)];
+    if (!equal(expected, actual)) return fieldsApart(at, expected, actual);
+  }
   return undefined;
 }
 
@@ -128,7 +126,7 @@ export class Differential {
       const found = replay(shards, entries) ?? { what: parted, entries };
       throw new Error(report(options.seed, shards, shrink(shards, found)));
     }
-    for (const [at] of reference.world.entries()) deployment.write(at, EMPTY);
+    deployment.clear(reference.world.places());
     this.#idle.set(shards, deployment);
     for (const [step, { count, cells }] of reference.seen) {
       const before = this.seen.get(step) ?? { count: 0, cells: 0 };
@@ -137,5 +135,3 @@ export class Differential {
     return trace;
   }
 }
-
-const EMPTY = new Uint8Array(64);

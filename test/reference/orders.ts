@@ -64,9 +64,12 @@ export function recordRun(options: TraceOptions, drive: (trace: Trace) => void):
   return { trace, start, frames };
 }
 
-/** Runs the frames again, the next always from the shard that `pick` chooses among those whose next one can. What differs, if anything. */
-function rerun({ trace, start, frames }: Run, pick: (shards: readonly number[]) => number): string | undefined {
-  const deployment = new Deployment(trace.shards);
+/** Runs the frames again, the next always from the shard that `pick` chooses among those whose next one can. What differs, if anything. The deployment is left as empty as it has to be. */
+function rerun(
+  { trace, start, frames }: Run,
+  deployment: Deployment,
+  pick: (shards: readonly number[]) => number,
+): string | undefined {
   for (const entry of start) deployment.follow(entry);
   const queues = Array.from({ length: trace.shards }, (_, shard) => frames.filter((frame) => frame.shard === shard));
   const done = queues.map(() => -1);
@@ -82,11 +85,15 @@ function rerun({ trace, start, frames }: Run, pick: (shards: readonly number[]) 
     done[shard] = frame.seq;
   }
   if (queues.some((queue) => queue.length > 0)) return 'what is left waits for each other';
-  return stateDifference(trace.reference, deployment);
+  const parted = stateDifference(trace.reference, deployment);
+  deployment.clear(trace.reference.world.places());
+  return parted;
 }
 
 /** In some linear extension of the graph. */
-export const inAnyOrder = (run: Run, random: Random): string | undefined => rerun(run, (shards) => random.pick(shards));
+export const inAnyOrder = (run: Run, deployment: Deployment, random: Random): string | undefined =>
+  rerun(run, deployment, (shards) => random.pick(shards));
 
 /** In the one linear extension that is the trace. */
-export const inTraceOrder = (run: Run): string | undefined => rerun(run, ([lowest]) => lowest);
+export const inTraceOrder = (run: Run, deployment: Deployment): string | undefined =>
+  rerun(run, deployment, ([lowest]) => lowest);

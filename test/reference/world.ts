@@ -150,6 +150,10 @@ export class World {
     return this.#cells.entries();
   }
 
+  places(): IterableIterator<number> {
+    return this.#cells.keys();
+  }
+
   cell(at: number): Uint8Array {
     const entry = this.#cells.get(at);
     return entry ? encode(entry.layout, entry.fields, 64) : new Uint8Array(64);
