@@ -220,19 +220,27 @@ export class Reader {
     return byte;
   }
   #longVarint(): number {
+    const bytes = this.#bytes;
+    const end = this.#end;
+    let { at } = this;
     let value = 0;
-    let scale = 1;
-    for (let i = 0; i < 8; i++) {
-      const byte = this.#bytes[this.#take(1)];
-      value += (byte & 127) * scale;
+    // Four bytes by bits; what is above them by arithmetic.
+    let scale = 2 ** 28;
+    for (let i = 0; i < 8 && at < end; i++) {
+      const byte = bytes[at++];
+      if (i < 4) value |= (byte & 127) << (7 * i);
+      else {
+        value += (byte & 127) * scale;
+        scale *= 128;
+      }
       if (byte < 128) {
         if (byte === 0 && i > 0) throw malformed('overlong varint');
         if (value > MAX_AMOUNT) throw malformed('varint above 2^53-1');
+        this.at = at;
         return value;
       }
-      scale *= 128;
     }
-    throw malformed('varint longer than 8 bytes');
+    throw malformed(at < end ? 'varint longer than 8 bytes' : 'ends 1 bytes too early');
   }
 
   /** Goes past the next `n` bytes. Returns where they start. */

@@ -110,6 +110,10 @@ export class BytesField extends Place {
     const at = cell + this.at;
     for (let i = 0; i < this.width; i++) bytes[at + i] = source[from + i];
   }
+  /** Copies another field of this width. */
+  copy(memory: Memory, cell: Edit, field: BytesField, from: Cell): void {
+    this.set(memory, cell, memory.bytes, from + field.at);
+  }
 }
 
 const UINTS: Readonly<Record<number, new (at: number, width: number, kind: Field['kind']) => UintField>> = {

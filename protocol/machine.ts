@@ -51,8 +51,10 @@ export type VerifyP256 = (
 ) => boolean;
 
 const NO_FRAME = new Uint8Array(0);
-/** Largest number of each width that is exact. */
-const LARGEST = Array.from({ length: 8 }, (_, width) => Math.min(256 ** width - 1, Number.MAX_SAFE_INTEGER));
+/** Where an agent's counts stop. */
+const MAX_COMPLETED = 2 ** 32 - 1;
+const MAX_FAILED = 2 ** 24 - 1;
+const MAX_VOLUME = 2 ** 48 - 1;
 
 export class Machine {
   readonly shard: number;
@@ -95,21 +97,28 @@ export class Machine {
 
   // --- the head ---
 
+  /** Where the head is, once there is one: it never moves. */
+  #headAt: Cell = NONE;
+
   #head(): Cell {
-    return this.trie.cell(Region.meta, META_HEAD);
+    if (this.#headAt === NONE) this.#headAt = this.trie.cell(Region.meta, META_HEAD);
+    return this.#headAt;
+  }
+  #editHead(): Edit {
+    return this.#head() === NONE ? this.trie.make(Region.meta, META_HEAD) : this.trie.mark(this.#head());
   }
   get time(): number {
     return Head.time.get(this.cells, this.#head());
   }
   set time(time: number) {
-    Head.time.set(this.cells, this.trie.make(Region.meta, META_HEAD), time);
+    Head.time.set(this.cells, this.#editHead(), time);
   }
   /** Frames executed. */
   get seq(): number {
     return Head.seq.get(this.cells, this.#head());
   }
   set seq(seq: number) {
-    Head.seq.set(this.cells, this.trie.make(Region.meta, META_HEAD), seq);
+    Head.seq.set(this.cells, this.#editHead(), seq);
   }
 
   isLocal(id: number): boolean {
@@ -184,18 +193,19 @@ export class Machine {
     return Agent.epoch.get(this.cells, this.agent(id)) === 0xffff;
   }
 
-  /** Counts answered calls and what they earned; both saturate. */
-  addReputation(id: number, completed: number, volume: number): void {
+  /** Pays for answered calls, and counts them and what they earned; both saturate. */
+  earn(id: number, amount: number, completed: number, volume: number): void {
+    const { cells } = this;
     const cell = this.#editAgent(id);
-    this.#addSaturating(cell, Agent.completed, completed);
-    this.#addSaturating(cell, Agent.volume, volume);
+    Agent.balance.set(cells, cell, Agent.balance.get(cells, cell) + amount);
+    Agent.completed.set(cells, cell, Math.min(Agent.completed.get(cells, cell) + completed, MAX_COMPLETED));
+    Agent.volume.set(cells, cell, Math.min(Agent.volume.get(cells, cell) + volume, MAX_VOLUME));
   }
   /** Counts a call that was paid for and not answered; saturates. */
   addFailure(id: number): void {
-    this.#addSaturating(this.#editAgent(id), Agent.failed, 1);
-  }
-  #addSaturating(cell: Edit, field: UintField, amount: number): void {
-    field.set(this.cells, cell, Math.min(field.get(this.cells, cell) + amount, LARGEST[field.width]));
+    const { cells } = this;
+    const cell = this.#editAgent(id);
+    Agent.failed.set(cells, cell, Math.min(Agent.failed.get(cells, cell) + 1, MAX_FAILED));
   }
 
   /** Writes a cell's first bytes. */
@@ -211,7 +221,7 @@ export class Machine {
 
   /** Counts one more of a kind. Returns its serial. */
   nextSerial(counter: UintField): number {
-    const head = this.trie.make(Region.meta, META_HEAD);
+    const head = this.#editHead();
     const serial = counter.get(this.cells, head) + 1;
     counter.set(this.cells, head, serial);
     return serial;
@@ -227,7 +237,8 @@ export class Machine {
   /** The slot of a new serial, emptied. */
   takeSlot(region: number, serial: number): Edit {
     const cell = this.trie.make(region, slotOf(region, serial));
-    this.cells.words.fill(0, cell >>> 2, (cell >>> 2) + 16);
+    const { words } = this.cells;
+    for (let word = cell >>> 2; word < (cell >>> 2) + 16; word++) words[word] = 0;
     return cell;
   }
 
@@ -401,7 +412,7 @@ export class Machine {
   }
   /** Takes base units out of the world. */
   burn(amount: number): void {
-    const head = this.trie.make(Region.meta, META_HEAD);
+    const head = this.#editHead();
     Head.burned.set(this.cells, head, Head.burned.get(this.cells, head) + amount);
   }
 
@@ -416,6 +427,12 @@ export class Machine {
   }
   /** Puts a payment to an L1 address into the outbox; {@link hasOutboxRoom} must hold. Returns the outbox id. */
   sendWithdrawal(agent: number, recipient: Uint8Array, amount: number): number {
+    const cell = this.#createWithdrawal(agent, amount);
+    Outbox.recipient.set(this.cells, cell, recipient);
+    return makeId(this.shard, Outbox.serial.get(this.cells, cell));
+  }
+  /** All of an outbox record but who gets it. */
+  #createWithdrawal(agent: number, amount: number): Edit {
     const { cells } = this;
     const serial = this.nextSerial(Head.outbox);
     const cell = this.takeSlot(Region.outbox, serial);
@@ -423,9 +440,8 @@ export class Machine {
     Outbox.serial.set(cells, cell, serial);
     Outbox.time.set(cells, cell, this.time);
     Outbox.agent.set(cells, cell, agent);
-    Outbox.recipient.set(cells, cell, recipient);
     Outbox.amount.set(cells, cell, amount);
-    return makeId(this.shard, serial);
+    return cell;
   }
   /** The whole of a withdrawal, whether a bundle asks for it (and leaves L1's slots free) or the owner at L1. Returns the status. */
   withdraw(agent: number, amount: number, reserve = 0): number {
@@ -433,7 +449,9 @@ export class Machine {
     if (this.balance(agent) < amount) return Status.insufficient_balance;
     if (!this.hasOutboxRoom(reserve)) return Status.region_full;
     this.debit(agent, amount);
-    return this.ok(this.sendWithdrawal(agent, Agent.owner.get(this.cells, this.agent(agent)), amount));
+    const cell = this.#createWithdrawal(agent, amount);
+    Outbox.recipient.copy(this.cells, cell, Agent.owner, this.agent(agent));
+    return this.ok(makeId(this.shard, Outbox.serial.get(this.cells, cell)));
   }
 
   // --- services ---

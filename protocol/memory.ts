@@ -37,11 +37,10 @@ export class Memory {
   view!: DataView;
   bytes!: Uint8Array;
   words!: Int32Array;
-  #plain = new ArrayBuffer(0);
   #hashing: HashingMemory | null = null;
 
   constructor(bytes: number) {
-    this.#take(this.#plain);
+    this.#take(new ArrayBuffer(0));
     this.grow(bytes);
   }
 
@@ -62,8 +61,10 @@ export class Memory {
       this.#take(memory.buffer);
     } else if (bytes < PLAIN_BYTES || !this.#move(bytes)) {
       const room = length === 0 ? bytes : Math.max(bytes, length + length / PLAIN_STEP);
-      this.#plain = this.#plain.transfer(4 * Math.ceil(room / 4));
-      this.#take(this.#plain);
+      // Copied, not transferred: after the first buffer that went away, compiled code asks of each whether it is there.
+      const old = this.bytes;
+      this.#take(new ArrayBuffer(4 * Math.ceil(room / 4)));
+      this.bytes.set(old);
     }
   }
 
@@ -73,7 +74,6 @@ export class Memory {
     if (!hashing) return false;
     const old = this.bytes.subarray(RESERVED_BYTES);
     this.#hashing = hashing;
-    this.#plain = new ArrayBuffer(0);
     this.#take(hashing.memory.buffer);
     this.bytes.set(old, RESERVED_BYTES);
     return true;

@@ -38,6 +38,9 @@ const TREE_PLACES = 2;
 /** Of a place that holds a page: edited since the last snapshot; edited since the last root. */
 const CHANGED = 1;
 const DIRTY = 2;
+/** Its tree has to be made: of a page that was empty from its marks, of one that was loaded from all its cells. */
+const NEW = 1;
+const LOADED = 2;
 /** In the table, of a page that is left to the store. */
 const AWAY = -(2 ** 31);
 
@@ -86,7 +89,7 @@ export class ShardTrie {
   /** A bit for every cell: changed since the last root. */
   #marks = new Int32Array(0);
   #state = new Uint8Array(0);
-  /** Whether the page's tree is still to be made, from all its cells. */
+  /** What is still to be done for the page's tree: see {@link NEW} and {@link LOADED}. */
   #bare = new Uint8Array(0);
   /** Where the page's tree is. */
   #trees = new Int32Array(0);
@@ -121,7 +124,7 @@ export class ShardTrie {
     return first;
   }
 
-  /** Gives a page a place, with whatever cells are there. */
+  /** Gives a page a place, all zeros. */
   #settle(key: number): number {
     if (this.#freePlaces.length === 0) {
       const first = this.#extend(TREES + TREE_PLACES);
@@ -144,7 +147,7 @@ export class ShardTrie {
     const place = this.#freePlaces.pop()!;
     this.#table[key] = place;
     this.#keys[place] = key;
-    this.#bare[place] = 1;
+    this.#bare[place] = NEW;
     return place;
   }
 
@@ -154,8 +157,14 @@ export class ShardTrie {
     if (was === 0) return 0;
     if (was !== AWAY) return (this.#table[key] = -was);
     const cells = this.#paging!.store.load(Math.floor(key / PAGES), key % PAGES);
+    return this.#fill(key, cells);
+  }
+
+  /** Puts a page back into memory. */
+  #fill(key: number, cells: Uint8Array): number {
     const place = this.#settle(key);
     this.memory.bytes.set(cells, place * PAGE_BYTES);
+    this.#bare[place] = LOADED;
     return place;
   }
 
@@ -173,7 +182,8 @@ export class ShardTrie {
       this.#hand = (this.#hand + 1) % this.#places.length;
       const place = this.#places[this.#hand];
       const key = this.#keys[place];
-      if (key === -1 || (this.#state[place] & CHANGED) !== 0 || this.#table[key] === AWAY) continue;
+      // The page of the shard's head stays where it is: who runs holds on to it.
+      if (key <= 0 || (this.#state[place] & CHANGED) !== 0 || this.#table[key] === AWAY) continue;
       if (this.#table[key] > 0) this.#table[key] = -place;
       else {
         this.#table[key] = AWAY;
@@ -185,6 +195,7 @@ export class ShardTrie {
     this.#updatePages(gone.filter((place) => (this.#state[place] & DIRTY) !== 0));
     for (const place of gone) {
       this.#keys[place] = -1;
+      this.memory.words.fill(0, (place * PAGE_BYTES) / 4, ((place + 1) * PAGE_BYTES) / 4);
       this.#freePlaces.push(place);
     }
     return tooMany <= 0;
@@ -210,15 +221,8 @@ export class ShardTrie {
   make(region: number, slot: number): Edit {
     const key = region * PAGES + (slot >>> 10);
     let place = this.#table[key];
-    if (place <= 0) place = this.#recall(key) || this.#make(key);
+    if (place <= 0) place = this.#recall(key) || this.#settle(key);
     return this.mark((place * PAGE_BYTES + (slot & (PAGE_CELLS - 1)) * CELL_BYTES) as Cell);
-  }
-
-  /** Place of a page to which nothing was written yet. */
-  #make(key: number): number {
-    const place = this.#settle(key);
-    this.memory.bytes.fill(0, place * PAGE_BYTES, (place + 1) * PAGE_BYTES);
-    return place;
   }
 
   /** The same cell for writing; it counts as changed. It must not be {@link NONE}. */
@@ -286,12 +290,13 @@ export class ShardTrie {
     }
   }
 
-  /** Makes the page's tree an empty one, and marks all cells that are not. */
+  /** Makes the page's tree an empty one; of a page that was loaded, marks all cells that are not. */
   #makeTree(place: number): void {
     const { bytes, words } = this.memory;
-    PAGE.clear(bytes, this.#trees[place]);
     const width = CELL_BYTES / 4;
-    for (let cell = place * PAGE_CELLS; cell < (place + 1) * PAGE_CELLS; cell++) {
+    PAGE.clear(bytes, this.#trees[place]);
+    const end = this.#bare[place] === LOADED ? (place + 1) * PAGE_CELLS : 0;
+    for (let cell = place * PAGE_CELLS; cell < end; cell++) {
       let any = 0;
       for (let word = cell * width; word < (cell + 1) * width; word++) any |= words[word];
       if (any !== 0) this.#marks[cell >>> 5] |= 1 << cell;
@@ -332,8 +337,7 @@ export class ShardTrie {
 
   /** Puts a stored page into its place, where nothing was written yet. */
   load(image: PageImage): void {
-    const place = this.#settle(image.region * PAGES + image.page);
-    this.memory.bytes.set(image.cells, place * PAGE_BYTES);
+    const place = this.#fill(image.region * PAGES + image.page, image.cells);
     this.#state[place] = DIRTY;
   }
 }

@@ -32,17 +32,29 @@ export interface Slot {
   readonly wire: (typeof Wire)[keyof typeof Wire];
   /** First number too large; of `bytes` their length; of `list` the most items it may have. */
   readonly size: number;
-  /** Smallest number; 0 unless said. */
-  readonly least?: number;
+  /** Smallest number. */
+  readonly least: number;
   /** Numbers it decodes to. */
   readonly numbers: number;
   /** What the number names. */
-  readonly names?: Names;
+  readonly names: Names | undefined;
   /** Of `options`, what stands for each bit; of `list`, the one kind of item. */
-  readonly parts?: readonly (readonly Slot[])[];
+  readonly parts: readonly (readonly Slot[])[];
   /** Of `options`: bits of which only one may be set. */
-  readonly exclusive?: number;
+  readonly exclusive: number;
 }
+
+/** All made here, so that they are objects of one kind to whom decodes by them. */
+const slot = (name: string, wire: Slot['wire'], size: number, more: Partial<Slot> = {}): Slot => ({
+  name,
+  wire,
+  size,
+  least: more.least ?? 0,
+  numbers: more.numbers ?? 1,
+  names: more.names,
+  parts: more.parts ?? [],
+  exclusive: more.exclusive ?? 0,
+});
 
 /**
  * `Part` is what the field is in the object form, `Args` the numbers it is for `run`: of bytes, the place in the frame
@@ -86,7 +98,7 @@ export const varint = <const Name extends string>(
   least = 0,
   names?: Names,
 ): One<Name, number> => ({
-  slots: [{ name, wire: Wire.varint, size: limit, least, numbers: 1, names }],
+  slots: [slot(name, Wire.varint, limit, { least, names })],
   write: (writer, record) => {
     if (record[name] >= limit || record[name] < least) throw malformed(`${name} out of range`);
     writer.varint(record[name]);
@@ -114,7 +126,7 @@ export const byte = <const Name extends string>(
   least = 0,
   names?: Names,
 ): One<Name, number> => ({
-  slots: [{ name, wire: Wire.byte, size: limit, least, numbers: 1, names }],
+  slots: [slot(name, Wire.byte, limit, { least, names })],
   write: (writer, record) => {
     const value = record[name];
     if (!Number.isInteger(value) || value < least || value >= limit) throw malformed(`${name} out of range`);
@@ -125,7 +137,7 @@ export const byte = <const Name extends string>(
 
 /** `length` bytes. */
 export const bytes = <const Name extends string>(name: Name, length: number): One<Name, Uint8Array> => ({
-  slots: [{ name, wire: Wire.bytes, size: length, numbers: 1 }],
+  slots: [slot(name, Wire.bytes, length)],
   write: (writer, record) => {
     if (record[name].length !== length) throw malformed(`${name} is ${length} bytes`);
     writer.bytes(record[name]);
@@ -138,7 +150,7 @@ export const choice = <const Name extends string, const Value extends string | n
   name: Name,
   ...values: readonly Value[]
 ): One<Name, Value> => ({
-  slots: [{ name, wire: Wire.byte, size: values.length, numbers: 1 }],
+  slots: [slot(name, Wire.byte, values.length)],
   write: (writer, record) => {
     const place = values.indexOf(record[name]);
     if (place === -1) throw malformed(`${name} is one of ${values.join(', ')}`);
@@ -171,14 +183,11 @@ export const options = <const Options extends readonly (readonly OpField[])[]>(
   const parts = given.map((fields) => fields.flatMap(({ slots }) => slots));
   return {
     slots: [
-      {
-        name: 'options',
-        wire: Wire.options,
-        size: 1 << given.length,
+      slot('options', Wire.options, 1 << given.length, {
         numbers: parts.reduce((sum, slots) => sum + numbersOf(slots), 1),
         parts,
         exclusive,
-      },
+      }),
     ],
     write: (writer, record) => {
       const values = record as Readonly<Record<string, unknown>>;
@@ -206,7 +215,7 @@ export const list = <const Name extends string, const Fields extends readonly Op
 ): OpField<Named<Name, readonly RecordOf<Fields>[]>, [number, number]> => {
   const item = fields.flatMap(({ slots }) => slots);
   return {
-    slots: [{ name, wire: Wire.list, size: most, numbers: 2, parts: [item] }],
+    slots: [slot(name, Wire.list, most, { numbers: 2, parts: [item] })],
     write: (writer, record) => {
       if (record[name].length < 1 || record[name].length > most) throw malformed(`1 to ${most} ${name}`);
       writer.u8(record[name].length);
@@ -269,7 +278,7 @@ export function decodeSlots(reader: Reader, slots: readonly Slot[], numbers: Flo
     else if (slot.wire === Wire.list) decodeList(reader, slot, numbers, at);
     else {
       const value = slot.wire === Wire.varint ? reader.varint() : reader.u8();
-      if (value >= slot.size || value < (slot.least ?? 0)) throw malformed(`${slot.name} out of range`);
+      if (value >= slot.size || value < slot.least) throw malformed(`${slot.name} out of range`);
       numbers[at] = value;
     }
     at += slot.numbers;
@@ -278,15 +287,15 @@ export function decodeSlots(reader: Reader, slots: readonly Slot[], numbers: Flo
 
 function decodeOptions(reader: Reader, slot: Slot, numbers: Float64Array, from: number): void {
   const bits = reader.u8();
-  const both = bits & slot.exclusive!;
+  const both = bits & slot.exclusive;
   if (bits >= slot.size || (both & (both - 1)) !== 0) throw malformed(`no such ${slot.name}`);
   numbers[from] = bits;
   if (bits === 0) {
-    numbers.fill(0, from + 1, from + slot.numbers);
+    for (let at = from + 1; at < from + slot.numbers; at++) numbers[at] = 0;
     return;
   }
   let at = from + 1;
-  for (const [i, part] of slot.parts!.entries()) {
+  for (const [i, part] of slot.parts.entries()) {
     const count = numbersOf(part);
     if (bits & (1 << i)) decodeSlots(reader, part, numbers, at);
     else numbers.fill(0, at, at + count);
@@ -299,7 +308,7 @@ function decodeList(reader: Reader, slot: Slot, numbers: Float64Array, at: numbe
   if (count < 1 || count > slot.size) throw malformed(`1 to ${slot.size} ${slot.name}`);
   numbers[at] = count;
   numbers[at + 1] = reader.at;
-  const [item] = slot.parts!;
+  const [item] = slot.parts;
   const ignored = new Float64Array(numbersOf(item));
   for (let i = 0; i < count; i++) decodeSlots(reader, item, ignored, 0);
 }

@@ -8,10 +8,8 @@ const MAX_RATING = 2 ** 24 - 1;
 
 /** Pays an agent wherever it lives, with the calls and volume it earned it by; nothing is sent when there is nothing to pay. */
 export function pay(machine: Machine, agent: number, amount: number, calls: number, volume: number): void {
-  if (machine.isLocal(agent)) {
-    machine.credit(agent, amount);
-    machine.addReputation(agent, calls, volume);
-  } else if (amount + calls + volume > 0)
+  if (machine.isLocal(agent)) machine.earn(agent, amount, calls, volume);
+  else if (amount + calls + volume > 0)
     machine.send(shardOf(agent), agent, amount, { kind: 'credit', agent, amount, calls, volume });
 }
 

@@ -63,8 +63,7 @@ export function start(machine: Machine, escrow: Cell): void {
 export function release(machine: Machine, escrow: Cell, price: number): void {
   const { cells } = machine;
   const payee = Escrow.payee.get(cells, escrow);
-  machine.credit(payee, price);
-  machine.addReputation(payee, 1, price);
+  machine.earn(payee, price, 1, price);
   end(machine, escrow, EscrowStatus.fulfilled, price, 0);
 }
 

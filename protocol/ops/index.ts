@@ -67,22 +67,33 @@ export type OpName = AnyOp['name'];
 /** Most numbers the fields of one interaction decode to. */
 export const MAX_NUMBERS = 12;
 
-/** The rooms differ in their fields only, and a code is always paired with its own numbers, so one erased type serves the tables. */
+/** A part of an operation with its numbers, of whatever operation: a code is always paired with its own numbers. */
+type Part = (machine: Machine, actor: number, ...args: number[]) => number;
+
 type Erased = Op<OpName, readonly OpField[], number[]>;
+
+/** An operation as the tables have it, its parts taken out: all of one kind, so that whoever runs any of them sees no difference. */
 interface Entry {
   readonly op: Erased;
+  readonly code: number;
   readonly slots: readonly Slot[];
   readonly numbers: number;
+  readonly where: Part | null;
+  readonly home: Part | null;
+  readonly value: Part | null;
+  readonly run: Part;
 }
-const entryOf = (op: AnyOp): Entry => {
+const entryOf = (given: AnyOp): Entry => {
+  const op = given as unknown as Erased;
+  const { name, code, where = null, home = null, value = null, run } = op;
   const slots = op.fields.flatMap((field) => field.slots);
   const numbers = numbersOf(slots);
-  if (numbers > MAX_NUMBERS) throw new RangeError(`${op.name} has ${numbers} numbers, more than ${MAX_NUMBERS}`);
-  return { op: op as unknown as Erased, slots, numbers };
+  if (numbers > MAX_NUMBERS) throw new RangeError(`${name} has ${numbers} numbers, more than ${MAX_NUMBERS}`);
+  return { op, code, slots, numbers, where, home, value, run };
 };
 const byName = new Map<OpName, Entry>(ALL.map((op) => [op.name, entryOf(op)]));
 const byCode: (Entry | undefined)[] = Array.from({ length: 256 }, () => undefined);
-for (const entry of byName.values()) byCode[entry.op.code] = entry;
+for (const entry of byName.values()) byCode[entry.code] = entry;
 
 export const OP_NAMES: readonly OpName[] = ALL.map((op) => op.name);
 
@@ -93,7 +104,7 @@ export const opOf = (code: number): { readonly op: Erased; readonly slots: reado
 export function encodeInteraction(writer: Writer, interaction: Interaction): void {
   const entry = byName.get(interaction.op);
   if (!entry) throw malformed(`no operation ${String(interaction.op)}`);
-  writer.u8(entry.op.code);
+  writer.u8(entry.code);
   for (const field of entry.op.fields) field.write(writer, interaction);
 }
 
@@ -108,11 +119,9 @@ export function decodeOp(reader: Reader, numbers: Float64Array, at: number): num
 
 /** The object form of a decoded interaction. */
 export function interactionAt(code: number, frame: Uint8Array, numbers: Float64Array, at: number): Interaction {
-  const { op } = byCode[code]!;
-  return { op: op.name, ...readFields(op.fields, frame, numbers, at) } as Interaction;
+  const { name, fields } = byCode[code]!.op;
+  return { op: name, ...readFields(fields, frame, numbers, at) } as Interaction;
 }
-
-type Part = (machine: Machine, actor: number, ...args: number[]) => number;
 
 /** Calls one part of an operation with its decoded numbers. */
 function call(part: Part, machine: Machine, actor: number, count: number, n: Float64Array, at: number): number {
@@ -126,6 +135,10 @@ function call(part: Part, machine: Machine, actor: number, count: number, n: Flo
       return part(machine, actor, n[at], n[at + 1]);
     case 3:
       return part(machine, actor, n[at], n[at + 1], n[at + 2]);
+    case 4:
+      return part(machine, actor, n[at], n[at + 1], n[at + 2], n[at + 3]);
+    case 7:
+      return part(machine, actor, n[at], n[at + 1], n[at + 2], n[at + 3], n[at + 4], n[at + 5], n[at + 6]);
     case 8:
       return part(machine, actor, n[at], n[at + 1], n[at + 2], n[at + 3], n[at + 4], n[at + 5], n[at + 6], n[at + 7]);
     default:
@@ -146,27 +159,47 @@ export function runOp(
   start: number,
   end: number,
 ): number {
-  const { op, numbers } = byCode[code]!;
-  if (op.where === undefined) return call(op.run, machine, actor, numbers, n, at);
-  const record = call(op.where, machine, actor, numbers, n, at);
+  const entry = byCode[code]!;
+  const { numbers, where, home, value } = entry;
+  if (where === null) return run(entry, machine, actor, n, at);
+  const record = call(where, machine, actor, numbers, n, at);
   const shard = shardOf(record);
   if (shard >= machine.shards) return Status.wrong_shard;
-  if (op.home !== undefined) {
-    const status = call(op.home, machine, actor, numbers, n, at);
+  if (home !== null) {
+    const status = call(home, machine, actor, numbers, n, at);
     if (status !== Status.ok) return status;
   }
-  if (shard === machine.shard) return call(op.run, machine, actor, numbers, n, at);
+  if (shard === machine.shard) return run(entry, machine, actor, n, at);
   if (!machine.reaches(shard)) return Status.congested;
-  const value = op.value === undefined ? 0 : call(op.value, machine, actor, numbers, n, at);
-  machine.debit(actor, value);
+  const amount = value === null ? 0 : call(value, machine, actor, numbers, n, at);
+  machine.debit(actor, amount);
   const interaction = machine.frame.subarray(start, end);
   const rest = code === open.code ? concat(interaction, machine.keyOf(actor)) : interaction;
   const owner = code === transfer.code ? record : actor;
-  return machine.ok(machine.send(shard, owner, value, { kind: 'call', actor, value, rest }));
+  return machine.ok(machine.send(shard, owner, amount, { kind: 'call', actor, value: amount, rest }));
+}
+
+/** The two that make up nearly all traffic are called by name: so the compiler knows what it calls. */
+function run({ code, numbers, run }: Entry, machine: Machine, actor: number, n: Float64Array, at: number): number {
+  if (code === invoke.code)
+    return invoke.run(
+      machine,
+      actor,
+      n[at],
+      n[at + 1],
+      n[at + 2],
+      n[at + 3],
+      n[at + 4],
+      n[at + 5],
+      n[at + 6],
+      n[at + 7],
+    );
+  if (code === respond.code) return respond.run(machine, actor, n[at], n[at + 1], n[at + 2]);
+  return call(run, machine, actor, numbers, n, at);
 }
 
 /** Runs the part of a decoded interaction that another shard sent here; `malformed` when it has none. Otherwise as {@link runOp}. */
 export function runSentOp(machine: Machine, actor: number, code: number, n: Float64Array): number {
-  const { op, numbers } = byCode[code]!;
-  return op.where === undefined ? Status.malformed : call(op.run, machine, actor, numbers, n, 0);
+  const entry = byCode[code]!;
+  return entry.where === null ? Status.malformed : run(entry, machine, actor, n, 0);
 }
