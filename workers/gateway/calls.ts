@@ -66,7 +66,7 @@ async function message(c: Ctx): Promise<Response> {
   const [sender, receiver] = [shardNumbered(c.env, from), shardNumbered(c.env, to)];
   const base = { from, to, number: String(number) };
   // Nobody waits for what was never sent.
-  const kind = await sender.sentMessage(to, number);
+  const kind = number === 0 ? null : await sender.sentMessage(to, number);
   const found = await receiver.receivedMessage(from, number, kind === null ? 0 : waitQuery(c));
   if (found) {
     const { seq, status, value } = found;
