@@ -37,6 +37,7 @@ import {
   type Failure,
   type FramesPage,
   type L1View,
+  type LinksPage,
   type LookedPage,
   type MessageOutcome,
   type Namespace,
@@ -47,6 +48,7 @@ import {
   type ShardHead,
   type ShardRpc,
   type ShardStatus,
+  type Standing,
   type Submission,
   type SubmitResult,
   type Supply,
@@ -196,12 +198,17 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
     };
   }
 
-  async cut(number: number, fromSeq: number): Promise<Cut | null | Failure> {
-    return this.#cuts.cut(number, fromSeq);
+  async standing(): Promise<Standing> {
+    return this.#cuts.standing();
   }
-
-  async recut(number: number): Promise<void> {
-    this.#cuts.recut(number);
+  async cut(number: number, batch: number, mustReceive: readonly number[]): Promise<Cut | Failure> {
+    return this.#cuts.cut(number, batch, mustReceive);
+  }
+  async cutAt(number: number): Promise<Cut | null> {
+    return this.#cuts.at(number);
+  }
+  async links(fromSeq: number, toSeq: number): Promise<LinksPage | Failure> {
+    return this.#history.links(fromSeq, toSeq);
   }
 
   async frames(fromSeq: number, toSeq: number, maxBytes?: number): Promise<FramesPage | Failure> {
@@ -245,9 +252,6 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
 
   async recordBatch(batch: BatchRecord): Promise<void> {
     if (this.#batches.put(batch)) this.#core.feed.push({ kind: 'batch', number: batch.number, state: batch.state });
-  }
-  async dropBatches(number: number): Promise<void> {
-    this.#batches.drop(number);
   }
   async recordL1(view: L1View): Promise<void> {
     this.#batches.putL1(view);

@@ -401,12 +401,16 @@ describe('settlement', () => {
     const [outbox] = await run(alice, { op: 'withdraw', amount: 77 });
     const { cut: last, seq } = await shard0().head();
     const number = last.number + 1;
-    const cut: Cut = await take(shard0().cut(number, last.toSeq) as Promise<Cut>);
+    const cut: Cut = await take(shard0().cut(number, number, []) as Promise<Cut>);
     expect([cut.fromSeq, cut.toSeq]).toEqual([last.toSeq, seq]);
     await run(alice, transfer(bob, 1));
     await evictDurableObject(stub());
-    expect(await shard0().cut(number, last.toSeq)).toEqual(cut);
-    expect(await shard0().cut(number + 1, last.toSeq)).toMatchObject({ error: { code: 'bad_cut' } });
+    expect(await shard0().cut(number, number, [])).toEqual(cut);
+    expect(await shard0().cutAt(number)).toEqual(cut);
+    expect(await shard0().cut(number + 2, number + 1, [])).toMatchObject({ error: { code: 'bad_cut' } });
+    expect(await shard0().cut(number + 1, number + 2, [])).toMatchObject({ error: { code: 'bad_cut' } });
+    const tooMany = [0, cut.received[1] + 1];
+    expect(await shard0().cut(number + 1, number + 1, tooMany)).toMatchObject({ error: { code: 'not_ready' } });
 
     const found = await shard0().withdrawal(number, outbox);
     const stateTree = new StateTree([[0, cut.shardRoot]]);
@@ -421,11 +425,19 @@ describe('settlement', () => {
     expect(page.nextSeq).toBe(cut.toSeq);
     expect(page.records.length).toBe(cut.bytes);
 
-    await shard0().recut(number);
-    const recut: Cut = await take(shard0().cut(number, last.toSeq) as Promise<Cut>);
-    expect(recut.toSeq).toBeGreaterThan(cut.toSeq);
-    expect(hex(recut.shardRoot)).not.toBe(hex(cut.shardRoot));
-    expect(await shard0().cut(number + 1, recut.toSeq)).toBeNull();
+    // Once more for the same batch: it ends there, and its withdrawals are proved there.
+    const again: Cut = await take(shard0().cut(number + 1, number, []) as Promise<Cut>);
+    expect([again.fromSeq, again.batch]).toEqual([cut.fromSeq, number]);
+    expect(again.toSeq).toBeGreaterThan(cut.toSeq);
+    expect(hex(again.shardRoot)).not.toBe(hex(cut.shardRoot));
+    expect(hex(await shard0().rootAt(number))).toBe(hex(again.shardRoot));
+    const moved = await shard0().withdrawal(number, outbox);
+    expect(hex(proofRoot(address, moved!.cell, moved!.siblings))).toBe(hex(again.shardRoot));
+    expect((await shard0().frame(cut.toSeq))?.batch).toBe(number);
+    // Nothing has come since, and the cut is made all the same.
+    expect((await shard0().standing()).hasWork).toBe(false);
+    const empty: Cut = await take(shard0().cut(number + 2, number + 1, []) as Promise<Cut>);
+    expect([empty.fromSeq, empty.toSeq]).toEqual([again.toSeq, again.toSeq]);
     expect((await shard0().supply()).withdrawals).toBe(before + 77);
   });
 
@@ -471,23 +483,28 @@ describe('settlement', () => {
       hash: zero,
       stateRoot: zero,
       state: 'pending' as const,
+      cuts: { after: 0, upTo: 1 },
       ranges: [{ shard: 0, firstSeq: 0, frames: 1 }],
     };
     await shard0().recordBatch(batch);
     await shard0().recordBatch({ ...batch, state: 'posted', postedAt: 5 });
-    await shard0().recordBatch({ ...batch, number: 2, state: 'final' });
+    await shard0().recordBatch({ ...batch, number: 2, state: 'final', cuts: { after: 1, upTo: 2 } });
     expect((await shard0().batches()).map(({ number, state }) => [number, state])).toEqual([
       [1, 'posted'],
       [2, 'final'],
     ]);
     expect(await shard0().newestBatches()).toEqual({ posted: 2, final: 2 });
-    await shard0().dropBatches(2);
+    // Made anew, it takes the place of all that was made after it; what came before that is too late.
+    await shard0().recordBatch({ ...batch, cuts: { after: 0, upTo: 3 } });
     expect(await shard0().batch(2)).toBeNull();
+    await shard0().recordBatch({ ...batch, state: 'posted' });
+    expect(await shard0().batch(1)).toMatchObject({ state: 'pending', cuts: { upTo: 3 } });
     const events = await shard0().feed();
     expect(events.filter(({ kind }) => kind === 'batch').map(({ state }) => state)).toEqual([
       'pending',
       'posted',
       'final',
+      'pending',
     ]);
   });
 });

@@ -62,11 +62,24 @@ export interface ShardHead {
   readonly cut: { readonly number: number; readonly toSeq: number };
 }
 
-/** Frames `fromSeq … toSeq − 1` of one shard, as one batch holds them, and the state after them. */
+/** What settlement looks at before it has anything cut. */
+export interface Standing {
+  /** The newest cut: `{0, 0}` when there is none. */
+  readonly cut: { readonly number: number; readonly toSeq: number };
+  /** Whether frames other than ticks and acks came since. */
+  readonly hasWork: boolean;
+  /** Messages received from each shard. */
+  readonly received: readonly number[];
+}
+
+/** Frames `fromSeq … toSeq − 1` of one shard, as one batch holds them (there may be none), and the state after them. */
 export interface Cut {
   readonly number: number;
+  /** The epoch it starts: all shards' cuts of one number belong together. */
   readonly shard: number;
+  readonly batch: number;
   readonly fromSeq: number;
+  /** Where the batch before ended. */
   /** Exclusive. */
   readonly toSeq: number;
   readonly shardRoot: Uint8Array;
@@ -79,6 +92,9 @@ export interface Cut {
   readonly steps: number;
   readonly bytes: number;
 }
+  /** Messages sent to, and received from, each shard since genesis. */
+  readonly sent: readonly number[];
+  readonly received: readonly number[];
 
 export interface FramesPage {
   /** Whole chunk records, concatenated: `decodeChunkRecords` reads them, `cutParts` cuts them. */
@@ -88,6 +104,13 @@ export interface FramesPage {
 }
 
 /** Base units, by where they are. Their sum is what L1 took in and has not promised to pay out. */
+export interface LinksPage {
+  /** Links of frames from the asked `fromSeq` on: `decodeLinks` (links.ts) reads them. */
+  readonly links: Uint8Array;
+  /** Where the next page starts; equal to the asked `toSeq` when this was the last. */
+  readonly nextSeq: number;
+}
+
 export interface Supply {
   readonly balances: number;
   readonly stakes: number;
@@ -114,7 +137,9 @@ export interface BatchRecord {
   /** Unix seconds; `finalAt` is when its window ends. */
   readonly postedAt?: number;
   readonly finalAt?: number;
-  /** Its frames, in the order of its data. */
+  /** The shards' cuts between which its frames lie. */
+  readonly cuts: { readonly after: number; readonly upTo: number };
+  /** Its frames, of each shard that has any. How its data interleaves them follows from their links (workers/settlement/order.ts). */
   readonly ranges: readonly { readonly shard: number; readonly firstSeq: number; readonly frames: number }[];
 }
 
@@ -154,12 +179,15 @@ export interface CutWithdrawal {
 export interface SettlementRpc {
   head(): Promise<ShardHead>;
   /**
-   * Seals batch `number`'s part of this shard, from `fromSeq` (which must be the newest cut's `toSeq`: else `bad_cut`) to the newest frame.
-   * Idempotent: a number already cut answers the same again, after any restart. null: nothing but ticks since.
+  standing(): Promise<Standing>;
+   * Seals batch `batch`'s part of this shard, up to the newest frame, as cut `number`, which must be the next (else `bad_cut`). Idempotent:
+   * a cut already made for that batch answers the same again, after any restart. `not_ready` until at least `mustReceive` messages of
+   * each shard have been received. A batch cut before may be cut again, with a higher number, when none of it is or can still get on L1.
    */
-  cut(number: number, fromSeq: number): Promise<Cut | null | Failure>;
-  /** Forgets cuts `number` and later, so that they can be made anew. Only when no batch of those numbers is or can still get on L1. */
-  recut(number: number): Promise<void>;
+  cut(number: number, batch: number, mustReceive: readonly number[]): Promise<Cut | Failure>;
+  cutAt(number: number): Promise<Cut | null>;
+  /** Links of frames `fromSeq … toSeq − 1` to other shards' frames. `not_found` beyond the head. */
+  links(fromSeq: number, toSeq: number): Promise<LinksPage | Failure>;
   /** Chunk records of frames `fromSeq … toSeq − 1`, at least one frame, at most about `maxBytes` (default 1 MiB). `not_found` beyond the head. */
   frames(fromSeq: number, toSeq: number, maxBytes?: number): Promise<FramesPage | Failure>;
   /** Consumes L1 inbox items, ascending. Items below the cursor are ignored; `inbox_gap` when one is missing; `wrong_shard` except on shard 0. */
@@ -168,10 +196,11 @@ export interface SettlementRpc {
   ): Promise<{ readonly cursor: number } | Failure>;
   /** Executes a tick when frames came since the last one or, with `maxAgeSeconds`, when the shard's time is older than that. */
   tickIfDue(maxAgeSeconds?: number): Promise<{ readonly ticked: boolean; readonly seq: number; readonly time: number }>;
-  /** Creates or changes a batch's record (shard 0). */
+  /**
+   * Creates or changes a batch's record (shard 0). One that was made anew, up to a later cut, takes the place of the old one and of all
+   * after it, which were made on top of that; one made up to an earlier cut than the record is too late, and ignored.
+   */
   recordBatch(batch: BatchRecord): Promise<void>;
-  /** Forgets the records of batches `number` and later (an L1 reorg or a lost dispute took them away). */
-  dropBatches(number: number): Promise<void>;
   recordL1(view: L1View): Promise<void>;
   /** Records with numbers above `after`, ascending; with `newest`, the last `limit`. */
   batches(query?: { after?: number; limit?: number; newest?: boolean }): Promise<BatchRecord[]>;
@@ -288,7 +317,7 @@ export interface ReadRpc {
   newestBatches(): Promise<{ readonly posted: number; readonly final: number }>;
   l1(): Promise<L1View | null>;
   withdrawal(number: number, id: number): Promise<CutWithdrawal | null>;
-  /** Shard root under the newest cut with a number ≤ `number`: that shard's leaf of the batch's state root. */
+  /** Shard root under batch `number`, or the newest cut before it: that shard's leaf of the batch's state root. */
   rootAt(number: number): Promise<Uint8Array>;
   /** Takes a `Connect` nonce (0x hex): false when it was taken in the last minutes. */
   claimNonce(nonce: Hex, timeMs: number): Promise<boolean>;

@@ -16,16 +16,17 @@ export class Batches {
     return [...this.#sql.exec<{ body: string }>(sql, ...args)].map(({ body }) => JSON.parse(body) as BatchRecord);
   }
 
-  /** False when nothing changed. */
+  /**
+   * False when nothing changed: also when the record is known up to a later cut, so that a pass overtaken by another can't take back what
+   * that one has made anew. Records after one that is made anew were made on top of the old one, and go.
+   */
   put(batch: BatchRecord): boolean {
     const body = JSON.stringify(batch);
-    const [old] = this.#sql.exec<{ body: string }>('SELECT body FROM batches WHERE number = ?', batch.number);
-    if (old?.body === body) return false;
+    const old = this.get(batch.number);
+    if (old && (old.cuts.upTo > batch.cuts.upTo || JSON.stringify(old) === body)) return false;
+    if (old && old.cuts.upTo < batch.cuts.upTo) this.#sql.exec('DELETE FROM batches WHERE number > ?', batch.number);
     this.#sql.exec('INSERT OR REPLACE INTO batches VALUES (?, ?, ?)', batch.number, batch.state, body);
     return true;
-  }
-  drop(number: number): void {
-    this.#sql.exec('DELETE FROM batches WHERE number >= ?', number);
   }
   get(number: number): BatchRecord | null {
     return this.#all('SELECT body FROM batches WHERE number = ?', number)[0] ?? null;

@@ -6,10 +6,11 @@ import { serialOf } from '../../protocol/ids.ts';
 import { extendRunning, outcomesHash } from '../../protocol/receipt.ts';
 import { type Outcome, Status } from '../../protocol/status.ts';
 import { encodeChunkRecord } from '../../protocol/trace.ts';
-import { type Failure, type FramesPage, type Page, type PageQuery, failure } from './api.ts';
+import { type Failure, type FramesPage, type LinksPage, type Page, type PageQuery, failure } from './api.ts';
 import { Core } from './core.ts';
 import type { Cuts } from './cuts.ts';
 import type { ChunkJson, FrameJson, PlaceJson } from './json.ts';
+import { encodeLinks } from './links.ts';
 import { MAX_PAGE } from './lists.ts';
 import { type Chunk, decodeOutcomes, framesOf } from './log.ts';
 import { frameJson } from './views.ts';
@@ -17,6 +18,8 @@ import { frameJson } from './views.ts';
 /** Bytes of frames that a page of records and a list of chunks hold, about. */
 const PAGE_BYTES = 1024 * 1024;
 const LIST_BYTES = 256 * 1024;
+/** Links in a page of them: a few hundred kilobytes. */
+const PAGE_LINKS = 2 ** 16;
 /** Chunks, and bytes of them, looked through for the interaction that ended an escrow: anybody may ask. */
 const RESPOND_HORIZON = 200;
 const RESPOND_BYTES = 4 * 1024 * 1024;
@@ -52,6 +55,14 @@ export class History {
       seq = next;
     }
     return { records: concat(...parts), nextSeq: seq };
+  }
+
+  /** Links of frames `fromSeq … toSeq − 1`, at least those of one chunk and about {@link PAGE_LINKS}. */
+  links(fromSeq: number, toSeq: number): LinksPage | Failure {
+    const { log, seq: end } = this.#core;
+    if (fromSeq < 0 || fromSeq >= toSeq || toSeq > end) return failure('not_found', `there are ${end} frames`);
+    const { links, nextSeq } = log.links(fromSeq, toSeq, PAGE_LINKS);
+    return { links: encodeLinks(fromSeq, links), nextSeq };
   }
 
   #chunkJson(chunk: Chunk): ChunkJson {

@@ -1,24 +1,66 @@
-/** A shard in memory, for tests of what stands around shards: the same log, cuts and records, without a Durable Object. */
-import type { BatchRecord, Cut, Failure, FramesPage, L1View, ShardHead, ShardRpc } from '../../durable/shard/api.ts';
-import { Inbox, META_INBOX, Region, get, getBytes } from '../../protocol/cells.ts';
+/**
+ * A shard in memory, for tests of what stands around shards: the real log, cuts and batches over SQLite in memory, and messages that
+ * travel when the test says so, instead of a Durable Object.
+ */
+import type {
+  BatchRecord,
+  Cut,
+  Failure,
+  FramesPage,
+  L1View,
+  LinksPage,
+  ShardHead,
+  ShardRpc,
+  Standing,
+} from '../../durable/shard/api.ts';
+import { Batches } from '../../durable/shard/batches.ts';
+import { Cuts } from '../../durable/shard/cuts.ts';
+import { encodeLinks, linksOf } from '../../durable/shard/links.ts';
+import { Log } from '../../durable/shard/log.ts';
+import { packOutcomes } from '../../durable/shard/outcomes.ts';
+import { Head, Inbox, META_INBOX, Peer, Region, get, getBytes } from '../../protocol/cells.ts';
 import type { Signing } from '../../protocol/eip712.ts';
 import { Engine, FrameKind, inboxFrame, stepsOf, tickFrame } from '../../protocol/engine.ts';
+import { ackFrame, receiveFrame } from '../../protocol/messages.ts';
+import type { Outcome } from '../../protocol/status.ts';
 import { encodeChunkRecord } from '../../protocol/trace.ts';
-import { SHARD_DEPTH, ZERO_HASHES } from '../../protocol/trie.ts';
+import { memorySql } from './memory-sql.ts';
 
 const fail = (code: string): Failure => ({ error: { code, detail: code } });
+
+/** What is known of the messages to one peer. */
+interface Lane {
+  /** Payloads sent: that of message n is at n − 1. */
+  readonly payloads: Uint8Array[];
+  /** What the peer said it has, and its epoch then. */
+  received: number;
+  epoch: number;
+  /** The part of that which may be acknowledged. */
+  ackable: number;
+}
 
 export class MemoryShard {
   readonly engine: Engine;
   readonly frameLog: Uint8Array[] = [];
-  readonly #cuts: Cut[] = [];
-  readonly #records = new Map<number, string>();
-  #l1: L1View | null = null;
+  readonly outcomeLog: Outcome[][] = [];
+  readonly #log: Log;
+  readonly #cuts: Cuts;
+  readonly #batches: Batches;
+  readonly #lanes = new Map<number, Lane>();
   /** Seconds the shard's clock is behind. */
   lag = 0;
 
-  constructor(shard: number, signing: Signing) {
-    this.engine = new Engine(shard, signing, { verify: () => true });
+  constructor(shard: number, signing: Signing, shards = 1) {
+    const sql = memorySql();
+    const foreign = {
+      // As in a Shard: only what its sender brought is given to the engine.
+      holds: () => true,
+      received: (to: number, number: number) => this.#ackable(to) >= number,
+    };
+    this.engine = new Engine(shard, signing, { verify: () => true, shards, foreign });
+    this.#log = new Log(sql);
+    this.#cuts = new Cuts(sql, this.engine, this.#log);
+    this.#batches = new Batches(sql);
   }
 
   /** As who asks over RPC sees it. */
@@ -26,14 +68,80 @@ export class MemoryShard {
     return this as unknown as ShardRpc;
   }
 
-  run(frame: Uint8Array): void {
-    this.engine.execute(this.frameLog.length, frame);
+  /** Runs a frame as a chunk of its own. */
+  run(frame: Uint8Array): Outcome[] {
+    const { engine } = this;
+    const { machine, seq } = engine;
+    const outcomes = engine.execute(seq, frame);
+    const sent = engine.takeSent();
+    for (const { to, payload } of sent) this.#lane(to).payloads.push(payload);
+    const steps = stepsOf(frame);
+    this.#log.append({
+      number: this.#log.length,
+      firstSeq: seq,
+      count: 1,
+      timeMs: 1000 * machine.time,
+      promisedBy: 0,
+      tick: frame[0] === FrameKind.tick ? machine.time : null,
+      steps,
+      work: frame[0] === FrameKind.tick || frame[0] === FrameKind.ack ? 0 : 1,
+      interactions: 0,
+      escrows: get(machine.head(), Head.escrows),
+      record: encodeChunkRecord({ shard: engine.shard, firstSeq: seq, frames: [frame] }),
+      outcomes: packOutcomes(engine.statuses, engine.values, steps),
+      running: new Uint8Array(32),
+      links: encodeLinks(seq, linksOf(machine, seq, frame, outcomes[0].status, sent)),
+    });
     this.frameLog.push(frame);
+    this.outcomeLog.push(outcomes);
+    return outcomes;
   }
+
+  // --- messages ---
+
+  get epoch(): number {
+    return this.#cuts.newest().number;
+  }
+  #lane(peer: number): Lane {
+    let lane = this.#lanes.get(peer);
+    if (!lane) this.#lanes.set(peer, (lane = { payloads: [], received: 0, epoch: 0, ackable: 0 }));
+    return lane;
+  }
+  #ackable(to: number): number {
+    const lane = this.#lane(to);
+    if (lane.epoch <= this.epoch) lane.ackable = lane.received;
+    return lane.ackable;
+  }
+  #received(from: number): number {
+    return Peer.received.get(this.engine.machine.cells, this.engine.machine.peer(from));
+  }
+
+  /** Brings at most `most` messages to another shard, as far as that takes them. Returns how many. */
+  deliver(to: MemoryShard, most = Infinity): number {
+    const [from, lane] = [this.engine.shard, this.#lane(to.engine.shard)];
+    const before = to.#received(from);
+    for (let next = before; this.epoch <= to.epoch && next < Math.min(lane.payloads.length, before + most); next++) {
+      to.run(receiveFrame(from, lane.payloads[next]));
+      if (to.#received(from) === next) break;
+    }
+    this.#ackable(to.engine.shard);
+    [lane.received, lane.epoch] = [to.#received(from), to.epoch];
+    return lane.received - before;
+  }
+
+  /** Acknowledges what another shard is known to have, if that is more than before. */
+  acknowledge(to: MemoryShard): boolean {
+    const { machine } = this.engine;
+    const number = this.#ackable(to.engine.shard);
+    const due = number > Peer.acked.get(machine.cells, machine.peer(to.engine.shard));
+    if (due) this.run(ackFrame(to.engine.shard, number));
+    return due;
+  }
+
+  // --- what settlement asks ---
 
   async head(): Promise<ShardHead> {
     const inbox = this.engine.trie.read(Region.meta, META_INBOX);
-    const newest = this.#cuts.at(-1);
     return {
       shard: this.engine.shard,
       seq: this.engine.seq,
@@ -42,40 +150,29 @@ export class MemoryShard {
       root: this.engine.trie.root(),
       inboxCursor: get(inbox, Inbox.cursor),
       inboxAccumulator: getBytes(inbox, Inbox.accumulator).slice(),
-      cut: { number: newest?.number ?? 0, toSeq: newest?.toSeq ?? 0 },
+      cut: this.#cuts.newest(),
     };
   }
-
-  async cut(number: number, fromSeq: number): Promise<Cut | null | Failure> {
-    const known = this.#cuts.find((cut) => cut.number === number);
-    if (known?.fromSeq === fromSeq) return known;
-    const newest = this.#cuts.at(-1);
-    if (known || fromSeq !== (newest?.toSeq ?? 0)) return fail('bad_cut');
-    const { seq, time, inboxCursor, inboxAccumulator, root } = await this.head();
-    const frames = this.frameLog.slice(fromSeq);
-    if (frames.every((frame) => frame[0] === FrameKind.tick)) return null;
-    const times = frames
-      .filter((f) => f[0] === FrameKind.tick)
-      .map((f) => new DataView(f.buffer, f.byteOffset).getUint32(1));
-    const cut: Cut = {
-      number,
-      shard: this.engine.shard,
-      fromSeq,
-      toSeq: seq,
-      shardRoot: root,
-      timeFrom: times[0] ?? time,
-      timeTo: times.at(-1) ?? time,
-      inboxCursor,
-      inboxAccumulator,
-      steps: frames.reduce((sum, frame) => sum + stepsOf(frame), 0),
-      bytes: frames.reduce((sum, frame) => sum + frame.length + 2, 9),
-    };
-    this.#cuts.push(cut);
-    return cut;
+  async standing(): Promise<Standing> {
+    return this.#cuts.standing();
+  }
+  async cut(number: number, batch: number, mustReceive: readonly number[]): Promise<Cut | Failure> {
+    return this.#cuts.cut(number, batch, mustReceive);
+  }
+  async cutAt(number: number): Promise<Cut | null> {
+    return this.#cuts.at(number);
+  }
+  async rootAt(batch: number): Promise<Uint8Array> {
+    return this.#cuts.rootAt(batch);
+  }
+  ofFrame(seq: number): number | undefined {
+    return this.#cuts.ofFrame(seq);
   }
 
-  async recut(number: number): Promise<void> {
-    while ((this.#cuts.at(-1)?.number ?? 0) >= number) this.#cuts.pop();
+  async links(fromSeq: number, toSeq: number): Promise<LinksPage | Failure> {
+    // Few to a page, so that tests turn pages.
+    const { links, nextSeq } = this.#log.links(fromSeq, toSeq, 8);
+    return { links: encodeLinks(fromSeq, links), nextSeq };
   }
 
   async frames(fromSeq: number, toSeq: number, maxBytes = 1024 * 1024): Promise<FramesPage | Failure> {
@@ -108,27 +205,15 @@ export class MemoryShard {
   }
 
   async recordBatch(batch: BatchRecord): Promise<void> {
-    this.#records.set(batch.number, JSON.stringify(batch));
+    this.#batches.put(batch);
   }
-  async dropBatches(number: number): Promise<void> {
-    for (const known of this.#records.keys()) if (known >= number) this.#records.delete(known);
-  }
-  async batches({
-    after = -1,
-    limit = 20,
-    newest = false,
-  }: { after?: number; limit?: number; newest?: boolean } = {}): Promise<BatchRecord[]> {
-    const all = [...this.#records].filter(([number]) => number > after).toSorted(([a], [b]) => a - b);
-    const page = newest ? all.slice(-limit) : all.slice(0, limit);
-    return page.map(([, body]) => JSON.parse(body) as BatchRecord);
+  async batches(query: { after?: number; limit?: number; newest?: boolean } = {}): Promise<BatchRecord[]> {
+    return this.#batches.list(query);
   }
   async recordL1(view: L1View): Promise<void> {
-    this.#l1 = view;
+    this.#batches.putL1(view);
   }
   async l1(): Promise<L1View | null> {
-    return this.#l1;
-  }
-  async rootAt(number: number): Promise<Uint8Array> {
-    return this.#cuts.findLast((cut) => cut.number <= number)?.shardRoot ?? ZERO_HASHES[SHARD_DEPTH].slice();
+    return this.#batches.l1();
   }
 }

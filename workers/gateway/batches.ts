@@ -1,12 +1,13 @@
 /** Batches, what is in them, and what L1 needs to pay a withdrawal out. */
-import { type BatchRecord, isFailure } from '../../durable/shard/api.ts';
+import type { BatchRecord } from '../../durable/shard/api.ts';
 import type { BatchJson } from '../../durable/shard/json.ts';
 import { hex } from '../../protocol/bytes.ts';
 import { stepsOf } from '../../protocol/engine.ts';
 import { formatId, shardOf } from '../../protocol/ids.ts';
 import { inclusionPath, keccak } from '../../protocol/log.ts';
-import { decodeChunkRecords, frameLeaf } from '../../protocol/trace.ts';
+import { frameLeaf } from '../../protocol/trace.ts';
 import { StateTree } from '../../protocol/trie.ts';
+import { orderOf, readRecords } from '../settlement/order.ts';
 import { type Ctx, type Env, allShards, shardHolding, shardNumbered } from './env.ts';
 import { countParam, countQuery, idParam, limitQuery } from './input.ts';
 import { problem } from './problem.ts';
@@ -48,17 +49,15 @@ async function leavesOf(
   env: Env,
   batch: BatchRecord,
 ): Promise<{ shard: number; seq: number; firstStep: number; leaf: Uint8Array }[]> {
+  const shards = allShards(env);
   const leaves: { shard: number; seq: number; firstStep: number; leaf: Uint8Array }[] = [];
   let firstStep = 0;
-  for (const { shard, firstSeq, frames } of batch.ranges) {
-    const end = firstSeq + frames;
-    for (let seq = firstSeq; seq < end;) {
-      const page = await shardNumbered(env, shard).frames(seq, end);
-      if (isFailure(page)) throw problem(page.error.code, page.error.detail);
-      for (const frame of decodeChunkRecords(page.records).flatMap((record) => record.frames)) {
+  for await (const records of readRecords(shards, await orderOf(shards, batch))) {
+    for (const { shard, firstSeq, frames } of records) {
+      for (const [i, frame] of frames.entries()) {
+        const seq = firstSeq + i;
         leaves.push({ shard, seq, firstStep, leaf: frameLeaf({ shard, seq, firstStep, frame }) });
         firstStep += stepsOf(frame);
-        seq += 1;
       }
     }
   }

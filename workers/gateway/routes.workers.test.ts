@@ -156,7 +156,7 @@ describe('reading', () => {
     const { seq, values } = await run(alice, { op: 'withdraw', amount: 9 });
     const { cut: last } = await shard0().head();
     const number = last.number + 1;
-    const cut = (await shard0().cut(number, last.toSeq)) as Cut;
+    const cut = (await shard0().cut(number, number, [])) as Cut;
     const { records } = (await shard0().frames(cut.fromSeq, cut.toSeq)) as { records: Uint8Array };
     const placed = placeFrames(decodeChunkRecords(records));
     const { dataRoot, steps } = sealData(placed);
@@ -174,8 +174,9 @@ describe('reading', () => {
       da: 0,
     };
     const stateRoot = hex(new StateTree([[0, cut.shardRoot]]).root());
+    const cuts = { after: number - 1, upTo: number };
     const ranges = [{ shard: 0, firstSeq: cut.fromSeq, frames: cut.toSeq - cut.fromSeq }];
-    const batch = { number, header, hash: zero, stateRoot, state: 'posted' as const, finalAt: 99, ranges };
+    const batch = { number, header, hash: zero, stateRoot, state: 'posted' as const, finalAt: 99, cuts, ranges };
     await shard0().recordBatch(batch);
 
     expect(await getJson(`/batches/${number}`)).toMatchObject({

@@ -2,8 +2,8 @@
 import { type ShardRpc, isFailure } from '../../durable/shard/api.ts';
 import { hex } from '../../protocol/bytes.ts';
 import type { Chain, Look } from './chain.ts';
-import { Inconsistent } from './compose.ts';
 import type { Log } from './log.ts';
+import { Inconsistent } from './order.ts';
 
 /** Items one pass takes in; the rest waits for the next. */
 const MAX_ITEMS = 2_000;

@@ -9,12 +9,14 @@ import {
   type ShardRpc,
   shardStub,
 } from '../../durable/shard/api.ts';
-import { hex } from '../../protocol/bytes.ts';
+import { type Hex, hex } from '../../protocol/bytes.ts';
+import type { Range } from '../../protocol/schedule.ts';
 import { Chain, type Look, type Terms } from './chain.ts';
 import { compose, nextPart } from './compose.ts';
 import { type Settings, type SettlementEnv, readSettings } from './env.ts';
 import { feed, inboxAgrees } from './feed.ts';
 import { type Log, log as defaultLog, reason } from './log.ts';
+import { orderOf } from './order.ts';
 import { checkExtends, finalizable, isDue, progress, reconcile } from './plan.ts';
 import { Refused, type RootCall, Sender, toWire } from './sender.ts';
 
@@ -45,6 +47,8 @@ class Pass {
   #sent = 0;
   #posterWei: bigint | null = null;
   #look: Look | null = null;
+  /** The order of the batch that is being posted. */
+  #order: { readonly hash: Hex; readonly ranges: readonly Range[] } | null = null;
   /** The parts on L1 turned out to be something else: start with part 0. */
   #restart = false;
 
@@ -79,7 +83,7 @@ class Pass {
   }
 
   async #tick(): Promise<void> {
-    for (const shard of this.#shards) await shard.tickIfDue();
+    await Promise.all(this.#shards.map((shard) => shard.tickIfDue()));
   }
 
   async #work(): Promise<void> {
@@ -180,7 +184,7 @@ class Pass {
     }
     const total = batch.ranges.reduce((sum, { frames }) => sum + frames, 0);
     const at = this.#restart ? { part: 0, frames: 0 } : progress(batch, look);
-    const part = await nextPart(this.#shards, batch.ranges, at.frames);
+    const part = await nextPart(this.#shards, await this.#orderOf(batch), at.frames);
     const isLast = at.frames + (part?.frames ?? 0) >= total;
     if (part && (!isLast || this.#restart)) {
       return {
@@ -208,12 +212,26 @@ class Pass {
       });
       return null;
     }
-    const composed = await compose(this.#shards, look);
+    return this.#compose(look);
+  }
+
+  async #compose(look: Look, instead?: BatchRecord): Promise<BatchRecord | null> {
+    const composed = await compose(this.#shards, look, this.#log, instead);
     if (!composed) return null;
-    await this.#shards[0].recordBatch(composed);
-    const { steps, timeFrom, timeTo, inboxCursor } = composed.header;
-    this.#log('composed', { batch: composed.number, hash: composed.hash, steps, timeFrom, timeTo, inboxCursor });
-    return composed;
+    const { record, order } = composed;
+    const { number, header, hash, cuts } = record;
+    await this.#shards[0].recordBatch(record);
+    this.#order = { hash, ranges: order };
+    const { steps, timeFrom, timeTo, inboxCursor } = header;
+    const { upTo: cut } = cuts;
+    this.#log('composed', { batch: number, hash, cut, runs: order.length, steps, timeFrom, timeTo, inboxCursor });
+    return record;
+  }
+
+  async #orderOf(batch: BatchRecord): Promise<readonly Range[]> {
+    if (this.#order?.hash !== batch.hash)
+      this.#order = { hash: batch.hash, ranges: await orderOf(this.#shards, batch) };
+    return this.#order.ranges;
   }
 
   /** What to do about a refusal; false when only time can help. */
@@ -229,14 +247,13 @@ class Pass {
   }
 
   /** L1 was away so long that the batch now leaves an overdue item out, and no such batch can ever land: make it anew, with the item. */
-  async #recompose({ number, header }: BatchRecord): Promise<boolean> {
+  async #recompose(batch: BatchRecord): Promise<boolean> {
     const { inboxCursor } = await this.#shards[0].head();
-    if (inboxCursor <= header.inboxCursor) return false;
-    this.#log('recompose', { batch: number, inboxCursor });
-    await this.#shards[0].dropBatches(number);
-    for (const shard of this.#shards) await shard.recut(number);
+    const look = this.#look;
+    if (inboxCursor <= batch.header.inboxCursor || look?.head !== batch.number - 1) return false;
+    this.#log('recompose', { batch: batch.number, inboxCursor });
     this.#restart = false;
-    return true;
+    return (await this.#compose(look, batch)) !== null;
   }
 
   async #report(error: string | undefined): Promise<void> {

@@ -10,6 +10,7 @@ const record = (number: number, extra: Partial<BatchRecord> = {}): BatchRecord =
   hash: hash(number),
   stateRoot: hash(500 + number),
   state: 'pending',
+  cuts: { after: number - 1, upTo: number },
   ranges: [
     { shard: 0, firstSeq: 0, frames: 7 },
     { shard: 1, firstSeq: 5, frames: 3 },
