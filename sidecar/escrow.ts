@@ -8,6 +8,7 @@ import { verifyReceipt } from '../protocol/receipt.ts';
 import { Status } from '../protocol/status.ts';
 import type { Core, EscrowFacts } from './core.ts';
 import { refusal } from './errors.ts';
+import { patiently } from './far.ts';
 import type { Offer } from './prices.ts';
 
 /** What a caller says of how it pays. */
@@ -89,11 +90,13 @@ async function findEscrow(
   }
   // First the frame: nobody makes us wait for an order that it does not show.
   await checked();
-  const { escrow, status } = await core.escrow(claimed, arrivalMs);
-  if (escrow === null) {
-    if (status === 'sent') throw refusal('not_arrived', "the order's escrow has not come to our shard yet");
-    throw refusal('escrow_not_open', `the order is ${status}`);
-  }
+  const order = await patiently(arrivalMs, async (waitMs) => {
+    const facts = await core.escrow(claimed, waitMs);
+    return facts.escrow === null && facts.status === 'sent' ? null : facts;
+  });
+  if (order === null) throw refusal('not_arrived', "the order's escrow has not come to our shard yet");
+  const { escrow, status } = order;
+  if (escrow === null) throw refusal('escrow_not_open', `the order is ${status}`);
   if (escrow.order !== claimed || shardOf(escrow.id) !== shardOf(agent))
     throw refusal('escrow_not_open', 'the order opened no escrow on our shard');
   return escrow;

@@ -12,6 +12,8 @@ import { formatId, makeId, shardOf } from '../protocol/ids.ts';
 import { advanceFrame } from '../protocol/messages.ts';
 import type { Interaction } from '../protocol/ops/index.ts';
 import { readConfig } from './config.ts';
+import { Core } from './core.ts';
+import { checkEscrow } from './escrow.ts';
 import { listen } from './http/server.ts';
 import { Sidecar } from './sidecar.ts';
 import { type TestAgent, TestGateway } from './testing/gateway.ts';
@@ -161,6 +163,11 @@ test('an order whose escrow does not come is refused in time, and pays nothing w
   const order = await submit([invoke()], '/run');
   await gateway.holdMessages(true);
   const lost = await submit([invoke()], '/run');
+  const check = { core: new Core(gateway.url), signing: gateway.signing, sequencerKey: gateway.sequencerKey };
+  const claim = { escrow: lost.value, shard: 0, seq: Number(lost.frame.split(':')[1]), index: 0 };
+  const ours = { ...check, agent: bob.id, joinsWorkflows: () => false, arrivalMs: 300 };
+  const refused = checkEscrow(ours, claim, { service: SERVICE, price: 10 }, 'GET', '/run');
+  await expect(refused).rejects.toMatchObject({ code: 'not_arrived' });
   // Without its frame nobody is made to wait.
   const started = Date.now();
   expect(await contact({ escrow: formatId(lost.value), frame: order.frame }, '/run')).toMatchObject({
@@ -320,6 +327,18 @@ test('an open that is refused over there says why, and the deposit comes back', 
   const nobody = await ask(ports.admin, '/admin/sessions/1:77/open', post);
   expect(nobody).toMatchObject({ code: 'unknown_agent' });
   expect(gateway.balance(alice)).toBe(10_000);
+});
+
+test('nobody but the sequencer can say what became of an open', async () => {
+  await callee();
+  const { ports } = await caller({ session });
+  await gateway.holdMessages(true);
+  const opening = ask(ports.admin, '/admin/sessions/bob/open', post);
+  await eventually(() => gateway.balance(alice) === 9000, 'the deposit left');
+  gateway.faults.forgeReceipts = true;
+  await gateway.holdMessages(false);
+  expect(await opening).toMatchObject({ code: 'bad_receipt' });
+  gateway.faults.forgeReceipts = false;
 });
 
 test('an open whose outcome never came is left again once it is known; one that a crash cut off is taken up', async () => {

@@ -2,6 +2,7 @@
  * Operations on records of other shards. At home they are only sent (docs/protocol.md §4a); what they came to is the outcome of the
  * frame that received them, and the sequencer's receipt for that frame is what we take for it, not the gateway's word.
  */
+import { setTimeout } from 'node:timers/promises';
 import { Writer, equal } from '../protocol/bytes.ts';
 import type { Signing } from '../protocol/eip712.ts';
 import { codeOf } from '../protocol/errors.ts';
@@ -34,6 +35,8 @@ export interface Sent {
 
 /** Longest that one request waits: the gateway's own bound. */
 const REQUEST_MS = 10_000;
+/** Where too many wait the gateway answers at once: then it is asked again after this. */
+const AGAIN_MS = 200;
 /** x ‖ y, which a call that opens a session carries behind its interaction. */
 const KEY_BYTES = 64;
 
@@ -56,11 +59,8 @@ export class Far {
     encodeInteraction(writer, interaction);
     const sent = { to: shard, number: value, interaction: writer.finish() };
     onSent(sent);
-    const end = performance.now() + waitMs;
-    for (let left = waitMs; left > 0; left = end - performance.now()) {
-      const made = await this.outcome(sent, Math.ceil(Math.min(left, REQUEST_MS)));
-      if (made !== null) return made;
-    }
+    const made = await patiently(waitMs, (ms) => this.outcome(sent, ms));
+    if (made !== null) return made;
     throw refusal('outcome_pending', `shard ${shard} has not said what became of ${interaction.op}`);
   }
 
@@ -80,6 +80,17 @@ export class Far {
     if (outcome.status !== Status.ok)
       throw refusal(STATUSES[outcome.status], `shard ${to} refused it; what was paid for it comes back`);
     return outcome.value;
+  }
+}
+
+/** Asks, each time for as long as one request may wait, until there is an answer or `ms` have passed. */
+export async function patiently<T>(ms: number, ask: (waitMs: number) => Promise<T | null>): Promise<T | null> {
+  const end = performance.now() + ms;
+  for (;;) {
+    const asked = performance.now();
+    const answer = await ask(Math.max(0, Math.ceil(Math.min(end - asked, REQUEST_MS))));
+    if (answer !== null || performance.now() >= end) return answer;
+    await setTimeout(Math.max(0, Math.min(AGAIN_MS - (performance.now() - asked), end - performance.now())));
   }
 }
 

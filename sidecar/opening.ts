@@ -16,7 +16,14 @@ export interface OpeningsOptions {
 }
 
 /** After these nothing is known of the session yet: what the message made is asked for again later. */
-const UNKNOWN = new Set(['outcome_pending', 'gateway_unavailable', 'gateway_failed', 'unavailable', 'overloaded']);
+const UNKNOWN = new Set([
+  'outcome_pending',
+  'bad_receipt',
+  'gateway_unavailable',
+  'gateway_failed',
+  'unavailable',
+  'overloaded',
+]);
 
 export class Openings {
   readonly #options: OpeningsOptions;
@@ -38,10 +45,11 @@ export class Openings {
         this.#awaited.add(keyOf(message));
         store.addOpening(message, peer);
       });
-      store.saveSession(session, peer, 'open');
+      if (sent === null) store.saveSession(session, peer, 'open');
       const cell = await core.session(session);
       if (cell.a !== agent || cell.b !== peer || cell.depositA < deposit)
         throw refusal('bad_receipt', `${formatId(session)} is not the session we opened`);
+      store.saveSession(session, peer, 'open');
       if (sent !== null) store.removeOpening(sent);
       return cell;
     } catch (error) {

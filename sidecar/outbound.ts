@@ -44,6 +44,16 @@ const NOT_MADE = new Set([
   'over_credit',
 ]);
 
+/** Refusals that what we know of the peer's services may be the reason of; of a call to another shard the escrow tells no more than that it did not open. */
+const STALE_PRICE = new Set([
+  'payment_required',
+  'escrow_too_small',
+  'wrong_service',
+  'over_ceiling',
+  'service_inactive',
+  'escrow_not_open',
+]);
+
 /** Failures after which the peer may still charge the call: the budget keeps its price. */
 const MAYBE_CHARGED = new Set(['session_lost', 'cancelled', 'deadline_exceeded', 'internal']);
 
@@ -156,12 +166,7 @@ export class Outbound {
       return response;
     } catch (error) {
       // The price we know may be an old one; the next call asks again.
-      if (
-        ['payment_required', 'escrow_too_small', 'wrong_service', 'over_ceiling', 'service_inactive'].includes(
-          codeOf(error),
-        )
-      )
-        peers.forget(name);
+      if (STALE_PRICE.has(codeOf(error))) peers.forget(name);
       throw error;
     }
   }

@@ -159,15 +159,19 @@ export class TestGateway {
       await this.append(tickFrame(Math.floor(Date.now() / 1000) + this.skew), shard);
   }
 
+  get #signer(): MachineKey {
+    return this.faults.forgeReceipts ? this.#forger : this.#key;
+  }
+
   /** Executes a frame that the shard put in by itself. */
   append(frame: Uint8Array, shard = 0): Promise<SignedReceipt> {
-    return this.shards.append(shard, frame, this.faults.forgeReceipts ? this.#forger : this.#key);
+    return this.shards.append(shard, frame, this.#signer);
   }
 
   /** Holds messages between shards back, or lets them go. */
   async holdMessages(held: boolean): Promise<void> {
     this.shards.held = held;
-    await this.shards.deliver(this.#key);
+    await this.shards.deliver(this.#signer);
   }
 
   /** One frame after the other, as a shard does it. */
