@@ -74,12 +74,12 @@ export interface Standing {
 
 /** Frames `fromSeq … toSeq − 1` of one shard, as one batch holds them (there may be none), and the state after them. */
 export interface Cut {
-  readonly number: number;
   /** The epoch it starts: all shards' cuts of one number belong together. */
-  readonly shard: number;
+  readonly number: number;
   readonly batch: number;
-  readonly fromSeq: number;
+  readonly shard: number;
   /** Where the batch before ended. */
+  readonly fromSeq: number;
   /** Exclusive. */
   readonly toSeq: number;
   readonly shardRoot: Uint8Array;
@@ -91,10 +91,10 @@ export interface Cut {
   /** Steps of its frames, and bytes of its chunk records. */
   readonly steps: number;
   readonly bytes: number;
-}
   /** Messages sent to, and received from, each shard since genesis. */
   readonly sent: readonly number[];
   readonly received: readonly number[];
+}
 
 export interface FramesPage {
   /** Whole chunk records, concatenated: `decodeChunkRecords` reads them, `cutParts` cuts them. */
@@ -103,7 +103,6 @@ export interface FramesPage {
   readonly nextSeq: number;
 }
 
-/** Base units, by where they are. Their sum is what L1 took in and has not promised to pay out. */
 export interface LinksPage {
   /** Links of frames from the asked `fromSeq` on: `decodeLinks` (links.ts) reads them. */
   readonly links: Uint8Array;
@@ -111,6 +110,7 @@ export interface LinksPage {
   readonly nextSeq: number;
 }
 
+/** Base units, by where they are. Their sum is what L1 took in and has not promised to pay out. */
 export interface Supply {
   readonly balances: number;
   readonly stakes: number;
@@ -178,8 +178,8 @@ export interface CutWithdrawal {
 
 export interface SettlementRpc {
   head(): Promise<ShardHead>;
-  /**
   standing(): Promise<Standing>;
+  /**
    * Seals batch `batch`'s part of this shard, up to the newest frame, as cut `number`, which must be the next (else `bad_cut`). Idempotent:
    * a cut already made for that batch answers the same again, after any restart. `not_ready` until at least `mustReceive` messages of
    * each shard have been received. A batch cut before may be cut again, with a higher number, when none of it is or can still get on L1.
@@ -350,6 +350,8 @@ export interface MessagesRpc {
 export interface Delivery {
   /** Up to this number. */
   readonly received: number;
+  /** Number of its newest cut: before its sender has made that one too, it may not say so in its log. */
+  readonly epoch: number;
   /** It takes no more until it has made the cut that the sender has made. */
   readonly later?: true;
 }
