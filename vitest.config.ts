@@ -24,11 +24,11 @@ export default defineConfig({
         },
       },
       {
-        // A key of no worth signs the receipts of tests.
+        // A key of no worth signs the receipts of tests, and how fast the machine is refuses nobody.
         plugins: [
           cloudflareTest({
             wrangler: { configPath: './wrangler.toml' },
-            miniflare: { bindings: { SEQUENCER_KEY: `0x${'11'.repeat(32)}`, SHARDS: '3' } },
+            miniflare: { bindings: { SEQUENCER_KEY: `0x${'11'.repeat(32)}`, SHARDS: '3', MAX_WAIT_MS: '600000' } },
           }),
         ],
         test: {

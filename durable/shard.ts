@@ -60,7 +60,7 @@ import { listEscrows, listWorkflows } from './shard/calls.ts';
 import { Core, type Executed } from './shard/core.ts';
 import { Cuts } from './shard/cuts.ts';
 import { History } from './shard/history.ts';
-import { Intake } from './shard/intake.ts';
+import { Intake, MAX_WAIT_MS } from './shard/intake.ts';
 import type { CellJson, ChunkJson, EventJson, FrameJson, RecordJson, WorkflowJson } from './shard/json.ts';
 import { Lists } from './shard/lists.ts';
 import { Mail } from './shard/mail.ts';
@@ -77,6 +77,8 @@ export interface ShardEnv {
   readonly SHARD: Namespace;
   /** P-256 secret scalar that signs receipts, 0x hex. */
   readonly SEQUENCER_KEY?: string;
+  /** Longest that a bundle may expect to wait before it is refused as `overloaded`, milliseconds; 500 unless set. */
+  readonly MAX_WAIT_MS?: string;
 }
 
 export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
@@ -106,16 +108,23 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
     this.#lists = new Lists(this.#core.engine.machine);
     this.#history = new History(this.#core, this.#cuts);
     this.#proofs = new Proofs(this.#core, this.#signing);
-    this.#intake = new Intake(this.#core, {
-      together: (work) => this.#together(work),
-      receipt: (executed, promisedBy) => this.#receipt(executed, promisedBy),
-    });
     this.#mail = new Mail(sql, this.#core, {
       together: (work) => this.#together(work),
       peer: (to) => shardStub(env.SHARD, to),
       epoch: () => this.#cuts.newest().number,
       alarm: (atMs) => void ctx.storage.setAlarm(atMs),
+      came: (from, count) => this.#intake.came(from, count),
+      ran: (from, count) => this.#intake.ran(from, count),
     });
+    this.#intake = new Intake(
+      this.#core,
+      {
+        together: (work) => this.#together(work),
+        receipt: (executed, promisedBy) => this.#receipt(executed, promisedBy),
+      },
+      this.#mail.sweeper.orders,
+      Number(env.MAX_WAIT_MS) || MAX_WAIT_MS,
+    );
     void ctx.blockConcurrencyWhile(async () => {
       this.#claim(`${env.CHAIN_ID}:${env.ROOT_ADDRESS.toLowerCase()}:${shard}`);
       if (env.SEQUENCER_KEY) this.#sequencer = await MachineKey.import(unhex(env.SEQUENCER_KEY, 32));
@@ -388,6 +397,12 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
   }
   async frame(seq: number): Promise<FrameJson | null> {
     return this.#history.frame(seq);
+  }
+
+  async chunkNodes(limit: number, to?: number): Promise<ChunkNode[]> {
+  }
+  }
+  }
   }
 
   /** Signed anew from what is stored: the same promise, whatever the signature's nonce. */

@@ -10,13 +10,14 @@ import { Signing } from '../../protocol/eip712.ts';
 import { codeOf } from '../../protocol/errors.ts';
 import { keccak } from '../../protocol/hash.ts';
 import type { Foreign, SentMessage } from '../../protocol/messages.ts';
-import { messageCall } from '../../protocol/receive.ts';
 import { extendRunning } from '../../protocol/receipt.ts';
 import type { Link } from '../../protocol/schedule.ts';
 import type { StatusName } from '../../protocol/status.ts';
 import { encodeChunkRecord } from '../../protocol/trace.ts';
+import { PAGE_CELLS, ShardTrie } from '../../protocol/trie.ts';
 import { Arrivals } from './arrivals.ts';
 import { Feed, FEED_PAGE } from './feed.ts';
+import { callOf } from './incoming.ts';
 import { encodeLinks, linksOf } from './links.ts';
 import { type Chunk, Log, decodeOutcomes, framesOf } from './log.ts';
 import { hashOutcomes, packOutcomes, unpackOutcomes } from './outcomes.ts';
@@ -31,6 +32,9 @@ const MAX_CHUNK_BYTES = 256 * 1024;
 /** A snapshot is taken after so many frames or chunks: replaying them takes a fraction of a second. */
 const SNAPSHOT_FRAMES = 2048;
 const SNAPSHOT_CHUNKS = 512;
+
+/** Cells that stay in memory, with their part of the tree: well under half of what the platform gives an object. The others come back when somebody asks. */
+export const RESIDENT_CELLS = 2 ** 19;
 
 /** A frame that has run, in the chunk being made. */
 export interface Executed {
@@ -65,6 +69,7 @@ export class Core {
   #sent: SentMessage[] = [];
   #links: Link[] = [];
   #replaying = false;
+  #willRest = false;
   /** Whether another shard is known to have this one's messages up to a number. */
   hasReceived: (to: number, number: number) => boolean = () => false;
   /** Called with what a chunk sent, before it is appended: to be stored with it. */
@@ -75,16 +80,29 @@ export class Core {
   onChunk: () => void = () => {};
   #pendingBytes = 0;
 
-  /** `shards`: how many the deployment has. */
-  constructor(sql: SqlStorage, shard: number, signing: Signing, shards: number) {
+  /** `shards`: how many the deployment has. `resident`: pages that stay in memory. */
+  constructor(
+    sql: SqlStorage,
+    shard: number,
+    signing: Signing,
+    shards: number,
+    resident: number = RESIDENT_CELLS / PAGE_CELLS,
+  ) {
+    this.snapshots = new Snapshots(sql);
+    const store = {
+      load: (region: number, page: number): Uint8Array => {
+        this.#restSoon();
+        return this.snapshots.page(region, page);
+      },
+    };
+    const trie = new ShardTrie({ store, resident });
     const foreign: Foreign = {
       // Only what its sender's object brought gets into the log; and what is in the log was right when it came.
       holds: () => true,
       received: (to, number) => this.#replaying || this.hasReceived(to, number),
     };
-    this.engine = new Engine(shard, signing, { verify: this.verdicts.verify, shards, foreign });
+    this.engine = new Engine(shard, signing, { verify: this.verdicts.verify, shards, foreign, trie });
     this.log = new Log(sql);
-    this.snapshots = new Snapshots(sql);
     this.feed = new Feed(shard);
     this.arrivals = new Arrivals(sql, this.log);
   }
@@ -118,6 +136,7 @@ export class Core {
       this.#replay(chunk);
       this.#adopt(chunk);
       this.#frames += chunk.count;
+      this.rest(chunk.number + 1);
     }
     this.#replaying = false;
     this.#recall();
@@ -132,7 +151,7 @@ export class Core {
     for (const [i, frame] of frames.entries()) {
       const seq = chunk.firstSeq + i;
       if (frame[0] === FrameKind.receive) {
-        const call = messageCall(frame)?.interactions[0];
+        const call = callOf(frame)?.interactions[0];
         this.verdicts.againMessage(engine.machine, call, logged[i][0].status, () => engine.run(seq, frame));
       } else if (frame[0] !== FrameKind.bundle) engine.run(seq, frame);
       else {
@@ -285,6 +304,7 @@ export class Core {
     this.#untimed = frames.length > (hasTick ? 1 : 0);
     this.#frames += frames.length;
     if (this.#frames >= SNAPSHOT_FRAMES || log.length - this.snapshots.chunks >= SNAPSHOT_CHUNKS) this.snapshot();
+    this.rest();
     const interactions = frames.reduce((sum, frame) => sum + interactionsOf(frame), 0);
     const seen = executed.map(({ frame, outcomes, bundle }) => ({
       frame,
@@ -296,10 +316,28 @@ export class Core {
     return { promisedBy };
   }
 
-  /** Stores the cells as they are, so that a restart starts from here. */
-  snapshot(): void {
-    this.snapshots.take(this.engine.trie, this.log.length);
+  /** Stores the cells as they are after so many chunks, so that a restart starts from here. */
+  snapshot(chunks: number = this.log.length): void {
+    this.snapshots.take(this.engine.trie, chunks);
     this.#frames = 0;
+  }
+
+  /** Lets go of pages that there is no room for. Between chunks only: no cell is in use. */
+  rest(chunks: number = this.log.length): void {
+    const { trie } = this.engine;
+    if (trie.evict()) return;
+    this.snapshot(chunks);
+    trie.evict();
+  }
+
+  /** Who only reads makes no chunk, after which there would be rest. */
+  #restSoon(): void {
+    if (this.#willRest) return;
+    this.#willRest = true;
+    setTimeout(() => {
+      this.#willRest = false;
+      if (!this.isPending) this.rest();
+    }, 0);
   }
 
   /** What a bundle's parser says of bytes, or null. */

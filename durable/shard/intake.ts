@@ -14,17 +14,20 @@ import { type Failure, type Submission, type SubmitResult, failure } from './api
 import { Buckets } from './buckets.ts';
 import { Core, type Executed } from './core.ts';
 import { Lane } from './lane.ts';
+import type { Orders } from './orders.ts';
 import { BUCKETS, isSigned, opensIn, priceOf } from './prices.ts';
 import { FairQueue, type Queued } from './queue.ts';
 import { type Answers, NO_ANSWERS, askFor, isOutdated, opensMissing } from './verdicts.ts';
 
-/** Longest that a bundle may expect to wait. */
-const MAX_WAIT_MS = 500;
+/** Longest that a bundle may expect to wait, unless the deployment says otherwise. */
+export const MAX_WAIT_MS = 500;
 /** Bundles that may wait at once, for their memory's sake; of one agent, what one request can bring. */
 const MAX_WAITING = 8192;
 const MAX_WAITING_OF_AGENT = 1024;
 /** Work (estimated microseconds) after which a chunk ends, so that whatever else the object is asked for gets its turn. */
 const CHUNK_WORK = 25_000;
+/** Receiving a message. */
+const MESSAGE_WORK = 10;
 /** How often signatures inside one bundle are asked for before it runs. */
 const MAX_ASKED = 3;
 
@@ -48,15 +51,31 @@ export class Intake {
   readonly #core: Core;
   readonly #host: IntakeHost;
   readonly #queue = new FairQueue<Waiting>();
-  readonly #lane = new Lane(MAX_WAIT_MS);
+  readonly #lane: Lane;
+  readonly #orders: Orders;
   readonly #buckets = new Buckets(BUCKETS);
   /** Work of the turn before this one: done when this one starts. */
   #lastWork = 0;
   #scheduled = false;
 
-  constructor(core: Core, host: IntakeHost) {
+  /** `orders`: what is under way on other shards. `maxWaitMs`: see {@link MAX_WAIT_MS}. */
+  constructor(core: Core, host: IntakeHost, orders: Orders, maxWaitMs: number) {
     this.#core = core;
     this.#host = host;
+    this.#orders = orders;
+    this.#lane = new Lane(maxWaitMs);
+  }
+
+  /** Messages of another shard have come: they take time, too, and a shard that sends many takes no more of it than an agent would. */
+  came(from: number, count: number): void {
+    this.#lane.enter(-1 - from, count * MESSAGE_WORK, Date.now());
+  }
+  /** They have run. */
+  ran(from: number, count: number): void {
+    if (count === 0) return;
+    this.#lane.leave(-1 - from, count * MESSAGE_WORK);
+    this.#lastWork += count * MESSAGE_WORK;
+    this.#schedule();
   }
 
   /** Results in the order of the items. */
@@ -76,7 +95,7 @@ export class Intake {
     // What can't run any more costs its agent nothing: anybody can send it again.
     const hopeless = this.#stranger(bundle, key) ?? this.#past(bundle);
     if (hopeless) return hopeless;
-    const { work, tokens } = priceOf(engine.machine, bundle);
+    const { work, tokens } = priceOf(engine.machine, bundle, this.#orders);
     const full = putOff.get(bundle.actor) ?? this.#noRoom(bundle.actor, work);
     if (full) putOff.set(bundle.actor, full);
     const refused = full ?? this.#buckets.take(bundle.actor, tokens, nowMs);

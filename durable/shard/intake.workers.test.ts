@@ -11,6 +11,7 @@ import { Buckets } from './buckets.ts';
 import { Lane } from './lane.ts';
 import { Meter } from './meter.ts';
 import { hashOutcomes, packOutcomes, unpackOutcomes } from './outcomes.ts';
+import { Orders } from './orders.ts';
 import { BUCKETS, priceOf } from './prices.ts';
 import { FairQueue, type Queued } from './queue.ts';
 import { FOREVER, signing } from './testing.ts';
@@ -246,7 +247,7 @@ describe('a bundle’s signatures', () => {
   test('have their price, and so has what lasts', async () => {
     const { engine, bundle } = await world();
     const price = async (...interactions: Interaction[]) => {
-      const { work, tokens } = priceOf(engine.machine, await bundle(...interactions));
+      const { work, tokens } = priceOf(engine.machine, await bundle(...interactions), new Orders(engine.machine));
       const counted = BUCKETS.flatMap(({ name }, i) => (tokens[i] > 0 ? [[name, tokens[i]]] : []));
       return { work, counted };
     };

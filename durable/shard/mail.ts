@@ -3,10 +3,8 @@
  * overdue (docs/protocol.md §§4a, 4b). It wakes for what comes, after every chunk, and by alarm; an idle shard sleeps.
  */
 import { Status } from '../../protocol/status.ts';
-import { SystemFrame, ackFrame } from '../../protocol/messages.ts';
-import { invoke } from '../../protocol/ops/invoke.ts';
-import { plan } from '../../protocol/ops/plan.ts';
-import type { Core, Executed } from './core.ts';
+import { ackFrame } from '../../protocol/messages.ts';
+import type { Core } from './core.ts';
 import { Incoming } from './incoming.ts';
 import { Outgoing, type Receiver } from './outgoing.ts';
 import { Sweeper } from './sweeper.ts';
@@ -16,8 +14,8 @@ const MAX_RECEIVED = 1024;
 /** Unacknowledged messages that are worth an ack of their own; fewer go with the next chunk, or after a while. */
 const ACK_AT_ONCE = 256;
 const ACK_AFTER_MS = 1000;
-/** A message that finds no room for its answer is tried again after this. */
-const CONGESTED_MS = 50;
+/** How soon it is seen that this shard has made the cut that an ack waits for. */
+const CUT_MS = 500;
 /** How long undelivered messages may lie if the object is put to sleep meanwhile. */
 const ALARM_MS = 5000;
 
@@ -31,6 +29,9 @@ export interface MailHost {
   epoch(): number;
   /** Wakes the object at a time (Unix milliseconds), also after it was put to sleep. */
   alarm(atMs: number): void;
+  /** So many messages of a shard have come, or have run: bundles wait for those. */
+  came(from: number, count: number): void;
+  ran(from: number, count: number): void;
 }
 
 export class Mail {
@@ -39,12 +40,11 @@ export class Mail {
   readonly incoming: Incoming;
   readonly outgoing: Outgoing;
   readonly sweeper: Sweeper;
-  #scheduled = false;
+  #timer: ReturnType<typeof setTimeout> | null = null;
+  #timerAt = Infinity;
   #alarmAt = Infinity;
   /** When the oldest ack that is due became due. */
   #ackSince = Infinity;
-  /** The shard's time as of the last look at deadlines. */
-  #sweptAt = 0;
   /** The shard's time when something it did by itself was refused: not again until time has moved. */
   #refusedAt = -1;
 
@@ -53,41 +53,29 @@ export class Mail {
     this.#core = core;
     this.#host = host;
     this.sweeper = new Sweeper(machine);
-    this.incoming = new Incoming(
-      machine,
-      () => host.epoch(),
-      () => this.#schedule(),
-    );
+    this.incoming = new Incoming(machine, {
+      epoch: () => host.epoch(),
+      wake: () => this.#schedule(),
+      came: (from, count) => host.came(from, count),
+    });
     this.outgoing = new Outgoing(
       sql,
       machine,
       (shard) => host.peer(shard),
       () => host.epoch(),
-      () => this.#onReceived(),
+      () => this.#awaitAcks(),
     );
     core.hasReceived = (to, number) => this.outgoing.hasReceived(to, number);
     core.onSent = (sent) => this.outgoing.keep(sent);
-    core.onExecuted = (executed) => this.#note(executed);
+    core.onExecuted = (executed) => this.sweeper.note(executed, core.engine.statuses, core.engine.values);
     core.onChunk = () => this.#afterChunk();
   }
 
   /** After the log was replayed. */
   restore(): void {
     this.outgoing.restore();
-    this.sweeper.restore();
+    this.sweeper.restore(() => this.#core.rest());
     this.#schedule();
-  }
-
-  /** A frame ran: what it made may want advancing one day. */
-  #note({ frame, bundle }: Executed): void {
-    const { statuses, values } = this.#core.engine;
-    if (bundle)
-      for (let i = 0; i < bundle.count; i++) {
-        if (statuses[i + 1] !== Status.ok) continue;
-        if (bundle.codes[i] === invoke.code) this.sweeper.noteEscrow(values[i + 1]);
-        else if (bundle.codes[i] === plan.code) this.sweeper.noteWorkflow(values[i + 1]);
-      }
-    else if (frame[0] === SystemFrame.receive && statuses[0] === Status.ok) this.sweeper.noteEscrow(values[0]);
   }
 
   /** A chunk was appended: what it sent leaves when it is durable, and it may have decided something. */
@@ -100,35 +88,35 @@ export class Mail {
   /** The alarm went off. */
   wake(): void {
     this.#alarmAt = Infinity;
+    this.#refusedAt = -1;
     this.outgoing.pump();
-    this.#turn(true);
-    this.#setAlarm();
+    this.#turn();
   }
 
-  #onReceived(): void {
+  /** Messages are known to have arrived: a few acks wait for more, or for a cut. */
+  #awaitAcks(): void {
     const count = this.outgoing.due().reduce((sum, { count: n }) => sum + n, 0);
-    if (count === 0) return;
+    if (count > 0) this.#ackSince = Math.min(this.#ackSince, Date.now());
     if (count >= ACK_AT_ONCE) this.#schedule();
-    else if (this.#ackSince === Infinity) {
-      this.#ackSince = Date.now();
-      this.#schedule(ACK_AFTER_MS);
-    }
+    else if (count > 0) this.#schedule(Math.max(this.#ackSince + ACK_AFTER_MS - Date.now(), 0));
+    else if (this.outgoing.waitsForCut) this.#schedule(CUT_MS);
   }
 
+  /** One timer, for whatever comes first: its turn sees to the rest. */
   #schedule(afterMs = 0): void {
-    if (this.#scheduled && afterMs === 0) return;
-    if (afterMs === 0) this.#scheduled = true;
-    setTimeout(() => {
-      if (afterMs === 0) this.#scheduled = false;
-      this.#turn(false);
+    const at = Date.now() + afterMs;
+    if (this.#timerAt <= at) return;
+    clearTimeout(this.#timer);
+    this.#timerAt = at;
+    this.#timer = setTimeout(() => {
+      this.#timerAt = Infinity;
+      this.#turn();
     }, afterMs);
   }
 
   #hasWork(): boolean {
-    if (this.incoming.isWaiting || this.#acksDue(Date.now())) return true;
-    if (this.#refusedAt === this.#core.time) return false;
-    for (const _ of this.sweeper.frames(false)) return true;
-    return this.#core.time > this.#sweptAt;
+    const mayAdvance = this.#refusedAt !== this.#core.time && this.sweeper.isBusy;
+    return mayAdvance || this.incoming.isWaiting || this.#acksDue(Date.now());
   }
 
   #acksDue(nowMs: number): boolean {
@@ -136,71 +124,71 @@ export class Mail {
     return due.some(({ count }) => count >= ACK_AT_ONCE) || (due.length > 0 && nowMs - this.#ackSince >= ACK_AFTER_MS);
   }
 
-  /** One chunk of what is to be done; nothing when there is nothing. With `byAlarm`, time moves first. */
-  #turn(byAlarm: boolean): void {
+  /** One chunk of what is to be done; nothing when there is nothing. */
+  #turn(): void {
     const nowMs = Date.now();
-    let again = false;
     this.#host.together(() => {
-      const isOverdue = byAlarm && this.sweeper.nextDue * 1000 <= nowMs;
+      const isOverdue = this.sweeper.nextDue * 1000 <= nowMs;
       if (this.incoming.isWaiting || this.#acksDue(nowMs) || isOverdue) this.#core.tick(nowMs);
-      again = this.#receive();
-      this.#acknowledge();
-      again = this.#sweep() || again;
+      this.#receive();
+      this.#sweep();
+      this.#acknowledge(nowMs);
       this.#core.seal(nowMs);
     });
     this.incoming.turnOver();
-    if (again) this.#schedule();
+    if (this.#hasWork()) this.#schedule();
+    else this.#awaitAcks();
+    this.#setAlarm();
   }
 
-  /** Runs what has come. Returns whether more of it can run at once. */
-  #receive(): boolean {
-    let left = MAX_RECEIVED;
-    for (const [, queue] of this.incoming.queues()) {
-      while (queue[0]?.ready) {
-        if (left-- === 0 || this.#core.full) return true;
-        const { frame, answers } = queue[0];
+  /** Runs what has come, of every sender a share. */
+  #receive(): void {
+    const queues = [...this.incoming.queues()];
+    const share = Math.ceil(MAX_RECEIVED / queues.length);
+    for (const [from, items] of queues) {
+      let count = 0;
+      while (count < share && items[count]?.ready && !this.#core.full) {
+        if (this.incoming.mustAsk(items[count])) break;
+        const { frame, answers } = items[count];
         if (this.#core.executeMessage(frame, answers) === Status.congested) {
-          this.#schedule(CONGESTED_MS);
+          this.incoming.block(from);
           break;
         }
-        queue.shift();
+        count += 1;
       }
+      items.splice(0, count);
+      this.#host.ran(from, count);
     }
-    return false;
   }
 
-  #acknowledge(): void {
-    // With something else they cost nearly nothing; alone they wait until they are many, or old.
-    if (!this.#core.isPending && !this.#acksDue(Date.now())) return;
-    for (const { to, number } of this.outgoing.due()) {
+  /** With something else acks cost nearly nothing; alone they wait until they are many, or old. */
+  #acknowledge(nowMs: number): void {
+    if (!this.#core.isPending && !this.#acksDue(nowMs)) return;
+    const due = this.outgoing.due();
+    for (const { to, number } of due) {
       this.#core.execute(ackFrame(to, number));
       this.outgoing.settled(to, number);
     }
+    if (due.length > 0) this.incoming.unblock();
     this.#ackSince = Infinity;
   }
 
-  /** Advances what is decided, and, when time has moved, what is overdue. Returns whether there may be more. */
-  #sweep(): boolean {
+  /** Advances what is decided or overdue. */
+  #sweep(): void {
     const { time } = this.#core;
-    if (this.#refusedAt === time) return false;
-    const ticked = time > this.#sweptAt;
-    let count = 0;
-    for (const frame of this.sweeper.frames(ticked)) {
-      if (this.#core.full) return true;
+    if (this.#refusedAt === time) return;
+    for (const frame of this.sweeper.frames()) {
+      if (this.#core.full) return;
       this.#core.execute(frame);
-      if (this.#core.engine.statuses[0] !== Status.ok) {
-        this.#refusedAt = time;
-        return false;
-      }
-      count += 1;
+      if (this.#core.engine.statuses[0] === Status.ok) continue;
+      this.#refusedAt = time;
+      return;
     }
-    this.#sweptAt = time;
-    return count > 0;
   }
 
   #setAlarm(): void {
-    const { nextDue } = this.sweeper;
-    const at = Math.min(this.outgoing.isBusy ? Date.now() + ALARM_MS : Infinity, nextDue * 1000);
+    const isUnderWay = this.outgoing.isBusy || this.#refusedAt === this.#core.time;
+    const at = Math.min(isUnderWay ? Date.now() + ALARM_MS : Infinity, this.sweeper.nextDue * 1000);
     // One that is set for about then will do.
     if (at === Infinity || this.#alarmAt <= at + 1000) return;
     this.#alarmAt = at;

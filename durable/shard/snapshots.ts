@@ -1,4 +1,7 @@
-/** Snapshots: pages of cells as they stood after a chunk, so that a restart replays only what came later. */
+/**
+ * Snapshots: pages of cells as they stood after a chunk, so that a restart replays only what came later. They are also where pages
+ * are that there is no room for in memory.
+ */
 import { type ShardTrie } from '../../protocol/trie.ts';
 
 export class Snapshots {
@@ -25,7 +28,15 @@ export class Snapshots {
     return (this.get('snapshot') as number | null) ?? 0;
   }
 
-  /** Puts the stored pages into an empty trie. */
+  /** The cells of a page as last stored. */
+  page(region: number, page: number): Uint8Array {
+    const row = this.#sql
+      .exec<{ cells: ArrayBuffer }>('SELECT cells FROM pages WHERE region = ? AND page = ?', region, page)
+      .one();
+    return new Uint8Array(row.cells);
+  }
+
+  /** Puts the stored pages into an empty trie, which keeps of them what there is room for. */
   load(trie: ShardTrie): void {
     for (const row of this.#sql.exec('SELECT region, page, cells FROM pages')) {
       trie.load({
@@ -33,6 +44,7 @@ export class Snapshots {
         page: row.page as number,
         cells: new Uint8Array(row.cells as ArrayBuffer),
       });
+      trie.evict();
     }
   }
 

@@ -2,9 +2,10 @@
  * What nobody need sign for (docs/protocol.md §4b): starting calls whose dependency is decided, ending escrows whose time is
  * over, telling the legs of decided workflows. The shard does it by itself, by `advance` and `tell` frames.
  *
- * Calls that wait and workflows that are under way are few, and must move at once: they are kept in memory, rebuilt from the cells.
- * Deadlines are many and may be late by a little: a hand goes round the ring of escrows, so many slots a tick.
+ * It is told of every frame that ran and looks at the records which that touched, so what it costs does not grow with what
+ * waits. All it knows is in the cells: a restart looks through them once.
  */
+import { readUint } from '../../protocol/bytes.ts';
 import {
   Escrow,
   EscrowStatus,
@@ -18,166 +19,257 @@ import {
   WorkflowStatus,
   slotOf,
 } from '../../protocol/cells.ts';
-import { makeId, shardOf } from '../../protocol/ids.ts';
+import { makeId, serialOf, shardOf } from '../../protocol/ids.ts';
 import type { Machine } from '../../protocol/machine.ts';
-import { NONE } from '../../protocol/memory.ts';
-import { advanceFrame, tellFrame } from '../../protocol/messages.ts';
+import { type Cell, NONE } from '../../protocol/memory.ts';
+import { BUNDLE_SLOTS, SystemFrame, advanceFrame, tellFrame } from '../../protocol/messages.ts';
 import { Dependency, dependency } from '../../protocol/moves/dependency.ts';
+import { isOrder } from '../../protocol/moves/escrow.ts';
+import { Status } from '../../protocol/status.ts';
+import { Deadlines } from './deadlines.ts';
+import { Orders } from './orders.ts';
+import { type Touch, touchedByBundle, touchedByMessage } from './touched.ts';
+import type { Executed } from './core.ts';
 
-/** Slots of the ring looked at in one go: a full ring is gone round in about a minute of ticks, in well under a millisecond each. */
-const SLOTS_A_SWEEP = 2 ** 14;
 /** Frames put into one chunk, so that bundles don't wait for them. */
 const MAX_FRAMES = 256;
+/** A leg of a workflow as one number: the quad of the workflow, then the leg. */
+const LEGS = 16;
+/** Records looked through before memory is tidied. */
+const LOOKED_AT = 2 ** 14;
+
+/** What may run as soon as there is room for messages to one shard. */
+interface Tasks {
+  /** Escrows to advance, by id. */
+  readonly advance: Set<number>;
+  /** Legs to tell. */
+  readonly tell: Set<number>;
+}
 
 export class Sweeper {
   readonly #machine: Machine;
   /** By dependency: the escrows that wait for it. */
   readonly #waiting = new Map<number, Set<number>>();
-  readonly #workflows = new Set<number>();
-  /** Serial of the last escrow looked at for its deadline. */
-  #hand = 0;
-  /** The earliest deadline seen in this round, and found in the last. */
-  #earliest = Infinity;
-  #nextDue = Infinity;
+  readonly #escrowsDue: Deadlines;
+  readonly #workflowsDue: Deadlines;
+  /** By the shard that must be reached. */
+  readonly #tasks = new Map<number, Tasks>();
+  readonly orders: Orders;
+  readonly #touch: Touch;
+  #touchedEscrows: number[] = [];
+  #touchedWorkflows: number[] = [];
 
   constructor(machine: Machine) {
     this.#machine = machine;
+    this.orders = new Orders(machine);
+    const { cells, trie } = machine;
+    this.#escrowsDue = new Deadlines(REGION_SLOTS, (slot, deadline) => {
+      const escrow = trie.cell(Region.escrow, slot);
+      return this.#endsByTime(escrow) && Escrow.deadline.get(cells, escrow) === deadline;
+    });
+    this.#workflowsDue = new Deadlines(QUADS, (quad, deadline) => {
+      const workflow = trie.cell(Region.workflow, 4 * quad);
+      return (
+        Workflow.status.get(cells, workflow) === WorkflowStatus.open &&
+        Workflow.deadline.get(cells, workflow) === deadline
+      );
+    });
+    this.#touch = {
+      escrow: (id) => this.#touchedEscrows.push(id),
+      workflow: (id) => this.#touchedWorkflows.push(id),
+      leg: (workflow, leg) => {
+        this.#touchedWorkflows.push(workflow);
+        if (machine.isLocal(workflow) && machine.workflow(workflow) !== NONE)
+          this.#touchedEscrows.push(Leg.escrow.get(cells, machine.leg(workflow, leg)));
+      },
+    };
   }
 
-  /** Finds what is under way in the cells. */
-  restore(): void {
-    const { cells, trie } = this.#machine;
+  /** Finds what is under way in the cells. `rest` is called now and then: no cell is in use. */
+  restore(rest: () => void): void {
+    const { cells, trie, shard } = this.#machine;
     const head = trie.cell(Region.meta, META_HEAD);
-    const escrows = Head.escrows.get(cells, head);
+    const [escrows, workflows] = [Head.escrows.get(cells, head), Head.workflows.get(cells, head)];
     for (let serial = Math.max(1, escrows - REGION_SLOTS + 1); serial <= escrows; serial++) {
-      const cell = trie.cell(Region.escrow, slotOf(Region.escrow, serial));
-      if (Escrow.status.get(cells, cell) === EscrowStatus.waiting) this.noteEscrow(makeId(this.#machine.shard, serial));
+      this.#lookAtEscrow(makeId(shard, serial));
+      if (serial % LOOKED_AT === 0) rest();
     }
-    const workflows = Head.workflows.get(cells, head);
-    for (let serial = Math.max(1, workflows - QUADS + 1); serial <= workflows; serial++)
-      this.noteWorkflow(makeId(this.#machine.shard, serial));
+    for (let serial = Math.max(1, workflows - QUADS + 1); serial <= workflows; serial++) {
+      this.#lookAtWorkflow(makeId(shard, serial));
+      if (serial % LOOKED_AT === 0) rest();
+    }
   }
 
-  /** An escrow was made; it may be one that waits. */
-  noteEscrow(id: number): void {
-    const { cells } = this.#machine;
-    const escrow = this.#machine.escrow(id);
-    if (escrow === NONE) return;
-    const status = Escrow.status.get(cells, escrow);
-    if (status === EscrowStatus.open) this.#nextDue = Math.min(this.#nextDue, Escrow.deadline.get(cells, escrow));
-    if (status !== EscrowStatus.waiting) return;
-    const first = Escrow.link.get(cells, escrow);
-    const others = this.#waiting.get(first);
-    if (others) others.add(id);
-    else this.#waiting.set(first, new Set([id]));
+  /** A frame ran, with these outcomes. */
+  note({ frame, bundle }: Executed, statuses: Uint8Array, values: Float64Array): void {
+    if (bundle) touchedByBundle(this.#touch, bundle, statuses, values);
+    else if (statuses[0] !== Status.ok) return;
+    else if (frame[0] === SystemFrame.receive) touchedByMessage(this.#touch, frame, values[0]);
+    else if (frame[0] === SystemFrame.advance) this.#touch.escrow(readUint(frame, 1, 7));
+    else if (frame[0] === SystemFrame.tell) this.#touch.leg(readUint(frame, 1, 7), frame[8]);
   }
 
-  /** A workflow was planned. */
-  noteWorkflow(id: number): void {
-    if (this.#machine.workflow(id) !== NONE) this.#workflows.add(id);
-  }
-
-  /** When something will be overdue, Unix seconds: wake up then. Infinity for never. */
+  /** When something will be overdue, Unix seconds. Infinity for never. */
   get nextDue(): number {
-    const { cells, time } = this.#machine;
-    let due = Math.min(this.#nextDue, this.#earliest);
-    for (const id of this.#workflows) {
-      const workflow = this.#machine.workflow(id);
-      if (workflow !== NONE) due = Math.min(due, Math.max(Workflow.deadline.get(cells, workflow), time));
-    }
-    return due === Infinity ? due : due + 1;
+    this.#look();
+    return Math.min(this.#escrowsDue.next, this.#workflowsDue.next) + 1;
   }
 
-  /** Frames that may run now, at most a chunk's share; `ticked`: time has moved, so deadlines are looked at too. */
-  *frames(ticked: boolean): Generator<Uint8Array> {
+  /** Whether any frame may run now. */
+  get isBusy(): boolean {
+    this.#look();
+    for (const shard of this.#tasks.keys()) if (this.#reaches(shard)) return true;
+    return false;
+  }
+
+  /** Frames that may run now, at most a chunk's share: each is run before the next is asked for. */
+  *frames(): Generator<Uint8Array> {
+    this.#look();
     let left = MAX_FRAMES;
-    for (const frame of this.#decided()) {
-      if (left-- === 0) return;
-      yield frame;
-    }
-    for (const frame of this.#untold()) {
-      if (left-- === 0) return;
-      yield frame;
-    }
-    if (!ticked) return;
-    for (const frame of this.#overdue(left)) yield frame;
-  }
-
-  /** Calls whose dependency is decided. A frame that fails (`congested`) leaves its call waiting, to be tried again. */
-  *#decided(): Generator<Uint8Array> {
-    const { cells } = this.#machine;
-    for (const [first, ids] of this.#waiting) {
-      for (const id of ids) {
-        const escrow = this.#machine.escrow(id);
-        if (escrow === NONE || Escrow.status.get(cells, escrow) !== EscrowStatus.waiting) {
-          ids.delete(id);
-          continue;
+    for (const [shard, { advance, tell }] of this.#tasks) {
+      for (const id of advance) {
+        if (!this.#reaches(shard)) break;
+        if (this.#isToAdvance(id)) {
+          if (left-- === 0) return;
+          yield advanceFrame(id);
+          // Refused: it is tried again, but not now.
+          if (this.#isToAdvance(id)) continue;
         }
-        const workflow = Escrow.workflow.get(cells, escrow);
-        if (dependency(this.#machine, first, workflow) === Dependency.pending) {
-          // In the same workflow an answer is enough; for all others of this dependency the answer is the same.
-          if (workflow === 0) break;
-          continue;
+        advance.delete(id);
+      }
+      for (const key of tell) {
+        if (!this.#reaches(shard)) break;
+        const leg = key % LEGS;
+        const id = this.#workflowIn((key - leg) / LEGS);
+        if (this.#isToTell(id, leg)) {
+          if (left-- === 0) return;
+          yield tellFrame(id, leg);
+          if (this.#isToTell(id, leg)) continue;
         }
-        if (!this.#machine.reaches(shardOf(Escrow.service.get(cells, escrow)))) continue;
-        yield advanceFrame(id);
+        tell.delete(key);
       }
-      if (ids.size === 0) this.#waiting.delete(first);
+      if (advance.size + tell.size === 0) this.#tasks.delete(shard);
     }
   }
 
-  /** Legs of decided workflows that don't know yet. */
-  *#untold(): Generator<Uint8Array> {
-    const { cells, time } = this.#machine;
-    for (const id of this.#workflows) {
-      const workflow = this.#machine.workflow(id);
-      if (workflow === NONE) {
-        this.#workflows.delete(id);
-        continue;
-      }
-      const isOpen = Workflow.status.get(cells, workflow) === WorkflowStatus.open;
-      if (isOpen && time <= Workflow.deadline.get(cells, workflow)) continue;
-      const done = Workflow.done.get(cells, workflow);
-      const untold = done & ~Workflow.told.get(cells, workflow);
-      if (untold === 0) this.#workflows.delete(id);
-      for (let leg = 0; untold >>> leg !== 0; leg++) {
-        if ((untold & (1 << leg)) === 0) continue;
-        if (this.#machine.reaches(shardOf(Leg.escrow.get(cells, this.#machine.leg(id, leg))))) yield tellFrame(id, leg);
-      }
-    }
+  /** As for what a shard does by itself, whatever ran before. */
+  #reaches(shard: number): boolean {
+    return this.#machine.reaches(shard, BUNDLE_SLOTS);
+  }
+  #tasksFor(shard: number): Tasks {
+    let tasks = this.#tasks.get(shard);
+    if (!tasks) this.#tasks.set(shard, (tasks = { advance: new Set(), tell: new Set() }));
+    return tasks;
   }
 
-  /** Escrows past their deadline, from where the hand stands. */
-  *#overdue(most: number): Generator<Uint8Array> {
+  /** Looks at what was touched, and at what has become overdue. */
+  #look(): void {
+    // In order: a call is started before the one that follows it.
+    for (const id of this.#touchedEscrows) this.#lookAtEscrow(id);
+    for (const id of this.#touchedWorkflows) this.#lookAtWorkflow(id);
+    this.#touchedEscrows = [];
+    this.#touchedWorkflows = [];
     const { cells, trie, shard, time } = this.#machine;
-    const newest = Head.escrows.get(cells, trie.cell(Region.meta, META_HEAD));
-    const oldest = Math.max(1, newest - REGION_SLOTS + 1);
-    const slots = Math.min(SLOTS_A_SWEEP, newest - oldest + 1);
-    let left = most;
-    for (let i = 0; i < slots && left > 0; i++) {
-      const serial = this.#hand >= newest || this.#hand + 1 < oldest ? this.#startRound(oldest) : this.#hand + 1;
-      this.#hand = serial;
-      const cell = trie.cell(Region.escrow, slotOf(Region.escrow, serial));
-      const status = Escrow.status.get(cells, cell);
-      const canEnd =
-        status === EscrowStatus.open ||
-        status === EscrowStatus.contested ||
-        (status === EscrowStatus.held && Escrow.workflow.get(cells, cell) === 0);
-      if (!canEnd || Escrow.serial.get(cells, cell) !== serial) continue;
-      const id = makeId(shard, serial);
-      if (shardOf(Escrow.service.get(cells, cell)) !== shard) continue;
-      const deadline = Escrow.deadline.get(cells, cell);
-      if (deadline >= time) this.#earliest = Math.min(this.#earliest, deadline);
-      else if (this.#machine.reaches(shardOf(Escrow.payer.get(cells, cell)))) {
-        left -= 1;
-        yield advanceFrame(id);
-      }
+    for (let slot = this.#escrowsDue.take(time); slot >= 0; slot = this.#escrowsDue.take(time)) {
+      const escrow = trie.cell(Region.escrow, slot);
+      const payer = shardOf(Escrow.payer.get(cells, escrow));
+      this.#tasksFor(payer).advance.add(makeId(shard, Escrow.serial.get(cells, escrow)));
     }
+    for (let quad = this.#workflowsDue.take(time); quad >= 0; quad = this.#workflowsDue.take(time))
+      this.#lookAtWorkflow(this.#workflowIn(quad));
   }
 
-  #startRound(oldest: number): number {
-    this.#nextDue = this.#earliest;
-    this.#earliest = Infinity;
-    return oldest;
+  // --- escrows ---
+
+  #lookAtEscrow(id: number): void {
+    const machine = this.#machine;
+    const { cells } = machine;
+    const escrow = machine.isLocal(id) ? machine.escrow(id) : NONE;
+    if (escrow === NONE) return;
+    this.orders.look(escrow);
+    this.#wakeAfter(id);
+    if (Escrow.status.get(cells, escrow) === EscrowStatus.waiting) {
+      const first = Escrow.link.get(cells, escrow);
+      if (this.#isToAdvance(id)) this.#tasksFor(shardOf(Escrow.service.get(cells, escrow))).advance.add(id);
+      else {
+        const others = this.#waiting.get(first);
+        if (others) others.add(id);
+        else this.#waiting.set(first, new Set([id]));
+      }
+    } else if (this.#endsByTime(escrow))
+      this.#escrowsDue.add(slotOf(Region.escrow, serialOf(id)), Escrow.deadline.get(cells, escrow));
+    const workflow = Escrow.workflow.get(cells, escrow);
+    if (workflow !== 0 && Escrow.status.get(cells, escrow) === EscrowStatus.held) this.#lookAtWorkflow(workflow);
+  }
+
+  /** Whether somebody waits for this one in vain. */
+  #wakeAfter(first: number): void {
+    const ids = this.#waiting.get(first);
+    if (!ids) return;
+    for (const id of ids) {
+      const escrow = this.#machine.escrow(id);
+      if (escrow !== NONE && !this.#isToAdvance(id)) continue;
+      if (escrow !== NONE) this.#tasksFor(shardOf(Escrow.service.get(this.#machine.cells, escrow))).advance.add(id);
+      ids.delete(id);
+    }
+    if (ids.size === 0) this.#waiting.delete(first);
+  }
+
+  /** Whether time ends an escrow, if nobody does before. */
+  #endsByTime(escrow: Cell): boolean {
+    const { cells } = this.#machine;
+    const status = Escrow.status.get(cells, escrow);
+    const has =
+      status === EscrowStatus.open ||
+      status === EscrowStatus.contested ||
+      (status === EscrowStatus.held && Escrow.workflow.get(cells, escrow) === 0);
+    return has && !isOrder(this.#machine, escrow);
+  }
+
+  #isToAdvance(id: number): boolean {
+    const machine = this.#machine;
+    const { cells, time } = machine;
+    const escrow = machine.escrow(id);
+    if (escrow === NONE) return false;
+    if (Escrow.status.get(cells, escrow) !== EscrowStatus.waiting)
+      return this.#endsByTime(escrow) && time > Escrow.deadline.get(cells, escrow);
+    const state = dependency(machine, Escrow.link.get(cells, escrow), Escrow.workflow.get(cells, escrow));
+    return state !== Dependency.pending;
+  }
+
+  // --- workflows ---
+
+  #workflowIn(quad: number): number {
+    const { cells, trie, shard } = this.#machine;
+    return makeId(shard, Workflow.serial.get(cells, trie.cell(Region.workflow, 4 * quad)));
+  }
+
+  #lookAtWorkflow(id: number): void {
+    const machine = this.#machine;
+    const { cells, time } = machine;
+    const workflow = machine.isLocal(id) ? machine.workflow(id) : NONE;
+    if (workflow === NONE) return;
+    const quad = serialOf(id) % QUADS;
+    const deadline = Workflow.deadline.get(cells, workflow);
+    if (Workflow.status.get(cells, workflow) === WorkflowStatus.open && time <= deadline)
+      this.#workflowsDue.add(quad, deadline);
+    else
+      for (let leg = 0; leg < Workflow.legs.get(cells, workflow); leg++) {
+        if (!this.#isToTell(id, leg)) continue;
+        const planned = machine.leg(id, leg);
+        const escrow = Leg.escrow.get(cells, planned);
+        // A leg that is here tells its payer.
+        const told = machine.isLocal(escrow) ? Leg.payer.get(cells, planned) : escrow;
+        this.#tasksFor(shardOf(told)).tell.add(quad * LEGS + leg);
+      }
+  }
+
+  #isToTell(id: number, leg: number): boolean {
+    const { cells, time } = this.#machine;
+    const workflow = this.#machine.workflow(id);
+    if (workflow === NONE) return false;
+    const isOpen = Workflow.status.get(cells, workflow) === WorkflowStatus.open;
+    if (isOpen && time <= Workflow.deadline.get(cells, workflow)) return false;
+    return (Workflow.done.get(cells, workflow) & ~Workflow.told.get(cells, workflow) & (1 << leg)) !== 0;
   }
 }
