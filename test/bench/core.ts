@@ -158,7 +158,10 @@ function bytesPerCell(): number {
   world(16);
   const before = aliveBytes();
   const engine = world(AGENTS);
-  const bytes = aliveBytes() - before;
+  const { buffer } = engine.trie.memory.bytes;
+  // The engine counts a memory that threads may share for none of them.
+  const shared = buffer instanceof SharedArrayBuffer ? buffer.byteLength : 0;
+  const bytes = aliveBytes() - before + shared;
   // Read after measuring, so that it is still alive then.
   return bytes / (3 * get(engine.machine.head(), Head.agents));
 }
