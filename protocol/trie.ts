@@ -98,7 +98,8 @@ export class ShardTrie {
 
   constructor(paging: Paging | null = null) {
     this.#paging = paging;
-    this.memory = new Memory(FIRST_BLOCK * PAGE_BYTES);
+    // With room for the first block and trees of regions, as every shard has them: a small one then never grows.
+    this.memory = new Memory((FIRST_BLOCK + TREES + 2 * TREE_PLACES) * PAGE_BYTES);
     SHARD.clear(this.memory.bytes, SHARD_TREE);
   }
 
