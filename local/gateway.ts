@@ -149,7 +149,7 @@ export class Gateway {
     }));
   }
 
-  /** Whether a batch that L1 has holds every shard's newest frame that is no tick: time alone makes no batch. */
+  /** Whether a batch that L1 has holds every shard's newest frame that is neither tick nor ack: those alone make no batch. */
   async isOnL1(): Promise<boolean> {
     const { shards, l1 } = await this.status();
     const all = await Promise.all(shards.map(({ shard, seq }) => this.#holds(shard, Number(seq), l1?.head ?? 0)));
@@ -159,7 +159,7 @@ export class Gateway {
   async #holds(shard: number, end: number, head: number): Promise<boolean> {
     for (let seq = end - 1; seq >= 0; seq--) {
       const { kind, batch } = await this.json<{ kind: string; batch?: number }>(`/shards/${shard}/frames/${seq}`);
-      if (kind !== 'tick') return batch !== undefined && head >= batch;
+      if (kind !== 'tick' && kind !== 'ack') return batch !== undefined && head >= batch;
     }
     return true;
   }

@@ -132,7 +132,7 @@ const newestHalf = async (): Promise<{ seq: number; receipted: boolean; payer: s
 /** The state root over the first `count` frames. */
 async function rootAfter(count: number): Promise<string> {
   const frames = (await net.gateway.frames(0)).flatMap((record) => record.frames).slice(0, count);
-  return hex((await replayFrames(0, domain, frames)).stateRoot);
+  return hex((await replayFrames(domain, frames)).stateRoot);
 }
 
 test(`nothing that was acknowledged is lost, through ${KILLS} kills under load`, async () => {
