@@ -166,11 +166,15 @@ describe('batches of many shards', () => {
       fc.asyncProperty(fc.integer({ min: 0, max: 2 ** 31 }), fc.integer({ min: 2, max: 4 }), async (seed, count) => {
         const world = new MemoryWorld(count, seed);
         const { random } = world;
-        const busy = () => world.rpcs(() => random.chance(0.5) && world.act());
+        // Most of all between the cuts of two shards.
+        const meanwhile = (method: string): void => {
+          for (let i = random.below(method === 'cut' ? 20 : 2); i > 0; i--) world.act();
+        };
+        const busy = () => world.rpcs(meanwhile);
         const dying = () => {
           let left = random.below(25);
-          return world.rpcs(() => {
-            if (random.chance(0.3)) world.act();
+          return world.rpcs((method) => {
+            meanwhile(method);
             if (left-- <= 0) throw new Error('died');
           });
         };
