@@ -4,12 +4,16 @@ import { amountText, ago, count, plural } from './format.js';
 import { beat, get, Missing, store, total } from './store.js';
 import { empty } from './parts.js';
 import { overview } from './views/overview.js';
-import { agent, agents, service, services } from './views/agents.js';
+import { agent, agents } from './views/agents.js';
+import { service, services } from './views/services.js';
 import { session, sessions } from './views/sessions.js';
 import { chunk, frame, trace } from './views/trace.js';
 import { batch, batches } from './views/batches.js';
 import { call } from './views/call.js';
 import { escrow } from './views/escrow.js';
+import { graph } from './views/graph.js';
+import { capability, message } from './views/records.js';
+import { workflow, workflows } from './views/workflows.js';
 
 /** A view is {title, load(args, change, data), draw(args, data)}; load gets null as change when it is entered; act answers with what it adds to the data. */
 const ROUTES = [
@@ -27,6 +31,11 @@ const ROUTES = [
   [/^\/batches\/(\d+)$/, batch],
   [/^\/calls\/(\d+)\/(\d+)\/(\d+)$/, call],
   [/^\/escrows\/(\d+:\d+)$/, escrow],
+  [/^\/graph$/, graph],
+  [/^\/workflows$/, workflows],
+  [/^\/workflows\/(\d+:\d+)$/, workflow],
+  [/^\/capabilities\/(\d+:\d+)$/, capability],
+  [/^\/messages\/(\d+)\/(\d+)\/(\d+)$/, message],
 ];
 const BEAT_MS = 1000;
 const $ = (id) => document.getElementById(id);
@@ -108,7 +117,9 @@ async function go() {
     const here =
       to === '/'
         ? args.path === '/'
-        : args.path.startsWith(to) || (to === '/trace' && /^\/(frames|calls|escrows)/.test(args.path));
+        : args.path.startsWith(to) ||
+          (to === '/trace' && /^\/(frames|calls|escrows)/.test(args.path)) ||
+          (to === '/graph' && args.path.startsWith('/messages'));
     if (here) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
@@ -200,10 +211,13 @@ document.addEventListener('click', async (event) => {
     }
   }
   const act = event.target.closest('[data-act]');
-  if (act && shown.view?.act) {
+  const what = act?.getAttribute('data-act');
+  if (act && (shown.view?.act || what.startsWith('zoom:'))) {
     const mine = shown;
     try {
-      const found = await mine.view.act(act.getAttribute('data-act'), mine.args, mine.data);
+      const found = what.startsWith('zoom:')
+        ? { zoom: Number(what.slice(5)) }
+        : await mine.view.act(what, mine.args, mine.data);
       // Kept apart as well: a load that began before the click would come back without it.
       mine.acted = { ...mine.acted, ...found };
       Object.assign(mine.data, found);
@@ -222,7 +236,7 @@ $('jump').addEventListener('submit', async (event) => {
     [/^(\d+)[/\s](\d+)$/, (m) => `/frames/${m[1]}/${m[2]}`],
     [/^(\d+)\/(\d+)\/(\d+)$/, (m) => `/calls/${m[1]}/${m[2]}/${m[3]}`],
     [/^(?:batch|#)\s*(\d+)$/i, (m) => `/batches/${m[1]}`],
-    [/^(service|session|escrow|agent)s?[\s/]*(\d+:\d+)$/i, (m) => `/${m[1].toLowerCase()}s/${m[2]}`],
+    [/^(service|session|escrow|agent|workflow)s?[\s/]*(\d+:\d+)$/i, (m) => `/${m[1].toLowerCase()}s/${m[2]}`],
     [/^(\d+:\d+)$/, (m) => `/agents/${m[1]}`],
   ];
   let to = places.map(([pattern, place]) => pattern.exec(wanted) && place(pattern.exec(wanted))).find(Boolean);

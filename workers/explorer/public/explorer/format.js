@@ -41,6 +41,7 @@ export function idNumber(value) {
   return big(value);
 }
 
+export const shardOfId = (id) => Number(String(id).split(':')[0]);
 export const serialOf = (id) => Number(String(id).split(':').at(-1));
 
 /** How long, in one unit. */
@@ -75,31 +76,16 @@ export function brief(value) {
 export const STATUS = (
   'ok malformed out_of_order stale_time wrong_shard unknown_agent bad_nonce expired bad_signature bundle_refused insufficient_balance region_full zero_amount bad_duration ' +
   'unknown_service not_provider unsupported service_inactive over_ceiling self_dealing unknown_escrow not_payee escrow_not_open deadline_passed over_price not_due ' +
-  'unknown_session session_not_open not_party session_closed stale_half session_not_exiting epoch_exhausted not_owner'
+  'unknown_session session_not_open not_party session_closed stale_half session_not_exiting epoch_exhausted not_owner unknown_capability capability_revoked not_grantor ' +
+  'not_grantee wrong_service over_limit dependency_failed arbitrated not_payer not_arbiter escrow_not_held escrow_not_contested unknown_workflow workflow_closed wrong_leg ' +
+  'not_planner nothing_to_tell not_settled already_attested no_conflict already_slashed no_stake congested no_message stale_ack not_received'
 ).split(' ');
 export const SESSION_STATUS = ['empty', 'open', 'exiting', 'closed'];
-export const ESCROW_STATUS = ['empty', 'open', 'held', 'fulfilled', 'refunded', 'expired'];
-const OPS = [
-  '',
-  'register',
-  'rotate',
-  'transfer',
-  'withdraw',
-  'publish',
-  'invoke',
-  'respond',
-  'expire',
-  '',
-  '',
-  '',
-  '',
-  'open',
-  'fund',
-  'settle',
-  'exit',
-  'finalize',
-  'close',
-];
+export const ESCROW_STATUS = 'empty open held fulfilled refunded expired contested waiting sent'.split(' ');
+const OPS = (
+  ' register rotate transfer withdraw publish invoke respond expire contest rule grant revoke open fund settle exit finalize close ' +
+  'plan abort attest slash stake unstake tell'
+).split(' ');
 
 export const named = (value, names) =>
   typeof value === 'number' || /^\d+$/.test(String(value))

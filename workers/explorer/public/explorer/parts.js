@@ -73,9 +73,13 @@ const linked = (kind) => (value, label) => {
 export const serviceLink = linked('services');
 export const sessionLink = linked('sessions');
 export const escrowLink = linked('escrows');
+export const workflowLink = linked('workflows');
+export const capabilityLink = linked('capabilities');
 export const batchLink = (n) => h('a.num', { href: `#/batches/${n}` }, `#${n}`);
 export const frameLink = (shard, seq) => h('a.num', { href: `#/frames/${shard}/${seq}` }, `${shard}/${seq}`);
 export const chunkLink = (shard, n) => h('a.num', { href: `#/trace/${shard}/${n}` }, `${shard}/${n}`);
+export const messageLink = (from, to, n) =>
+  h('a.num', { href: `#/messages/${from}/${to}/${n}` }, `${from}→${to} #${n}`);
 
 const TONE = {
   ok: 'good',
@@ -86,6 +90,13 @@ const TONE = {
   posted: 'live',
   pending: 'wait',
   held: 'wait',
+  waiting: 'wait',
+  sent: 'live',
+  contested: 'wait',
+  refunded: 'idle',
+  committed: 'good',
+  received: 'good',
+  revoked: 'idle',
   exiting: 'wait',
   closed: 'idle',
   empty: 'idle',
@@ -310,100 +321,4 @@ export function pathLadder(leaf, folded, expected) {
       ),
     ),
   );
-}
-
-/** What an interaction says, in words. */
-export function sentence(actor, op, f, step, serviceName) {
-  const who = agentLink(actor);
-  const value = step?.value;
-  switch (op) {
-    case 'register':
-      return [
-        who,
-        ' registers an agent for ',
-        hash(f.owner),
-        ' with ',
-        amount(f.amount),
-        idText(value) ? [' → ', agentLink(value)] : null,
-      ];
-    case 'rotate':
-      return [who, ' replaces the key of ', agentLink(f.agent)];
-    case 'transfer':
-      return [who, ' sends ', amount(f.amount), ' to ', agentLink(f.to)];
-    case 'withdraw':
-      return [who, ' withdraws ', amount(f.amount), ' to its owner at L1'];
-    case 'publish':
-      return [
-        who,
-        idText(f.service) ? [' changes service ', serviceLink(f.service)] : ' publishes a service',
-        idText(value) && !idText(f.service) ? [' ', serviceLink(value)] : null,
-        ', ',
-        amount(f.ceiling),
-        ' at most',
-      ];
-    case 'invoke':
-      return [
-        who,
-        ' calls ',
-        serviceLink(f.service, serviceName?.(f.service)),
-        ' for up to ',
-        amount(f.amount),
-        idText(value) ? [' → escrow ', escrowLink(value)] : null,
-      ];
-    case 'respond':
-      return Number(f.result)
-        ? [who, ' reports failure of escrow ', escrowLink(f.escrow), ', refunded']
-        : [who, ' fulfils escrow ', escrowLink(f.escrow), ' for ', amount(f.price)];
-    case 'expire':
-      return [who, ' ends overdue escrow ', escrowLink(f.escrow)];
-    case 'open':
-      return [
-        who,
-        ' opens a session with ',
-        agentLink(f.peer),
-        ', deposit ',
-        amount(f.deposit),
-        idText(value) ? [' → ', sessionLink(value)] : null,
-      ];
-    case 'fund':
-      return [who, ' adds ', amount(f.amount), ' to session ', sessionLink(f.session)];
-    case 'settle':
-      return [
-        who,
-        ' settles session ',
-        sessionLink(f.session),
-        `: ${count(f.calls)} calls, `,
-        amount(f.paid),
-        Number(f.dir) ? ' from b to a' : ' from a to b',
-      ];
-    case 'exit':
-      return [who, ' starts leaving session ', sessionLink(f.session)];
-    case 'finalize':
-      return [who, ' pays out session ', sessionLink(f.session)];
-    case 'close':
-      return [
-        who,
-        ' closes session ',
-        sessionLink(f.session),
-        ' with its peer: ',
-        amount(f.paidAB),
-        ' and ',
-        amount(f.paidBA),
-      ];
-    default:
-      return [who, ` ${words(op)}`];
-  }
-}
-
-/** An inbox item in words. */
-export function itemSentence(item) {
-  const kind =
-    typeof item?.kind === 'number' ? ['', 'register', 'deposit', 'withdraw', 'rotate'][item.kind] : item?.kind;
-  if (kind === 'register') return ['L1: ', hash(item.owner), ' registers an agent with ', amount(item.amount)];
-  if (kind === 'deposit')
-    return ['L1: ', hash(item.from), ' deposits ', amount(item.amount), ' to ', agentLink(item.agent)];
-  if (kind === 'withdraw')
-    return ['L1: owner ', hash(item.owner), ' withdraws ', amount(item.amount), ' of ', agentLink(item.agent)];
-  if (kind === 'rotate') return ['L1: owner ', hash(item.owner), ' replaces the key of ', agentLink(item.agent)];
-  return ['An item of L1’s inbox'];
 }

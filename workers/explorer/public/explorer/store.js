@@ -308,3 +308,19 @@ export async function beat() {
   change.any = change.chunks || change.status || feed.events.length > 0;
   return first || change.any ? change : null;
 }
+
+/** by `from/to/number`: messages that have been received; what they came to never changes. */
+const messages = new Map();
+/** A message between shards; null where the gateway has forgotten it. */
+export async function message(from, to, number) {
+  const key = `${from}/${to}/${number}`;
+  const known = messages.get(key);
+  if (known) return known;
+  const told = await get(`/messages/${key}`).catch((error) => {
+    if (error instanceof Missing) return null;
+    throw error;
+  });
+  if (messages.size > 2000) messages.clear();
+  if (told?.state === 'received') messages.set(key, told);
+  return told;
+}

@@ -1,6 +1,6 @@
 /** Agents, what they are worth and what they offer. */
 import { h } from '../dom.js';
-import { amountText, big, count, idText, opName, serialOf, statusName } from '../format.js';
+import { amountText, big, count, idText, opName, plural, serialOf, statusName } from '../format.js';
 import {
   agentLink,
   amount,
@@ -18,8 +18,6 @@ import {
   pager,
   reputation,
   section,
-  seconds,
-  sentence,
   serviceLink,
   sessionLink,
   sessionStatus,
@@ -28,6 +26,7 @@ import {
   time,
   windowEnd,
 } from '../parts.js';
+import { sentence } from '../sentences.js';
 import {
   agentsWindow,
   domain,
@@ -40,9 +39,11 @@ import {
   total,
 } from '../store.js';
 import { bytes, checkAgentProof } from '../verify.js';
+import { capabilityTable } from './records.js';
+import { callTable } from './under.js';
 
 const serviceName = (id) => store.services.get(idText(id))?.metadata?.name;
-const priceOf = (s) => s.metadata?.routes?.find?.((r) => r?.price !== undefined)?.price;
+export const priceOf = (s) => s.metadata?.routes?.find?.((r) => r?.price !== undefined)?.price;
 
 export const agents = {
   title: () => 'Agents',
@@ -108,10 +109,16 @@ export const agents = {
 export const agent = {
   title: ({ parts: [id] }) => nameOf(id) ?? `Agent ${id}`,
   async load({ parts: [id] }, change, before) {
-    const [one, services, sessions] = await Promise.all([
+    const under = 'open,held,contested,waiting,sent';
+    const [one, services, sessions, granted, usable, calls] = await Promise.all([
       get(`/agents/${id}`),
       change && before ? before.services : get(`/services?provider=${id}&limit=50`).then((r) => r.services),
       get(`/sessions?agent=${id}&limit=50`).then((r) => r.sessions),
+      change && before ? before.granted : get(`/capabilities?grantor=${id}&limit=50`).then((r) => r.capabilities),
+      change && before ? before.usable : get(`/capabilities?grantee=${id}&limit=50`).then((r) => r.capabilities),
+      Promise.all(
+        ['payer', 'payee'].map((who) => get(`/escrows?${who}=${id}&status=${under}&limit=50`).then((r) => r.escrows)),
+      ),
       servicesWindow(change),
     ]);
     store.agents.set(id, one);
@@ -120,7 +127,7 @@ export const agent = {
       (f) =>
         f.bundle && (f.bundle.actor === id || f.bundle.interactions.some((i) => own.has(idText(i.fields.service)))),
     );
-    return { ...before, one, services, sessions, own, recent };
+    return { ...before, one, services, sessions, own, recent, granted, usable, calls: calls.flat() };
   },
   async act(_what, { parts: [id] }) {
     const answer = await get(`/agents/${id}/proof`);
@@ -131,7 +138,7 @@ export const agent = {
       },
     };
   },
-  draw({ parts: [id] }, { one, services, sessions, own, recent, proof }) {
+  draw({ parts: [id] }, { one, services, sessions, own, recent, proof, granted, usable, calls }) {
     return [
       head(
         'Agent',
@@ -149,12 +156,28 @@ export const agent = {
           `${count(one.completed)} completed, ${count(one.failed)} failed`,
           'agent-reputation',
         ],
+        [
+          'Rated',
+          Number(one.ratings)
+            ? [(Number(one.ratingSum) / Number(one.ratings)).toFixed(1), h('small', {}, ' of 5')]
+            : h('span.dim', {}, 'not yet'),
+          Number(one.ratings) ? plural(one.ratings, 'rating') : 'by those it worked for',
+          'agent-rating',
+        ],
+        [
+          'At stake',
+          amount(one.stake),
+          Number(one.unstakeAt)
+            ? ['free ', time(Number(one.unstakeAt) * 1000)]
+            : 'what it loses for silence and for signing twice',
+          'agent-stake',
+        ],
       ]),
       facts([
         ['Owner', hash(one.owner)],
         ['Key epoch', count(one.epoch)],
         ['Nonce', count(one.nonce)],
-        ['Stake', amount(one.stake)],
+        ['Stands on', h('a', { href: `#/trace?shard=${id.split(':')[0]}` }, `shard ${id.split(':')[0]}`)],
       ]),
       h(
         'div.prove',
@@ -184,6 +207,13 @@ export const agent = {
           ? sessionTable(sessions, id)
           : empty('No session', 'One is opened when this agent and a peer call each other often enough.'),
       ),
+      calls.length ? section('Calls under way', callTable(calls, id)) : null,
+      granted.length + usable.length
+        ? section(
+            'Capabilities',
+            capabilityTable([...new Map([...granted, ...usable].map((c) => [c.id, c])).values()], id),
+          )
+        : null,
       section(
         'Recent bundles and calls',
         recent.length
@@ -285,120 +315,3 @@ const serviceCard = (s) =>
     h('p', {}, s.metadata?.description ?? ''),
     h('p.price', {}, ceilingNote(s), s.active ? null : chip('inactive')),
   );
-
-export const services = {
-  title: () => 'Services',
-  load: (_args, change) => servicesWindow(change),
-  draw(_args, list) {
-    return [
-      head('What agents offer', 'Services', h('span.dim', {}, `${count(total('services'))} published`)),
-      list.length === 0
-        ? empty(
-            'No service yet',
-            'A sidecar publishes its container’s routes and prices; they appear here with the first bundle.',
-          )
-        : table(
-            [
-              [
-                'Service',
-                (s) =>
-                  h(
-                    'span.who',
-                    {},
-                    h('a', { href: `#/services/${s.id}` }, h('span.name', {}, s.metadata?.name ?? s.id)),
-                    h('span.id', {}, s.id),
-                  ),
-                'wide',
-              ],
-              ['Provider', (s) => agentLink(s.provider)],
-              ['Price', (s) => (priceOf(s) === undefined ? h('span.dim', {}, '–') : amount(priceOf(s))), 'r'],
-              ['Ceiling', (s) => amount(s.ceiling), 'r'],
-              ['Answers within', (s) => seconds(s.deadlineSeconds)],
-              ['Arbiter', (s) => agentLink(s.arbiter)],
-              ['State', (s) => chip(s.active ? 'active' : 'inactive')],
-            ],
-            list,
-            { key: (s) => s.id, testid: 'services', caption: 'Services' },
-          ),
-    ];
-  },
-};
-
-export const service = {
-  title: ({ parts: [id] }, s) => s?.one.metadata?.name ?? `Service ${id}`,
-  async load({ parts: [id] }, change, before) {
-    const one = change && before ? before.one : await get(`/services/${id}`);
-    store.services.set(id, one);
-    const calls = (i) => opName(i.op) === 'invoke' && idText(i.fields.service) === id;
-    return { one, calls, recent: await recentFrames((f) => f.bundle?.interactions.some(calls)) };
-  },
-  draw({ parts: [id] }, { one: s, calls, recent }) {
-    const { name, description, routes, ...rest } = s.metadata ?? {};
-    const newest = recent
-      .flatMap(({ f, timeMs }) => f.bundle.interactions.flatMap((i, at) => (calls(i) ? [{ f, i, at, timeMs }] : [])))
-      .slice(0, 12);
-    return [
-      head(
-        'Service',
-        name ?? `Service ${id}`,
-        h('span.id.big', {}, id),
-        chip(s.active ? 'active' : 'inactive'),
-        description ? h('p.lede', {}, String(description)) : null,
-      ),
-      facts([
-        ['Provider', agentLink(s.provider, { both: true })],
-        ['Ceiling of a call', amount(s.ceiling)],
-        ['Answers within', seconds(s.deadlineSeconds)],
-        ['Arbiter', agentLink(s.arbiter)],
-        idText(s.arbiter) ? ['Contested within', seconds(s.contestSeconds)] : null,
-        ['Version', count(s.version)],
-        ['Metadata', hash(s.metadataHash)],
-      ]),
-      Array.isArray(routes) && routes.length
-        ? section(
-            'Routes and prices',
-            table(
-              [
-                ['Route', (r) => h('code', {}, `${r?.method ?? ''} ${r?.path ?? ''}`), 'wide'],
-                ['Price', (r) => (r?.price === undefined ? '–' : amount(r.price)), 'r'],
-                ['Answers', (r) => h('span.dim', {}, String(r?.description ?? ''))],
-              ],
-              routes,
-              { key: (r) => `${r?.method} ${r?.path}`, caption: 'Routes' },
-            ),
-          )
-        : null,
-      Object.keys(rest).length
-        ? section('Metadata', h('pre', {}, JSON.stringify(rest, null, 2)))
-        : s.metadata
-          ? null
-          : section(
-              'Metadata',
-              empty(
-                'The provider has not uploaded the document',
-                'Its hash stands above; the document is served once the provider puts it here.',
-              ),
-            ),
-      section(
-        'Newest calls',
-        newest.length
-          ? h(
-              'ol.acts',
-              {},
-              newest.map(({ f, i, at, timeMs }) =>
-                h(
-                  'li',
-                  { 'data-key': `${f.shard}/${f.seq}/${at}` },
-                  h('div.place', {}, frameLink(f.shard, f.seq), time(timeMs)),
-                  h('ul', {}, interaction(f, i, at)),
-                ),
-              ),
-            )
-          : empty(
-              'Not called in the newest chunks',
-              'First-contact calls to this service appear here; calls in sessions stay between the two parties.',
-            ),
-      ),
-    ];
-  },
-};

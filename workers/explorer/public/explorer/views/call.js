@@ -1,6 +1,6 @@
 /** One call followed through all layers, each claim checked in this page. */
 import { h } from '../dom.js';
-import { amountText, big, count, idText, opName, span, statusName } from '../format.js';
+import { amountText, big, count, idText, opName, shardOfId, span, statusName, words } from '../format.js';
 import {
   agentLink,
   batchLink,
@@ -14,10 +14,11 @@ import {
   hash,
   head,
   parties,
-  sentence,
+  section,
   status,
   time,
 } from '../parts.js';
+import { sentence } from '../sentences.js';
 import {
   batch as fetchBatch,
   batchesWindow,
@@ -30,13 +31,16 @@ import {
   store,
 } from '../store.js';
 import { batchHash, commitment, same } from '../verify.js';
-import { escrowPart, prove } from './escrow.js';
+import { escrowPart, prove, sidesPart } from './escrow.js';
+import { waitsOf, waitsPart } from './waits.js';
 import { checkFrame, checkPlace, placeChecks, receiptChecks } from './trace.js';
 
 const ENDED = new Set(['fulfilled', 'refunded', 'expired']);
 
 /** Where the escrow ended: what the gateway says, else what stands in the next chunks. */
 async function findEnd(escrow, f) {
+  // Of an order: where its escrow is.
+  if (shardOfId(escrow.service) !== shardOfId(escrow.id)) return escrow.escrow?.responded ?? null;
   if (escrow.responded) return escrow.responded;
   if (escrow.responded === null && !ENDED.has(escrowStatus(escrow.status))) return null;
   const last = Number(shardOf(f.shard)?.chunks ?? 0) - 1;
@@ -88,9 +92,10 @@ export const call = {
     const id = i && opName(i.op) === 'invoke' ? idText(invoke.f.steps?.[Number(index) + 1]?.value) : null;
     if (!id) return { invoke, i };
     const done = before && ENDED.has(before.proof?.fields.status);
-    const [escrow, proof] = await Promise.all([
+    const [escrow, proof, waits] = await Promise.all([
       done ? before.escrow : get(`/escrows/${id}`),
       done ? before.proof : prove(id),
+      before && change && !change.chunks ? before.waits : waitsOf(id, before?.waits),
     ]);
     escrow.id ??= id;
     const end = before?.respond
@@ -102,8 +107,12 @@ export const call = {
       ? numbers.map((n) => store.batches.get(n))
       : await Promise.all([...new Set(numbers)].map(fetchBatch));
     const settled =
-      ENDED.has(proof.fields.status) && invoke.place && respond?.place && held.every((b) => b?.l1.state === 'final');
-    return { invoke, i, id, escrow, proof, respond, settled };
+      ENDED.has(proof.fields.status) &&
+      invoke.place &&
+      respond?.place &&
+      held.every((b) => b?.l1.state === 'final') &&
+      [...waits.calls.values()].every((e) => ENDED.has(escrowStatus(e.status)));
+    return { ...before, invoke, i, id, escrow, proof, respond, settled, waits };
   },
   draw({ parts }, data) {
     const { invoke, i, id, escrow, proof, respond } = data;
@@ -131,10 +140,12 @@ export const call = {
         : null;
     const price = respond ? respond.f.bundle.interactions[respond.index].fields.price : null;
     const all = verdict(data, held);
+    const callee = escrow.payee ?? escrow.escrow?.payee;
+    const waits = waitsPart(data.waits, id, data.zoom);
     return [
       head(
         'Call',
-        parties(nameOf(escrow.payer) ?? escrow.payer, '→', nameOf(escrow.payee) ?? escrow.payee),
+        parties(nameOf(escrow.payer) ?? escrow.payer, '→', nameOf(callee) ?? callee ?? `service ${escrow.service}`),
         h('span.id.big', {}, parts.join('/')),
         chip(state, { 'data-testid': 'call-state' }),
       ),
@@ -154,6 +165,8 @@ export const call = {
         ),
       ),
       stepper(data, l1),
+      sidesPart(escrow),
+      waits ? section('Calls that wait for each other', waits) : null,
       h(
         'ol.journey',
         {},
@@ -188,7 +201,7 @@ export const call = {
         ),
         station(
           'core',
-          `Escrow ${id}`,
+          `${shardOfId(escrow.service) === shardOfId(id) ? 'Escrow' : 'Order'} ${id}`,
           h('span.dim', {}, `cell 0x${proof.at.toString(16).padStart(8, '0')}`),
           escrowPart(proof, id, held),
         ),
@@ -197,7 +210,7 @@ export const call = {
               'core',
               opName(respond.f.bundle.interactions[respond.index].op) === 'expire'
                 ? 'Expired'
-                : Number(respond.f.bundle.interactions[respond.index].fields.result)
+                : ['failed', 'declined'].includes(respond.f.bundle.interactions[respond.index].fields.result)
                   ? 'Failed'
                   : 'Answered',
               placeOf(respond),
@@ -292,6 +305,16 @@ function waiting(fields) {
         ? `Not answered yet; ${span(left)} left. After that anyone may have the payer refunded.`
         : 'Not answered, and overdue: anyone may have the payer refunded now.',
     );
+  if (fields.status === 'waiting')
+    return h('p.dim', {}, 'Held: it starts when the call it waits for is fulfilled, and is refunded when that fails.');
+  if (fields.status === 'sent') return h('p.dim', {}, 'On its way: its escrow opens on the shard of the provider.');
+  if (fields.status === 'held')
+    return h(
+      'p.dim',
+      {},
+      'Answered and held: paid when its workflow commits, or when nobody has contested it in time.',
+    );
+  if (!ENDED.has(fields.status)) return h('p.dim', {}, `It is ${words(fields.status)}.`);
   return h('p.dim', {}, 'It ended outside of the chunks that this page searched.');
 }
 

@@ -1,22 +1,27 @@
 /** An escrow: its cell, read and proved here. */
 import { h } from '../dom.js';
-import { idText } from '../format.js';
+import { idNumber, idText, shardOfId } from '../format.js';
 import {
   agentLink,
   amount,
+  capabilityLink,
   check,
   chip,
+  escrowLink,
   escrowStatus,
   facts,
   hash,
   head,
   ladder,
+  messageLink,
   opened,
   section,
   serviceLink,
   time,
+  workflowLink,
 } from '../parts.js';
 import { get, store } from '../store.js';
+import { waitsOf, waitsPart } from './waits.js';
 import { address, bytes, commitment, foldCell, same } from '../verify.js';
 
 /** An escrow's cell, read from its bytes (docs/protocol.md §2). */
@@ -32,6 +37,9 @@ function readEscrow(cell) {
     paid: at(25, 7),
     deadline: at(32, 4),
     status: escrowStatus(Number(at(36, 1))),
+    workflow: idText(at(37, 7)),
+    capability: idText(at(51, 4)),
+    arbiter: idText(at(55, 4)),
   };
 }
 
@@ -66,8 +74,11 @@ export function escrowPart(proof, id, held) {
       ['Service', serviceLink(f.service, store.services.get(f.service)?.metadata?.name)],
       ['Escrowed', amount(f.amount, { 'data-testid': 'escrow-amount' })],
       ['Paid', amount(f.paid, { 'data-testid': 'escrow-paid' })],
-      ['Deadline', time(Number(f.deadline) * 1000)],
+      f.deadline ? ['Deadline', time(Number(f.deadline) * 1000)] : null,
       ['Status', chip(f.status)],
+      f.workflow ? ['Workflow', workflowLink(f.workflow)] : null,
+      f.capability ? ['Paid by capability', capabilityLink(f.capability)] : null,
+      f.arbiter ? ['Arbiter', agentLink(f.arbiter)] : null,
       ['State root', hash(root)],
     ]),
     check(
@@ -80,6 +91,31 @@ export function escrowPart(proof, id, held) {
   ];
 }
 
+/** Where a call that crosses shards stands on either side; null inside one shard. */
+export function sidesPart(one) {
+  const [order, escrow] = one.order ? [null, one] : [one, one.escrow ?? null];
+  const isOrder = order && shardOfId(order.service) !== shardOfId(order.id);
+  if (!isOrder && !one.order) return null;
+  return facts(
+    [
+      [
+        `Order, shard ${shardOfId(order?.id ?? one.order)}`,
+        [escrowLink(order?.id ?? one.order), ' ', order ? chip(escrowStatus(order.status)) : null],
+        { 'data-testid': 'order' },
+      ],
+      [
+        `Escrow, shard ${shardOfId(escrow?.id ?? order.service)}`,
+        escrow ? [escrowLink(escrow.id), ' ', chip(escrowStatus(escrow.status))] : h('span.dim', {}, 'not opened yet'),
+        { 'data-testid': 'opened' },
+      ],
+      order && escrowStatus(order.status) === 'sent' && order.link
+        ? ['Carried by', messageLink(shardOfId(order.id), shardOfId(order.service), String(idNumber(order.link)))]
+        : null,
+    ],
+    'wide',
+  );
+}
+
 /** An escrow by its id: its call where the gateway knows it, else its cell. */
 export const escrow = {
   title: ({ parts: [id] }) => `Escrow ${id}`,
@@ -89,10 +125,16 @@ export const escrow = {
     if (one.invoked && location.hash.startsWith(`#/escrows/${id}`)) {
       location.replace(`#/calls/${one.invoked.shard}/${one.invoked.seq}/${one.invoked.index}`);
     }
-    return { proof: await prove(id) };
+    const [proof, waits] = await Promise.all([prove(id), waitsOf(one.order ?? id, before?.waits)]);
+    return { ...before, one, proof, waits };
   },
-  draw: ({ parts: [id] }, { proof }) => [
-    head('Escrow', id, chip(proof.fields.status)),
-    section('Cell', escrowPart(proof, id, [])),
-  ],
+  draw: ({ parts: [id] }, { one, proof, waits, zoom }) => {
+    const held = waitsPart(waits, one.order ?? id, zoom);
+    return [
+      head('Escrow', id, chip(proof.fields.status)),
+      sidesPart(one),
+      held ? section('Calls that wait for each other', held) : null,
+      section('Cell', escrowPart(proof, id, [])),
+    ];
+  },
 };

@@ -160,7 +160,7 @@ function core() {
     'l-core',
     '#/trace',
     'Layer Core',
-    `${plural(shards().length, 'shard')} in one trace`,
+    [h('a', { href: '#/graph' }, plural(shards().length, 'shard')), ' in one trace'],
     [
       interactions
         ? ['Interactions', interactions, null, 'interactions']
@@ -170,26 +170,65 @@ function core() {
     ],
     bars.length === 0
       ? h('p.dim', {}, 'No chunk yet. The first bundle makes one.')
-      : h(
-          'div.ribbon',
-          { 'aria-label': 'Newest chunks, higher with more interactions' },
-          bars.map((c) =>
-            h(
-              'a',
-              {
-                href: `#/trace/${c.shard}/${c.number}`,
-                'data-key': `c${c.shard}/${c.number}`,
-                tabindex: c === bars.at(-1) ? null : '-1',
-                'aria-label': `chunk ${c.shard}/${c.number}`,
-                title: `chunk ${c.shard}/${c.number}: ${plural(c.interactions ?? 0, 'interaction')} in ${plural(c.frames, 'frame')}`,
-                css: { '--v': `${Math.max(6, percent(c.interactions ?? c.frames, most))}%` },
-              },
-              h('i', {}),
+      : shards().length > 1
+        ? lanes(bars, most)
+        : h(
+            'div.ribbon',
+            { 'aria-label': 'Newest chunks, higher with more interactions' },
+            bars.map((c) =>
+              h(
+                'a',
+                {
+                  href: `#/trace/${c.shard}/${c.number}`,
+                  'data-key': `c${c.shard}/${c.number}`,
+                  tabindex: c === bars.at(-1) ? null : '-1',
+                  'aria-label': `chunk ${c.shard}/${c.number}`,
+                  title: `chunk ${c.shard}/${c.number}: ${plural(c.interactions ?? 0, 'interaction')} in ${plural(c.frames, 'frame')}`,
+                  css: { '--v': `${Math.max(6, percent(c.interactions ?? c.frames, most))}%` },
+                },
+                h('i', {}),
+              ),
             ),
           ),
-        ),
   );
 }
+
+/** A row of newest chunks for each of a few shards; for many, their figures. */
+const lanes = (bars, most) =>
+  h(
+    'ul.shards',
+    { 'data-testid': 'shards' },
+    shards()
+      .slice(0, 8)
+      .map((s) =>
+        h(
+          'li',
+          { 'data-key': `s${s.shard}` },
+          h('a', { href: `#/trace?shard=${s.shard}` }, `shard ${s.shard}`),
+          h(
+            'span.ribbon',
+            { 'aria-hidden': 'true' },
+            bars
+              .filter((c) => String(c.shard) === String(s.shard))
+              .map((c) =>
+                h(
+                  'a',
+                  {
+                    href: `#/trace/${c.shard}/${c.number}`,
+                    'data-key': `c${c.shard}/${c.number}`,
+                    tabindex: '-1',
+                    title: `chunk ${c.shard}/${c.number}: ${plural(c.interactions ?? 0, 'interaction')} in ${plural(c.frames, 'frame')}`,
+                    css: { '--v': `${Math.max(6, percent(c.interactions ?? c.frames, most))}%` },
+                  },
+                  h('i', {}),
+                ),
+              ),
+          ),
+          h('span.num.dim', {}, count(s.seq)),
+        ),
+      ),
+    shards().length > 8 ? h('li', {}, h('a', { href: '#/graph' }, `${shards().length - 8} more`)) : null,
+  );
 
 function root(batches) {
   const known = store.status.batches ?? {};

@@ -1,6 +1,6 @@
 /** The trace: chunks, their frames, and one frame with its receipt and its place in a batch. */
 import { h } from '../dom.js';
-import { count, opName, plural, statusName, STATUS, words } from '../format.js';
+import { count, idText, opName, plural, statusName, STATUS, words } from '../format.js';
 import {
   agentLink,
   batchLink,
@@ -13,7 +13,7 @@ import {
   frameLink,
   hash,
   head,
-  itemSentence,
+  messageLink,
   pager,
   pathLadder,
   section,
@@ -22,6 +22,7 @@ import {
   time,
   windowEnd,
 } from '../parts.js';
+import { frameSentence } from '../sentences.js';
 import {
   batch as fetchBatch,
   batchesWindow,
@@ -48,6 +49,7 @@ import {
 } from '../verify.js';
 import { keccak } from '../keccak.js';
 import { interaction } from './agents.js';
+import { levelsPart, tiesPart } from './levels.js';
 
 const SIZE = 30;
 const interactionsOf = (c) => c.frames.reduce((n, f) => n + (f.bundle?.interactions.length ?? 0), 0);
@@ -144,17 +146,26 @@ function frameTitle(f) {
       agentLink(f.bundle.actor),
       h('span.dim', {}, ` nonce ${f.bundle.nonce}, ${plural(f.bundle.interactions.length, 'interaction')}`),
     ];
-  if (f.kind === 'tick')
-    return [
-      'Tick ',
-      h('span.dim', {}, 'the shard’s clock reads '),
-      h('span.num', {}, new Date(Number(f.time) * 1000).toLocaleTimeString()),
-    ];
-  if (f.kind === 'inbox') return itemSentence(f.item);
-  return [words(f.kind)];
+  return frameSentence(f, (id) => store.services.get(idText(id))?.metadata?.name);
 }
 
-const frameCard = (f) =>
+/** Messages that a frame sent, received or acknowledges, each where it can be followed. */
+function linksOf(f, links = []) {
+  const own = links.filter((l) => l.seq === String(f.seq));
+  if (own.length === 0) return null;
+  const word = { sent: 'sent', received: 'received', acked: 'up to' };
+  return h(
+    'p.links',
+    {},
+    own.map((l) => [
+      h('span.dim', {}, `${word[l.kind] ?? l.kind} `),
+      l.kind === 'received' ? messageLink(l.peer, f.shard, l.number) : messageLink(f.shard, l.peer, l.number),
+      ' ',
+    ]),
+  );
+}
+
+const frameCard = (f, links) =>
   h(
     'li.frame',
     { 'data-key': f.seq, 'data-testid': 'frame' },
@@ -166,7 +177,11 @@ const frameCard = (f) =>
           f.bundle.interactions.map((i, at) => interaction(f, i, at)),
         )
       : null,
+    linksOf(f, links),
   );
+
+/** The chunk stands without its graph, where the gateway can't make one. */
+const graphOf = (shard, n) => get(`/shards/${shard}/chunks/${n}/graph`).catch((error) => ({ failed: error.message }));
 
 export const chunk = {
   title: ({ parts: [shard, n] }) => `Chunk ${shard}/${n}`,
@@ -178,9 +193,12 @@ export const chunk = {
     ]);
     const at = batchOf(shard, one.firstSeq, one.batch);
     if (at !== null && !store.batches.has(at)) await fetchBatch(at);
-    return { one };
+    // What depends on it may still come, soon after it or never.
+    const isYoung = Date.now() - Number(one.timeMs) < 60_000;
+    const graph = before?.graph && (!change?.chunks || !isYoung) ? before.graph : await graphOf(shard, n);
+    return { ...before, one, graph };
   },
-  draw({ parts: [shard, n] }, { one }) {
+  draw({ parts: [shard, n] }, { one, graph, zoom }) {
     const number = Number(n);
     return [
       head(
@@ -202,7 +220,16 @@ export const chunk = {
         ['Settled in', finality(shard, one.firstSeq, one.batch)],
         ['Running hash', hash(one.runningHash)],
       ]),
-      h('ol.frames', { 'data-testid': 'frames' }, one.frames.map(frameCard)),
+      tiesPart(graph, shard),
+      section('Levels', levelsPart(one, graph, zoom)),
+      section(
+        'Frames',
+        h(
+          'ol.frames',
+          { 'data-testid': 'frames' },
+          one.frames.map((f) => frameCard(f, graph?.links)),
+        ),
+      ),
     ];
   },
 };
@@ -285,9 +312,10 @@ export const frame = {
     f.seq ??= seq;
     const [checks, place] = await Promise.all([before?.checks ?? checkFrame(f), before?.place ?? checkPlace(f)]);
     if (place && change) await fetchBatch(place.batch);
-    return { f, checks, place };
+    const graph = before?.graph ?? (await graphOf(shard, f.chunk));
+    return { f, checks, place, graph };
   },
-  draw({ parts: [shard, seq] }, { f, checks, place }) {
+  draw({ parts: [shard, seq] }, { f, checks, place, graph }) {
     const size = (f.bytes.length - 2) / 2;
     const r = f.receipt;
     return [
@@ -305,7 +333,7 @@ export const frame = {
             : null,
         ),
       ),
-      h('ol.frames', {}, frameCard(f)),
+      h('ol.frames', {}, frameCard(f, graph?.links)),
       h(
         'div.two',
         {},
