@@ -52,7 +52,7 @@ export const placeOf = (address: number): { shard: number; region: number; slot:
 
 /** Slot of a serial within its region. Sessions and workflows take quads: this is the first of four. */
 export const slotOf = (region: number, serial: number): number =>
-  region === Region.session || region === Region.workflow ? 4 * (serial % QUADS) : serial % REGION_SLOTS;
+  region === Region.session || region === Region.workflow ? 4 * (serial & (QUADS - 1)) : serial & (REGION_SLOTS - 1);
 /** Slot of a message to shard `to`. */
 export const messageSlot = (to: number, number: number): number => to * RING_SLOTS + (number % RING_SLOTS);
 
