@@ -50,17 +50,14 @@ export class Bundle implements BundleHeader {
   decode(frame: Uint8Array): void {
     if (frame.length > MAX_FRAME_BYTES) throw malformed(`a bundle is at most ${MAX_FRAME_BYTES} bytes`);
     const reader = new Reader(frame, 0, Math.max(frame.length - SIGNATURE_BYTES, 0));
-    if (reader.u8() !== BUNDLE) throw malformed('not a bundle');
-    const count = reader.u8() + 1;
-    const flags = reader.u8();
-    if (flags > HAS_PAYLOADS) throw malformed('unknown bundle flag');
+    const { count, actor, nonce, expiry, payloadRoot } = decodeHeader(reader);
     this.#frame = frame;
     this.#interactions = null;
     this.#count = count;
-    this.#actor = reader.varint();
-    this.#nonce = reader.varint();
-    this.#expiry = reader.varint();
-    this.#payloadRoot = flags & HAS_PAYLOADS ? reader.skip(32) : 0;
+    this.#actor = actor;
+    this.#nonce = nonce;
+    this.#expiry = expiry;
+    this.#payloadRoot = payloadRoot;
     for (let i = 0; i < count; i++) {
       this.#starts[i] = reader.at;
       this.#codes[i] = decodeOp(reader, this.#numbers, i * MAX_NUMBERS);
@@ -114,6 +111,22 @@ export class Bundle implements BundleHeader {
     );
     return this.#interactions;
   }
+}
+
+/** What stands before the interactions; `payloadRoot` is where that is, 0 without. Throws `malformed`. */
+export function decodeHeader(reader: Reader): {
+  readonly count: number;
+  readonly actor: number;
+  readonly nonce: number;
+  readonly expiry: number;
+  readonly payloadRoot: number;
+} {
+  if (reader.u8() !== BUNDLE) throw malformed('not a bundle');
+  const count = reader.u8() + 1;
+  const flags = reader.u8();
+  if (flags > HAS_PAYLOADS) throw malformed('unknown bundle flag');
+  const [actor, nonce, expiry] = [reader.varint(), reader.varint(), reader.varint()];
+  return { count, actor, nonce, expiry, payloadRoot: flags & HAS_PAYLOADS ? reader.skip(32) : 0 };
 }
 
 /** The bytes to sign. Throws `malformed` when there are none or too many interactions, or the frame would be too long. */

@@ -431,6 +431,12 @@ export class Machine {
     Outbox.recipient.set(this.cells, cell, recipient);
     return makeId(this.shard, Outbox.serial.get(this.cells, cell));
   }
+  /** As {@link sendWithdrawal}, to the agent's owner. */
+  sendToOwner(agent: number, amount: number): number {
+    const cell = this.#createWithdrawal(agent, amount);
+    Outbox.recipient.copy(this.cells, cell, Agent.owner, this.agent(agent));
+    return makeId(this.shard, Outbox.serial.get(this.cells, cell));
+  }
   /** All of an outbox record but who gets it. */
   #createWithdrawal(agent: number, amount: number): Edit {
     const { cells } = this;
@@ -449,9 +455,7 @@ export class Machine {
     if (this.balance(agent) < amount) return Status.insufficient_balance;
     if (!this.hasOutboxRoom(reserve)) return Status.region_full;
     this.debit(agent, amount);
-    const cell = this.#createWithdrawal(agent, amount);
-    Outbox.recipient.copy(this.cells, cell, Agent.owner, this.agent(agent));
-    return this.ok(makeId(this.shard, Outbox.serial.get(this.cells, cell)));
+    return this.ok(this.sendToOwner(agent, amount));
   }
 
   // --- services ---
