@@ -10,9 +10,9 @@ export const Wire = { varint: 0, byte: 1, bytes: 2, options: 3, list: 4 } as con
 
 /**
  * What a number names of this shard's records, for access lists (access.ts): that record, and what it points to. Of what is
- * only noted down, nothing. `own service`: 0 makes one; `terms`: a service, only read; `dependency`: an escrow, only read;
- * `back`: that escrow, counted from the one being made; `joined`: a workflow, 0 the newest, noted down for later; `rated`:
- * an escrow or a session.
+ * only noted down, nothing. `own service`: 0 makes one; `terms`: a service, only read; `advanced`: an escrow, with what it
+ * waits for and starts by; `dependency`: an escrow, only read; `back`: that, counted from the one being made; `joined`: a
+ * workflow, 0 the newest, noted down for later; `rated`: an escrow or a session.
  */
 export type Names =
   | 'agent'
@@ -21,6 +21,7 @@ export type Names =
   | 'capability'
   | 'session'
   | 'escrow'
+  | 'advanced'
   | 'dependency'
   | 'back'
   | 'joined'

@@ -13,7 +13,7 @@ export const expire = defineOp({
   code: 0x08,
   name: 'expire',
   movesHead: true,
-  fields: [id('escrow', 'escrow')],
+  fields: [id('escrow', 'advanced')],
   where: (_machine, _actor, escrow) => escrow,
   run(machine, _actor, id) {
     const { cells } = machine;
