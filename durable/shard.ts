@@ -399,12 +399,6 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
     return this.#history.frame(seq);
   }
 
-  async chunkNodes(limit: number, to?: number): Promise<ChunkNode[]> {
-  }
-  }
-  }
-  }
-
   /** Signed anew from what is stored: the same promise, whatever the signature's nonce. */
   async receipt(seq: number): Promise<SignedReceipt | null> {
     const promise = this.#sequencer && this.#history.promise(seq);
