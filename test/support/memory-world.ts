@@ -9,7 +9,7 @@ import { makeId, shardOf } from '../../protocol/ids.ts';
 import { encodeInboxItem } from '../../protocol/inbox.ts';
 import type { Interaction } from '../../protocol/ops/index.ts';
 import { type ChunkRecord, decodeChunkRecords } from '../../protocol/trace.ts';
-import { compose, nextPart } from '../../workers/settlement/compose.ts';
+import { compose, finishCut, nextPart } from '../../workers/settlement/compose.ts';
 import { orderOf } from '../../workers/settlement/order.ts';
 import { Random } from '../reference/random.ts';
 import { MemoryShard } from './memory-shard.ts';
@@ -157,6 +157,9 @@ export class MemoryWorld {
     return { head: this.posted.length, tip };
   }
 
+  finishCut(rpcs = this.rpcs()): Promise<void> {
+    return finishCut(rpcs, (event) => void this.events.push(event));
+  }
   /** The record of the next batch, known or made now, if it can be. */
   async compose(rpcs = this.rpcs()): Promise<BatchRecord | null> {
     const [known] = await rpcs[0].batches({ after: this.posted.length, limit: 1 });
@@ -174,6 +177,7 @@ export class MemoryWorld {
 
   /** Gives L1 the next batch, if there is one. */
   async pass(rpcs = this.rpcs()): Promise<BatchRecord | null> {
+    await this.finishCut(rpcs);
     const record = await this.compose(rpcs);
     if (!record) return null;
     const order = await orderOf(rpcs, record);

@@ -24,9 +24,31 @@ export interface Composed {
   readonly order: readonly Range[];
 }
 
+/** What shard `shard` must have received before its next cut: all that was sent to it by everybody's last. */
+const mustReceive = (last: readonly Cut[], shard: number): number[] => last.map(({ sent }) => sent[shard]);
+
+/** All at once, and nothing else between: while some shards have made a cut and others have not, messages wait. */
+const cutAll = (shards: readonly ShardRpc[], number: number, batch: number, last: readonly Cut[]): Promise<Cut[]> =>
+  Promise.all(
+    shards.map(async (stub, shard) =>
+      answered(`cut of shard ${shard}`, await stub.cut(number, batch, mustReceive(last, shard))),
+    ),
+  );
+
+/** Finishes a cut that an earlier pass did not make of all shards before it died: until it is, those and the others don't talk. */
+export async function finishCut(shards: readonly ShardRpc[], log: Log): Promise<void> {
+  if (shards.length === 1) return;
+  const epochs = (await Promise.all(shards.map((shard) => shard.standing()))).map(({ cut }) => cut.number);
+  const number = Math.max(...epochs);
+  if (epochs.every((epoch) => epoch === number)) return;
+  const { batch } = (await shards[epochs.indexOf(number)].cutAt(number))!;
+  await cutAll(shards, number, batch, await cutsAt(shards, number - 1));
+  log('cut_finished', { batch, cut: number });
+}
+
 /**
  * Makes cut `number` of every shard, for `batch`. null when there is nothing to post, or not all shards can be cut yet; why, the log says.
- * Who finds that some shards have made the cut already finishes it, work or not: until then those and the others don't talk.
+ * One that is begun already is made, work or not.
  */
 export async function cutShards(
   shards: readonly ShardRpc[],
@@ -37,22 +59,14 @@ export async function cutShards(
   const standing = await Promise.all(shards.map((shard) => shard.standing()));
   const isBegun = standing.some(({ cut }) => cut.number >= number);
   if (!isBegun && !standing.some(({ hasWork }) => hasWork)) return null;
-  const before = await cutsAt(shards, number - 1);
-  const mustReceive = (shard: number): number[] => before.map(({ sent }) => sent[shard]);
-  // All at once, and nothing else between: while some shards have made a cut and others have not, messages wait.
-  if (!isBegun) {
-    for (const [shard, { received }] of standing.entries()) {
-      const from = mustReceive(shard).findIndex((least, peer) => received[peer] < least);
-      if (from < 0) continue;
-      log('not_ready', { batch, shard, from, received: received[from], of: before[from].sent[shard] });
-      return null;
-    }
+  const last = await cutsAt(shards, number - 1);
+  for (const [shard, { received }] of isBegun ? [] : standing.entries()) {
+    const from = mustReceive(last, shard).findIndex((least, peer) => received[peer] < least);
+    if (from < 0) continue;
+    log('not_ready', { batch, shard, from, received: received[from], of: last[from].sent[shard] });
+    return null;
   }
-  return Promise.all(
-    shards.map(async (stub, shard) =>
-      answered(`cut of shard ${shard}`, await stub.cut(number, batch, mustReceive(shard))),
-    ),
-  );
+  return cutAll(shards, number, batch, last);
 }
 
 /** Steps and `dataRoot`, over any number of frames with a few pages in memory. */

@@ -12,7 +12,7 @@ import {
 import { type Hex, hex } from '../../protocol/bytes.ts';
 import type { Range } from '../../protocol/schedule.ts';
 import { Chain, type Look, type Terms } from './chain.ts';
-import { compose, nextPart } from './compose.ts';
+import { compose, finishCut, nextPart } from './compose.ts';
 import { type Settings, type SettlementEnv, readSettings } from './env.ts';
 import { feed, inboxAgrees } from './feed.ts';
 import { type Log, log as defaultLog, reason } from './log.ts';
@@ -63,6 +63,8 @@ class Pass {
   async run(): Promise<void> {
     let error: string | undefined;
     try {
+      // Whether L1 is there or not.
+      await finishCut(this.#shards, this.#log);
       this.#terms = await this.#chain.terms();
       // A third of the pass is for the inbox at most, so that a flood of items can't keep batches off L1.
       await feed(
