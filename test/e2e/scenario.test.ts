@@ -29,6 +29,8 @@ test('the whole scenario runs, and all money reconciles', async () => {
   expect(result.agents).toBeGreaterThanOrEqual(5);
   expect(result.coreCalls).toBeGreaterThanOrEqual(10);
   expect(result.sessionCalls).toBeGreaterThanOrEqual(1000);
+  // One that all legs of were paid, one that was given up.
+  expect(result.workflows).toBe(2);
   expect(result.batches).toBeGreaterThanOrEqual(2);
   expect(result.withdrawals).toBeGreaterThanOrEqual(1);
   expect(result.seconds).toBeLessThan(240);
