@@ -1,8 +1,10 @@
 /** Seeded random traces over all shards, led by the reference's state so that most of what they do means something. */
 import { Writer, concat, hex } from '../../protocol/bytes.ts';
 import { ESCROW_STATUS, HEAD, KEY, PEER, be } from './cells.ts';
+import { OPERATION_NAMES } from './frames.ts';
 import { crowdRing, fillRings, jumpCounters, populate } from './genesis.ts';
 import { Intents } from './intents.ts';
+import { junk, mutated } from './mangle.ts';
 import { Random } from './random.ts';
 import { Reference, type ReferenceOutcome } from './reference.ts';
 import { checks, sign, signing } from './signatures.ts';
@@ -58,7 +60,7 @@ export class Trace {
   constructor({ seed, shards, liking, orderly = false, watch = () => undefined }: TraceOptions) {
     this.random = new Random(seed);
     this.theme = this.random.weighted(THEMES);
-    const any = this.theme === 'ends' && this.random.chance(0.6) ? 'serials' : this.random.weighted(LIKINGS);
+    const any = this.theme === 'ends' && this.random.chance(0.4) ? 'serials' : this.random.weighted(LIKINGS);
     this.#liking = liking ?? any;
     const sizes: [number, number][] =
       this.theme === 'crowds'
@@ -123,15 +125,13 @@ export class Trace {
       [50, () => this.#bundle(shard)],
       [8, () => this.#advance(shard)],
       [this.#liking === 'workflows' ? 3 : 7, () => this.#tell(shard)],
-      [this.shards > 1 ? 30 : 1, () => this.#receive(shard)],
+      [this.shards > 1 ? 30 : 1, () => this.#receive(shard, late)],
       [this.shards > 1 ? 6 : 1, () => this.#acknowledge(shard)],
       [this.theme === 'ends' ? 15 : 5, () => this.#inbox()],
     ];
     if (!this.orderly) {
-      const { world } = this.reference;
-      const poke = (at: number, cell: Uint8Array) => this.#poke(at, cell);
       kinds.push(
-        [1, () => this.give(shard, this.#junk())],
+        [1, () => this.give(shard, junk(random))],
         [
           0.7,
           () =>
@@ -141,38 +141,44 @@ export class Trace {
               this.seqOf(shard) + random.pick([-1, 1, 7]),
             ),
         ],
-        [this.theme === 'ends' && late ? 30 : 0.5, () => jumpCounters(world, random, poke, shard)],
+        [this.theme === 'ends' && late ? 30 : 0.5, () => this.#jumped(shard)],
       );
-      if (this.theme === 'crowds' && late) kinds.push([40, () => this.#crowded(shard)]);
+      if (this.theme === 'crowds' && late) kinds.push([40, () => this.#crowded(shard, late)]);
     }
     random.weighted(kinds)();
   }
 
+  /** Something that takes a serial, now that the next one is a rare one. */
+  #jumped(shard: number): void {
+    const { random } = this;
+    const { workflows } = this.#intents.now;
+    const untold = workflows.find(({ shard: at, record }) => at === shard && record.done !== record.told);
+    // The slot of a workflow that time has decided, and nobody told its legs.
+    if (untold && random.chance(0.5)) {
+      const due = Number(untold.record.deadline) + random.between(0, 2);
+      this.give(shard, new Writer().u8(1).u32(due).finish());
+    } else if (random.chance(0.4)) this.#tick(shard);
+    const poke = (at: number, cell: Uint8Array) => this.#poke(at, cell);
+    jumpCounters(this.reference.world, random, poke, shard, untold && random.chance(0.5) ? 'workflows' : undefined);
+    this.#bundle(shard, 'serials', untold && random.chance(0.5) ? 'plan' : undefined);
+  }
+
   /** Something that would send, now that there is hardly room. */
-  #crowded(shard: number): void {
+  #crowded(shard: number, late: boolean): void {
     const { random } = this;
     const poke = (at: number, cell: Uint8Array) => this.#poke(at, cell);
+    // Room for an answer, but none to send on, is rare by chance.
+    const spared = random.chance(0.5) ? random.below(this.shards) : shard;
     for (let to = 0; to < this.shards; to++)
-      if (to !== shard && random.chance(0.6)) crowdRing(this.reference.world, random, poke, shard, to);
+      if (to !== shard && (spared === shard ? random.chance(0.6) : to !== spared))
+        crowdRing(this.reference.world, random, poke, shard, to);
     random.weighted([
-      [5, () => this.#receive(shard)],
+      [6, () => this.#receive(shard, late)],
       [3, () => this.#advance(shard)],
       [3, () => this.#tell(shard)],
       [2, () => this.#bundle(shard)],
       [shard === 0 ? 1 : 0, () => this.#inbox()],
     ])();
-  }
-
-  #junk(): Uint8Array {
-    const { random } = this;
-    return random.pick([
-      new Uint8Array(),
-      random.bytes(random.below(12)),
-      Uint8Array.of(0x10),
-      Uint8Array.of(0x10, random.below(256)),
-      Uint8Array.of(random.below(7), ...random.bytes(random.below(10))),
-      Uint8Array.of(0x10, random.below(3), 0, ...random.bytes(random.below(90))),
-    ]);
   }
 
   #tick(shard: number): void {
@@ -223,10 +229,15 @@ export class Trace {
     return { number, payload: number <= sent ? this.#payloads.get(`${from}>${to} ${number}`) : undefined };
   }
 
-  #receive(shard: number): void {
+  #receive(shard: number, late: boolean): void {
     const { random } = this;
+    // Before rings are crowded, what may have to send on to a third shard is let wait until they are.
+    const waits = (payload: Uint8Array): boolean => this.theme === 'crowds' && !late && sendsOn(payload);
     const others = Array.from({ length: this.shards }, (_, other) => other).filter((other) => other !== shard);
-    const ready = others.filter((from) => this.pending(from, shard).payload);
+    const ready = others.filter((from) => {
+      const { payload } = this.pending(from, shard);
+      return payload && !waits(payload);
+    });
     if (this.orderly && ready.length === 0) return;
     const from = ready.length > 0 ? random.pick(ready) : random.below(this.shards + 1);
     let payload = this.pending(from, shard).payload ?? random.bytes(random.below(30));
@@ -299,11 +310,11 @@ export class Trace {
     this.give(shard, random.chance(0.03) ? frame.subarray(0, random.below(frame.length)) : frame);
   }
 
-  #bundle(shard: number): void {
+  #bundle(shard: number, liking = this.#liking, first?: string): void {
     const { random } = this;
     const intents = this.#intents;
     const step = new Step(this.reference.world, checks, shard, 0n);
-    const wanted = random.chance(0.65) ? wantedBy(intents, step, this.#liking) : undefined;
+    const wanted = random.chance(liking === 'serials' ? 0 : 0.65) ? wantedBy(intents, step, liking) : undefined;
     const agents = intents.now.agents.filter((agent) => agent.shard === shard);
     if (!wanted && agents.length === 0) return;
     const actor = wanted?.actor ?? random.pick(agents).id;
@@ -316,7 +327,7 @@ export class Trace {
       [0.3, 8],
     ]);
     for (let i = 0; i < more; i++) {
-      const raw = intents.build(anyName(random, this.#liking), actor);
+      const raw = intents.build((i === 0 ? first : undefined) ?? anyName(random, liking), actor);
       if (raw) raws.splice(random.below(raws.length + 1), 0, raw);
     }
     if (raws.length === 0) return;
@@ -345,27 +356,20 @@ export class Trace {
     for (const raw of raws) body.bytes(raw);
     if (wrong === 5) body.u8(random.below(256));
     let bytes = body.finish();
-    if (wrong === 6) bytes = this.#mutated(bytes);
+    if (wrong === 6) bytes = mutated(random, bytes);
     const key = world.read(place.key(BigInt(actor)), KEY);
     const signature = sign(concat(be(32, key.x), be(32, key.y)), signing.bundle(bytes));
     if (wrong === 7) signature[random.below(8)] ^= 1 << random.below(8);
     const frame = concat(bytes, signature);
     return Uint8Array.from(wrong === 8 ? frame.subarray(0, random.below(frame.length)) : frame);
   }
-
-  #mutated(bytes: Uint8Array): Uint8Array {
-    const { random } = this;
-    const at = 1 + random.below(bytes.length - 1);
-    const [before, rest] = [bytes.subarray(0, at), bytes.subarray(at)];
-    return random.pick([
-      () => concat(before, Uint8Array.of(rest[0] ^ (1 << random.below(8))), rest.subarray(1)),
-      () => concat(before, rest.subarray(1)),
-      () => concat(before, random.bytes(1 + random.below(3)), rest),
-      // A varint with a zero group too many.
-      () => concat(before, Uint8Array.of(rest[0] | 128, 0), rest.subarray(1)),
-    ])();
-  }
 }
+
+/** Ops of calls that can make the shard they come to send to one that is neither that nor the caller's. */
+const THIRD = new Set(['expire', 'rule', 'finalize', 'slash', 'tell'].map((name) => OPERATION_NAMES.indexOf(name) + 1));
+
+const sendsOn = (payload: Uint8Array): boolean =>
+  payload[0] === 1 ? THIRD.has(payload[12]) : payload[0] === 6 || payload[0] === 8;
 
 /** What a well-formed register or deposit brings from L1. */
 function deposited(frame: Uint8Array): bigint {

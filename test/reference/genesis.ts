@@ -2,7 +2,8 @@
 import { AGENT, CAPABILITY, HEAD, KEY, type Layout, PEER, SERVICE, be, blank, encode } from './cells.ts';
 import type { Random } from './random.ts';
 import { OWNERS } from './signatures.ts';
-import { type World, makeId, place } from './world.ts';
+import { survey } from './survey.ts';
+import { type World, makeId, place, serialOf } from './world.ts';
 
 export type Poke = (at: number, cell: Uint8Array) => void;
 
@@ -91,30 +92,40 @@ function extremes(random: Random): Change {
 type Ring = 'sessions' | 'escrows' | 'outbox' | 'workflows';
 
 /** Changes a shard's head to what it would be after a lap of a ring, or at the end of the serials. */
-export function jumpCounters(world: World, random: Random, poke: Poke, shard: number): void {
+export function jumpCounters(world: World, random: Random, poke: Poke, shard: number, only?: 'workflows'): void {
   const head = world.read(place.head(shard), HEAD);
-  const on = BigInt(random.between(0, 3));
+  const now = survey(world);
   // Counters only grow: no serial is given out twice.
-  const lap = (ring: Ring, size: bigint): Change => ({ [ring]: head[ring] < size + on ? size + on : head[ring] });
-  const last = (ring: Ring): Change => ({ [ring]: head[ring] < 2n ** 44n - 2n ? 2n ** 44n - 2n : head[ring] });
+  const atLeast = (ring: Ring, serial: bigint): Change => ({ [ring]: head[ring] < serial ? serial : head[ring] });
+  // After a lap, the next serial is for the slot of some record.
+  const lap = (ring: Exclude<Ring, 'outbox'>, size: bigint): Change => {
+    const all = now[ring].filter((found) => found.shard === shard);
+    // Of workflows, rather one with a leg to tell.
+    const untold = all.filter(({ record }) => 'told' in record && record.done !== record.told);
+    const here = untold.length > 0 && random.chance(0.7) ? untold : all;
+    const at = here.length > 0 ? serialOf(BigInt(random.pick(here).id)) % size : BigInt(random.below(4));
+    const serial = size + (at === 0n ? size : at) - 1n;
+    return atLeast(ring, serial);
+  };
   const end = (region: 'agents' | 'services' | 'capabilities'): Change => {
     const serial = 2n ** 20n - BigInt(random.between(1, 2));
     return { [region]: head[region] < serial ? serial : head[region] };
   };
-  const change = random.weighted<Change>([
+  const any = random.weighted<Change>([
     [5, lap('sessions', 2n ** 18n)],
     [6, lap('escrows', 2n ** 20n)],
-    [4, lap('workflows', 2n ** 18n)],
-    [6, { outbox: head.outbox < 2n ** 20n ? 2n ** 20n : head.outbox }],
-    [2, lap('outbox', 2n ** 20n - 2n ** 16n)],
-    [0.3, last('sessions')],
-    [0.3, last('escrows')],
-    [0.3, last('workflows')],
-    [0.3, last('outbox')],
+    [6, lap('workflows', 2n ** 18n)],
+    [6, atLeast('outbox', 2n ** 20n)],
+    [2, atLeast('outbox', 2n ** 20n - 2n ** 16n)],
+    [0.3, atLeast('sessions', 2n ** 44n - 2n)],
+    [0.3, atLeast('escrows', 2n ** 44n - 2n)],
+    [0.3, atLeast('workflows', 2n ** 44n - 2n)],
+    [0.3, atLeast('outbox', 2n ** 44n - 2n)],
     [6, end('agents')],
     [3, end('services')],
     [3, end('capabilities')],
   ]);
+  const change = only ? lap(only, 2n ** 18n) : any;
   poke(place.head(shard), encode(HEAD, { ...head, ...change }, 64));
 }
 

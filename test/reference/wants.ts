@@ -124,7 +124,7 @@ function ofSessions(intents: Intents): Choice[] {
   const { random, now } = intents;
   return now.sessions.map(({ record }) => {
     const anybody = BigInt(random.pick(now.agents).id);
-    const party = random.pick([record.a, record.a, record.b, anybody]);
+    const party = random.pick([record.a, record.a, record.b, anybody, anybody]);
     const name = random.pick(SESSION_WANTS.get(record.status)!);
     return () => intents.by(Number(party), name);
   });
@@ -136,7 +136,6 @@ export function wanted(intents: Intents, step: Step, liking: Liking): Intent | u
   const sessions = ofSessions(intents);
   if (liking === 'sessions' && sessions.length > 0) return random.pick(sessions)();
   const workflows = ofWorkflows(intents, step);
-  if (liking === 'serials') return undefined;
   if (liking === 'workflows' && workflows.length > 0 && random.chance(0.8)) return random.pick(workflows)();
   const choices = [...ofEscrows(intents), ...ofTime(intents), ...workflows, ...sessions];
   for (const { record } of now.capabilities) choices.push(() => intents.by(Number(record.grantee), 'invoke'));
