@@ -16,6 +16,7 @@ import type { Interaction } from '../../protocol/ops/index.ts';
 import { ACTIVE, EXISTS, Head, Service, get } from '../../protocol/cells.ts';
 import { type Suite, median, random } from './suite.ts';
 import { anvilTransfersPerSecond } from './anvil-transfers.ts';
+import { parallelSpeedup } from './parallel.ts';
 
 const ROOT_EVERY = 65_536;
 const PER_RUN = 2 * ROOT_EVERY;
@@ -24,6 +25,8 @@ const BUNDLE = 64;
 const SIGNATURE = new Uint8Array(64).fill(1);
 const NO_HASH = new Uint8Array(32);
 const RUNS = 5;
+/** Of so many interactions as there are to a root. */
+const PARALLEL_STRETCHES = 15;
 
 /** Picks an agent number 1 … n; Zipf by the rejection-free power-law approximation (exponent s > 1). */
 function picker(n: number, zipf: number | null, next: () => number): () => number {
@@ -212,6 +215,14 @@ export const suite: Suite = {
     const zipf = measure(AGENTS, 1.1);
     // An agent is three cells (agent, key, service): 2^12 agents fill about 2^14 cells with their escrows, 2^17 about 2^19.
     const small = measure(2 ** 12, null);
+    const speedup = (zipf: number | null): Promise<number> => {
+      const frames = workload(PARALLEL_STRETCHES * ROOT_EVERY, AGENTS, zipf, 17);
+      const each = ROOT_EVERY / BUNDLE;
+      const stretches = Array.from({ length: PARALLEL_STRETCHES }, (_, i) => frames.slice(i * each, (i + 1) * each));
+      progress(`two threads against one, ${zipf ? `Zipf ${zipf}` : 'uniform'}`);
+      return parallelSpeedup(world(AGENTS), stretches, progress);
+    };
+    const [parallelUniform, parallelZipf] = [await speedup(null), await speedup(1.1)];
     progress('the same transfers as ERC-20 calls on anvil');
     const anvil = await anvilTransfersPerSecond();
     return {
@@ -225,11 +236,12 @@ export const suite: Suite = {
         bytesPerCell: bytes,
         scaling: uniform.rate / small.rate,
         vsAnvil: anvil === null ? null : transfersPerSecond() / anvil,
-        parallelSpeedup: null,
+        parallelSpeedup: parallelUniform,
+        parallelSpeedupZipf: parallelZipf,
       },
       notes: {
         keccakPerSecond: 'in batches, as the tree hashes; efficiency is against this rate',
-        parallelSpeedup: 'the parallel verifying executor is not built yet',
+        parallelSpeedup: 'two threads against the serial engine, from wire bytes to root, in turns',
         ...(anvil === null ? { vsAnvil: 'anvil could not be started' } : {}),
       },
     };
