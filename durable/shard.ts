@@ -59,6 +59,7 @@ import { Batches } from './shard/batches.ts';
 import { listEscrows, listWorkflows } from './shard/calls.ts';
 import { Core, type Executed } from './shard/core.ts';
 import { Cuts } from './shard/cuts.ts';
+import { type ChunkGraph, type ChunkNode, type ChunkOfMessage, GraphReader } from './shard/graph.ts';
 import { History } from './shard/history.ts';
 import { Intake, MAX_WAIT_MS } from './shard/intake.ts';
 import type { CellJson, ChunkJson, EventJson, FrameJson, RecordJson, WorkflowJson } from './shard/json.ts';
@@ -87,6 +88,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
   readonly #batches: Batches;
   readonly #lists: Lists;
   readonly #history: History;
+  readonly #graph: GraphReader;
   readonly #proofs: Proofs;
   readonly #signing: Signing;
   #sequencer: MachineKey | null = null;
@@ -107,6 +109,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
     this.#nonces = new Nonces(sql);
     this.#lists = new Lists(this.#core.engine.machine);
     this.#history = new History(this.#core, this.#cuts);
+    this.#graph = new GraphReader(sql, this.#core.engine.machine, this.#core.log, this.#core.arrivals);
     this.#proofs = new Proofs(this.#core, this.#signing);
     this.#mail = new Mail(sql, this.#core, {
       together: (work) => this.#together(work),
@@ -397,6 +400,19 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
   }
   async frame(seq: number): Promise<FrameJson | null> {
     return this.#history.frame(seq);
+  }
+
+  async chunkNodes(limit: number, to?: number): Promise<ChunkNode[]> {
+    return this.#graph.nodes(limit, to);
+  }
+  async chunkGraph(number: number): Promise<ChunkGraph | null> {
+    return this.#graph.chunk(number);
+  }
+  async sentIn(to: number, number: number, timeMs: number): Promise<ChunkOfMessage | null> {
+    return this.#graph.sentIn(to, number, timeMs);
+  }
+  async receivedIn(from: number, number: number): Promise<ChunkOfMessage | null> {
+    return this.#graph.receivedIn(from, number);
   }
 
   /** Signed anew from what is stored: the same promise, whatever the signature's nonce. */

@@ -74,13 +74,13 @@ function given(part: Part | undefined, n: Float64Array, at: number): number {
   return part !== undefined && (n[at + part.given] & part.bit) !== 0 ? n[at + part.number] : -1;
 }
 
-/** Which number of an operation names what. */
-function partsOf(slots: readonly Slot[], from: number, given: number, bit: number, out: Part[]): number {
+/** Which number of an operation names what, into `list` (esbuild would read `i, out)` after a `<<` as type parameters). */
+function partsOf(slots: readonly Slot[], from: number, given: number, bit: number, list: Part[]): number {
   let at = from;
   for (const { names, wire, parts, numbers } of slots) {
-    if (names !== undefined) out.push({ number: at, names, given, bit });
+    if (names !== undefined) list.push({ number: at, names, given, bit });
     // What a list has is only noted down.
-    if (wire === Wire.options) parts!.reduce((next, part, i) => partsOf(part, next, at, 1 << i, out), at + 1);
+    if (wire === Wire.options) parts!.reduce((next, part, i) => partsOf(part, next, at, 1 << i, list), at + 1);
     at += numbers;
   }
   return at;

@@ -12,6 +12,7 @@ import type { MessageKind } from '../../protocol/messages.ts';
 import type { RecordKind } from '../../protocol/proof.ts';
 import type { SignedReceipt } from '../../protocol/receipt.ts';
 import type { StatusName } from '../../protocol/status.ts';
+import type { GraphRpc } from './graph.ts';
 import type { CellJson, ChunkJson, EventJson, FrameJson, RecordJson, WorkflowJson } from './json.ts';
 
 export interface Failure {
@@ -364,7 +365,7 @@ export interface DeliveryRpc {
 
 export const MAX_MESSAGE_WAIT_MS = 10_000;
 
-export interface ShardRpc extends SettlementRpc, ReadRpc, MessagesRpc, DeliveryRpc {
+export interface ShardRpc extends SettlementRpc, ReadRpc, MessagesRpc, DeliveryRpc, GraphRpc {
   submit(items: readonly Submission[]): Promise<SubmitResult[]>;
 }
 

@@ -6,6 +6,7 @@ import { bundleRoutes } from './bundles.ts';
 import { directoryRoutes } from './directory.ts';
 import { callRoutes } from './calls.ts';
 import type { Env } from './env.ts';
+import { graphRoutes } from './graph.ts';
 import { openApi } from './openapi.ts';
 import { Problem, problem, problemResponse } from './problem.ts';
 import { proofRoutes } from './proofs.ts';
@@ -29,6 +30,7 @@ const resources: readonly Route[] = [
   ...recordRoutes,
   ...proofRoutes,
   ...traceRoutes,
+  ...graphRoutes,
   ...batchRoutes,
 ];
 
