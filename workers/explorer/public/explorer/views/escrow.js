@@ -20,7 +20,7 @@ import {
   time,
   workflowLink,
 } from '../parts.js';
-import { get, store } from '../store.js';
+import { get, servicesWindow, store } from '../store.js';
 import { waitsOf, waitsPart } from './waits.js';
 import { address, bytes, commitment, foldCell, same } from '../verify.js';
 
@@ -125,7 +125,11 @@ export const escrow = {
     if (one.invoked && location.hash.startsWith(`#/escrows/${id}`)) {
       location.replace(`#/calls/${one.invoked.shard}/${one.invoked.seq}/${one.invoked.index}`);
     }
-    const [proof, waits] = await Promise.all([prove(id), waitsOf(one.order ?? id, before?.waits)]);
+    const [proof, waits] = await Promise.all([
+      prove(id),
+      waitsOf(one.order ?? id, before?.waits),
+      before ? null : servicesWindow({}),
+    ]);
     return { ...before, one, proof, waits };
   },
   draw: ({ parts: [id] }, { one, proof, waits, zoom }) => {

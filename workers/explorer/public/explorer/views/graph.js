@@ -20,7 +20,7 @@ import { get, message, shards, total } from '../store.js';
 const LIMIT = 24;
 /** Messages whose kind and outcome are asked for. */
 const TOLD = 12;
-const [W, H, GAP, LANE, LEFT, TOP] = [72, 40, 14, 104, 64, 26];
+const [W, H, GAP, LANE, LEFT, TOP] = [80, 40, 14, 104, 64, 26];
 
 /** Where each message went from chunk to chunk, newest last: {from, to, a, b, first, last}. */
 function messagesOf(chunks) {
