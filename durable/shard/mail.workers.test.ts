@@ -1,55 +1,24 @@
 /** Messages between shard objects: every operation that crosses works as inside one shard, whatever happens to the objects meanwhile. */
 import { evictDurableObject, runInDurableObject } from 'cloudflare:test';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { formatId, serialOf } from '../../protocol/ids.ts';
+import { serialOf } from '../../protocol/ids.ts';
 import type { Interaction } from '../../protocol/ops/index.ts';
-import { STATUSES } from '../../protocol/status.ts';
-import { isFailure, shardStub } from './api.ts';
-import { TestAgent, registerAgents, testEnv } from './testing.ts';
+import { isFailure } from './api.ts';
+import {
+  type TestAgent,
+  balanceOf,
+  escrowOf,
+  registerAgents,
+  run,
+  service,
+  shardAt,
+  signing,
+  statusOf,
+  stubAt,
+  until,
+} from './testing.ts';
 
-const shard = (n: number) => shardStub(testEnv.SHARD, n);
-const stub = (n: number) => testEnv.SHARD.getByName(`shard-${n}`);
-
-async function until<T>(what: string, look: () => Promise<T | false | null | undefined>): Promise<T> {
-  for (let i = 0; i < 1000; i++) {
-    const found = await look();
-    if (found) return found;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  throw new Error(`waited in vain for ${what}`);
-}
-
-/** The values that interactions made; throws unless all went well. */
-async function run(agent: TestAgent, ...interactions: Interaction[]): Promise<number[]> {
-  const [result] = await agent.submit(await agent.bundle(interactions));
-  if (isFailure(result)) throw new Error(`${result.error.code}: ${result.error.detail}`);
-  const { outcomes } = result.receipt;
-  expect(outcomes.map(({ status }) => STATUSES[status])).toEqual(outcomes.map(() => 'ok'));
-  return outcomes.slice(1).map(({ value }) => value);
-}
-
-const balance = async (agent: TestAgent): Promise<number> =>
-  Number((await shard(agent.id % 256).agent(agent.id))?.balance);
-const statusOf = async (escrow: number): Promise<string> => String((await shard(escrow % 256).escrow(escrow))?.status);
-/** The escrow that an order has opened at the provider's shard. */
-async function opened(order: number, at: number): Promise<number> {
-  return until('the escrow of an order', async () => {
-    const { items } = await shard(at).escrows({ limit: 100 });
-    const found = items.find((each) => each.order === formatId(order));
-    return found && Number(String(found.id).split(':')[1]) * 256 + at;
-  });
-}
-const service = (fields: Partial<Extract<Interaction, { op: 'publish' }>> = {}): Interaction => ({
-  op: 'publish',
-  service: 0,
-  active: true,
-  ceiling: 1000,
-  deadlineSeconds: 600,
-  arbiter: 0,
-  contestSeconds: 0,
-  metadataHash: new Uint8Array(32),
-  ...fields,
-});
+const [shard, stub, balance, opened] = [shardAt, stubAt, balanceOf, escrowOf];
 
 let ann: TestAgent;
 let bob: TestAgent;
@@ -137,7 +106,6 @@ describe('across shards', () => {
     const facts = await shard(1).sessionFacts(session);
     expect([facts?.a, facts?.b, facts?.depositA]).toEqual([ann.id, bob.id, 500]);
     expect(facts?.keyA).toEqual(ann.key.publicKey);
-    const { signing } = await import('./testing.ts');
     const half = { session, dir: 0 as const, seq: 1, calls: 3, paid: 120, root: new Uint8Array(32).fill(1) };
     const signature = await ann.key.sign(signing.half(half));
     // By its payer, from elsewhere: the signature in the message is checked where the session is.

@@ -1,13 +1,15 @@
 /** What tests of the shard and the gateway need: agents that exist on chain, and bundles of theirs. */
+import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { signBundle } from '../../protocol/bundle.ts';
 import { type Hex } from '../../protocol/bytes.ts';
 import { Signing } from '../../protocol/eip712.ts';
-import { makeId, shardOf } from '../../protocol/ids.ts';
+import { formatId, makeId, parseId, shardOf } from '../../protocol/ids.ts';
 import { encodeInboxItem } from '../../protocol/inbox.ts';
 import { MachineKey } from '../../protocol/keys.ts';
 import type { Interaction } from '../../protocol/ops/index.ts';
 import type { SignedReceipt } from '../../protocol/receipt.ts';
+import { STATUSES } from '../../protocol/status.ts';
 import { type Failure, type ShardRpc, type SubmitResult, isFailure, shardStub } from './api.ts';
 import { unpackOutcomes } from './outcomes.ts';
 
@@ -86,3 +88,62 @@ export async function registerAgents(count: number, balance = 1_000_000, shard =
 }
 
 export const transfer = (to: TestAgent, amount: number): Interaction => ({ op: 'transfer', to: to.id, amount });
+
+// --- over several shards ---
+
+export const shardAt = (shard: number): ShardRpc => shardStub(testEnv.SHARD, shard);
+export const stubAt = (shard: number): DurableObjectStub => testEnv.SHARD.getByName(`shard-${shard}`);
+
+/** Ends a shard's object in the middle of what it does; an eviction would wait for that. */
+export const crash = (shard: number): Promise<void> =>
+  runInDurableObject(stubAt(shard), (_, state) => state.abort('crashed by a test')).catch(() => {});
+
+/** Looks until something is found. */
+export async function until<T>(what: string, look: () => Promise<T | false | null | undefined>): Promise<T> {
+  for (let i = 0; i < 2000; i++) {
+    const found = await look();
+    if (found) return found;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  throw new Error(`waited in vain for ${what}`);
+}
+
+/** The values that interactions made; throws unless all went well. */
+export async function run(agent: TestAgent, ...interactions: Interaction[]): Promise<number[]> {
+  const [result] = await agent.submit(await agent.bundle(interactions));
+  if (isFailure(result)) throw new Error(`${result.error.code}: ${result.error.detail}`);
+  const { outcomes } = result.receipt;
+  const failed = outcomes.find(({ status }) => STATUSES[status] !== 'ok');
+  if (failed) throw new Error(`it came to ${STATUSES[failed.status]}`);
+  return outcomes.slice(1).map(({ value }) => value);
+}
+
+export const balanceOf = async (agent: TestAgent): Promise<number> =>
+  Number((await shardAt(shardOf(agent.id)).agent(agent.id))?.balance);
+export const statusOf = async (escrow: number): Promise<string> =>
+  String((await shardAt(shardOf(escrow)).escrow(escrow))?.status);
+
+/** The escrow that an order has opened at the provider's shard. */
+export const escrowOf = (order: number, there: number): Promise<number> =>
+  until('the escrow of an order', async () => {
+    for (let after = 0; ;) {
+      const { items, next } = await shardAt(there).escrows({ limit: 100, after });
+      const found = items.find((each) => each.order === formatId(order));
+      if (found) return parseId(String(found.id));
+      if (next === undefined) return null;
+      after = next;
+    }
+  });
+
+/** A service on common terms, but for what is given. */
+export const service = (fields: Partial<Extract<Interaction, { op: 'publish' }>> = {}): Interaction => ({
+  op: 'publish',
+  service: 0,
+  active: true,
+  ceiling: 1000,
+  deadlineSeconds: 600,
+  arbiter: 0,
+  contestSeconds: 0,
+  metadataHash: new Uint8Array(32),
+  ...fields,
+});
