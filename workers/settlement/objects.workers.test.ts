@@ -1,0 +1,102 @@
+/** Batches of real shard objects that trade with each other all the while: what is composed can be executed again, and every frame be found in it. */
+import { expect, test } from 'vitest';
+import { type BatchRecord, isFailure, shardStub } from '../../durable/shard/api.ts';
+import { type TestAgent, registerAgents, testEnv, transfer } from '../../durable/shard/testing.ts';
+import { Trace, replayBatch } from '../../local/trace.ts';
+import { type Hex, hex, unhex } from '../../protocol/bytes.ts';
+import { keccak } from '../../protocol/hash.ts';
+import { verifyInclusion } from '../../protocol/log.ts';
+import { type ChunkRecord, frameLeaf } from '../../protocol/trace.ts';
+import { getJson } from '../gateway/testing.ts';
+import { compose, finishCut } from './compose.ts';
+import { orderOf, readRecords } from './order.ts';
+
+const SHARDS = 3;
+const NOTHING: Hex = `0x${'00'.repeat(32)}`;
+const shards = Array.from({ length: SHARDS }, (_, shard) => shardStub(testEnv.SHARD, shard));
+const composed: BatchRecord[] = [];
+const events: string[] = [];
+const log = (event: string): void => void events.push(event);
+
+/** As a pass does, for an L1 that takes everything. */
+async function batch(): Promise<boolean> {
+  await finishCut(shards, log);
+  const newest = composed.at(-1);
+  const tip = { batchHash: newest?.hash ?? NOTHING, post: newest?.header.post ?? NOTHING, postedAt: 0, inboxCursor: 0 };
+  const next = await compose(shards, { head: composed.length, tip }, log);
+  if (!next) return false;
+  await shards[0].recordBatch(next.record);
+  composed.push(next.record);
+  return true;
+}
+
+async function recordsOf(record: BatchRecord): Promise<ChunkRecord[]> {
+  const records: ChunkRecord[] = [];
+  for await (const page of readRecords(shards, await orderOf(shards, record))) records.push(...page);
+  return records;
+}
+
+test('batches of shards that trade on', async () => {
+  const agents: TestAgent[] = [];
+  for (let shard = 0; shard < SHARDS; shard++) agents.push(...(await registerAgents(2, 1_000_000, shard)));
+  let trading = true;
+  const trade = async (agent: TestAgent, to: readonly TestAgent[]): Promise<void> => {
+    while (trading) {
+      const results = await agent.submit(await agent.bundle(to.map((other) => transfer(other, 1))));
+      expect(results.map((result) => (isFailure(result) ? result.error.code : 'ok'))).toEqual(['ok']);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  };
+  const traders = agents.map((agent) =>
+    trade(
+      agent,
+      agents.filter((other) => other !== agent),
+    ),
+  );
+  for (let i = 0; composed.length < 8; i++) {
+    expect(i, 'batches are made while shards trade').toBeLessThan(200);
+    await batch();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  trading = false;
+  await Promise.all(traders);
+  // Until everything is received, and nothing but acks is left.
+  for (let quiet = 0; quiet < 5;) {
+    const standing = await Promise.all(shards.map((shard) => shard.standing()));
+    quiet = (await batch()) || standing.some(({ hasWork }) => hasWork) ? 0 : quiet + 1;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+
+  const trace = new Trace({
+    shards: SHARDS,
+    chainId: Number(testEnv.CHAIN_ID),
+    root: testEnv.ROOT_ADDRESS as Hex,
+  });
+  let most = 0;
+  for (const record of composed) {
+    const records = await recordsOf(record);
+    most = Math.max(most, records.length);
+    const { isCanonical, stateRoot } = await replayBatch(trace, records);
+    expect([isCanonical, hex(stateRoot)]).toEqual([true, record.stateRoot]);
+  }
+  expect(most, 'shards more than once in a batch').toBeGreaterThan(SHARDS);
+  // Nothing is lost on the way.
+  const balances = trace.runs.flatMap(({ engine }) => [1, 2].map((serial) => engine.machine.balance(256 * serial)));
+  expect(balances.reduce((sum, balance) => sum + balance, 0)).toBe(agents.length * 1_000_000);
+
+  const record = composed[4];
+  let firstStep = 0;
+  let index = 0;
+  for (const { shard, firstSeq, frames } of await recordsOf(record)) {
+    const at = await getJson<{ firstStep: number; index: number; size: number; path: Hex[]; dataRoot: Hex }>(
+      `/batches/${record.number}/frames/${shard}/${firstSeq}`,
+    );
+    expect([at.firstStep, at.index]).toEqual([firstStep, index]);
+    const leaf = frameLeaf({ shard, seq: firstSeq, firstStep, frame: frames[0] });
+    const path = at.path.map((step) => unhex(step));
+    expect(verifyInclusion(keccak, unhex(record.header.dataRoot), at.size, at.index, leaf, path)).toBe(true);
+    for (const [kind, count] of frames) firstStep += kind === 0x10 ? 2 + count : 1;
+    index += frames.length;
+    if (index > 60) break;
+  }
+}, 60_000);
