@@ -3,7 +3,9 @@ import { hex } from '../protocol/bytes.ts';
 import type { Engine } from '../protocol/engine.ts';
 import { type Range, NotConsistent, linearize } from '../protocol/schedule.ts';
 import { placeFrames, sealData } from '../protocol/trace.ts';
+import { StateTree } from '../protocol/trie.ts';
 import type { Gateway } from './gateway.ts';
+import { executeParallel } from './parallel/replay.ts';
 import { type Executed, type Run, Trace } from './trace.ts';
 
 export type { Executed } from './trace.ts';
@@ -17,8 +19,12 @@ export interface Replay {
 
 type Domain = { chainId: number; root: `0x${string}` };
 
-/** Executes frames of shard 0, of a deployment in which it hears from no other. */
-export async function replayFrames(domain: Domain, frames: Iterable<Uint8Array>): Promise<Replay> {
+/** Executes frames of shard 0, of a deployment in which it hears from no other; on several threads if so told. */
+export async function replayFrames(domain: Domain, frames: Iterable<Uint8Array>, threads = 1): Promise<Replay> {
+  if (threads > 1) {
+    const { engine, executed } = await executeParallel(domain, [...frames], threads);
+    return { engine, executed, stateRoot: new StateTree([[0, engine.trie.root()]]).root() };
+  }
   const trace = new Trace({ ...domain, shards: 1 });
   for (const frame of frames) await trace.execute(0, frame);
   const [{ engine, executed }] = trace.runs;

@@ -1,5 +1,5 @@
 /** One more thread of a parallel executor: does its part of each phase. */
-import { parentPort, workerData } from 'node:worker_threads';
+import { workerData } from 'node:worker_threads';
 import '../../protocol/keccak/install.ts';
 import { Lane, SPINS } from './lane.ts';
 import { PHASES, Phase, type Shared, Word } from './shared.ts';
@@ -26,6 +26,7 @@ try {
     Atomics.notify(control, Word.done);
   }
 } catch (error) {
+  // Nobody waits for this thread any longer; the process hears why.
   Atomics.store(control, Word.failed, 1);
-  parentPort!.postMessage(String(error instanceof Error ? error.stack : error));
+  throw error;
 }

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { afterAll, expect, it } from 'vitest';
 import '../../protocol/keccak/install.ts';
 import { ParallelExecutor } from '../../local/parallel/executor.ts';
+import { replayFrames } from '../../local/replay.ts';
 import { BUNDLE, encodeBundleBody } from '../../protocol/bundle.ts';
 import { concat } from '../../protocol/bytes.ts';
 import {
@@ -25,6 +26,7 @@ import { Status } from '../../protocol/status.ts';
 import { PAGE_CELLS } from '../../protocol/trie.ts';
 import { signing as referenceSigning } from '../reference/signatures.ts';
 import { engineAt, options, record, write } from '../support/recording.ts';
+import { type Actor, DOMAIN, World } from '../support/world.ts';
 
 const open: ParallelExecutor[] = [];
 afterAll(() => Promise.all(open.map((executor) => executor.close())));
@@ -234,6 +236,39 @@ it('runs what conflicts everywhere as the engine does', () => {
   const reached = ['transfer', 'withdraw', 'publish', 'invoke', 'respond', 'expire', 'stake', 'unstake'];
   const alone = ['plan', 'abort', 'grant', 'register', 'open'];
   expect([...reached, ...alone].filter((op) => !accepted.has(op))).toEqual([]);
+});
+
+it('checks signatures, and the keys they are by, as one thread does', async () => {
+  const world = new World();
+  const frames: Uint8Array[] = [];
+  const { execute } = world;
+  world.execute = (frame) => {
+    frames.push(frame);
+    return execute.call(world, frame);
+  };
+  world.tick(1_900_000_000);
+  const [ann, bob, eve] = [await world.agent(10_000), await world.agent(5_000), await world.agent(100)];
+  const give = async (actor: Actor, interactions: readonly Interaction[]): Promise<void> => {
+    world.execute(await world.sign(actor, interactions));
+    actor.nonce += 1;
+  };
+  const metadataHash = new Uint8Array(32).fill(7);
+  const terms = { active: true, ceiling: 500, deadlineSeconds: 60, arbiter: 0, contestSeconds: 0, metadataHash };
+  await give(bob, [{ op: 'publish', service: 0, ...terms }]);
+  const laps = Array.from({ length: 6 }, (_, lap) => lap);
+  for (const lap of laps) {
+    await give(ann, [{ op: 'invoke', service: 256, amount: 100 + lap }]);
+    await give(bob, [{ op: 'respond', escrow: 256 * (lap + 1), price: 90, result: 'fulfilled' }]);
+    await give(eve, [{ op: 'transfer', to: ann.id, amount: 1 }]);
+    // By the key of somebody else.
+    world.execute(await world.sign({ ...ann, key: eve.key }, [{ op: 'withdraw', amount: 1 }]));
+  }
+  const one = await replayFrames(DOMAIN, frames);
+  const two = await replayFrames(DOMAIN, frames, 2);
+  expect(two.executed).toEqual(one.executed);
+  expect(two.stateRoot).toEqual(one.stateRoot);
+  expect(one.executed.filter(({ outcomes }) => outcomes[0].status === Status.bad_signature)).toHaveLength(laps.length);
+  expect(two.engine.trie.root()).toEqual(world.engine.trie.root());
 });
 
 it('goes on from pages and gives them back', () => {
