@@ -70,6 +70,9 @@ export interface Stack extends Network {
   readonly sidecars: { readonly [K in 'toolsmith' | 'archive' | 'scout' | 'newcomer']: SidecarProcess };
 }
 
+/** Shards that the agents live on. */
+const SHARDS = 2;
+
 /** Calls through Core before a session opens by itself. */
 export const FIRST_CALLS = 10;
 
@@ -84,7 +87,7 @@ const provider = (name: string, app: string, description: string, routes: object
 /** Everything, registered and ready to trade. */
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const { say = () => {} } = options;
-  const network = await startNetwork(options);
+  const network = await startNetwork({ ...options, worker: { shards: SHARDS, ...options.worker } });
   const { dir, l1, gateway } = network;
   say('Services: starting server-everything (MCP) and json-server, unmodified');
   const [everything, jsonServer] = await Promise.all([startEverything(dir), startJsonServer(dir)]);

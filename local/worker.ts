@@ -20,8 +20,6 @@ export interface WorkerOptions {
   readonly vars?: Readonly<Record<string, string>>;
 }
 
-const SHARDS = 1;
-
 /** What wrangler needs to stay offline and quiet. Its local tracing writes down every call and statement of every object, which costs a third of what a shard can do. */
 const QUIET = {
   CLOUDFLARE_CF_FETCH_ENABLED: 'false',
@@ -70,7 +68,7 @@ export class Worker {
     this.#child = this.#spawn();
   }
 
-  static async start({ dir, l1, port = 0, shards = SHARDS, cronMs = 1000, vars = {} }: WorkerOptions): Promise<Worker> {
+  static async start({ dir, l1, port = 0, shards = 1, cronMs = 1000, vars = {} }: WorkerOptions): Promise<Worker> {
     const all = {
       CHAIN_ID: String(l1.chainId),
       ROOT_ADDRESS: l1.root,

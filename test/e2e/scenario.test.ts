@@ -31,6 +31,7 @@ test('the whole scenario runs, and all money reconciles', async () => {
   expect(result.sessionCalls).toBeGreaterThanOrEqual(1000);
   // One that all legs of were paid, one that was given up.
   expect(result.workflows).toBe(2);
+  expect(result.messages).toBeGreaterThanOrEqual(20);
   expect(result.batches).toBeGreaterThanOrEqual(2);
   expect(result.withdrawals).toBeGreaterThanOrEqual(1);
   expect(result.seconds).toBeLessThan(240);
