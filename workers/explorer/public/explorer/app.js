@@ -1,6 +1,7 @@
 /** Routes, the beat, and what every view shares: the live mark, the banner, copying, jumping. */
 import { h, morph } from './dom.js';
 import { amountText, ago, count, plural } from './format.js';
+import { relight } from './graph.js';
 import { beat, get, Missing, store, total } from './store.js';
 import { empty } from './parts.js';
 import { overview } from './views/overview.js';
@@ -65,6 +66,7 @@ function paint() {
   page.id = 'main';
   page.setAttribute('tabindex', '-1');
   morph(main, page);
+  relight();
   const title = shown.view ? shown.view.title(shown.args, shown.data) : 'Not found';
   document.title = title === 'Overview' ? 'AGNT2 explorer' : `${title} · AGNT2`;
 }

@@ -30,7 +30,7 @@ function line(a, b, way) {
 
 /**
  * @param {object} graph
- * @param {{key: string, x: number, y: number, w: number, h: number, href?: string, cls?: string, title?: string, body: unknown}[]} graph.nodes
+ * @param {{key: string, x: number, y: number, w: number, h: number, href?: string, cls?: string, title?: string, after?: string[], body: unknown}[]} graph.nodes `after`: boxes that are lit with it
  * @param {{from: string, to: string, way?: 'h' | 'v', cls?: string}[]} graph.edges by the keys of nodes; those without an end are left out
  * @param {unknown[]} [graph.under] what lies below, such as the names of columns
  * @param {boolean} [graph.ended] opens at its right end, and stays there as it grows
@@ -70,6 +70,7 @@ export function dag({ nodes, edges, width, height, label, testid, zoom = usual()
             title: node.title,
             tabindex: i === entry ? '0' : '-1',
             'data-key': `n${node.key}`,
+            'data-after': node.after?.length ? node.after.map((key) => `n${key}`).join(' ') : null,
             'data-still': true,
             'data-testid': node.testid,
             css: { left: `${node.x}px`, top: `${node.y}px`, width: `${node.w}px`, height: `${node.h}px` },
@@ -140,3 +141,23 @@ document.addEventListener('keydown', (event) => {
   to?.focus();
   to?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
 });
+
+let lit = null;
+
+/** Lights the boxes that the one under the pointer, or in focus, waits for, and those that wait for it; again after every renewal. */
+export function relight(node = lit) {
+  lit = node?.isConnected ? node : null;
+  for (const el of document.querySelectorAll('.node.lit')) el.classList.remove('lit');
+  if (!lit) return;
+  const dag = lit.closest('.dag');
+  const before = new Set(lit.getAttribute('data-after')?.split(' '));
+  const own = lit.getAttribute('data-key');
+  for (const el of dag.querySelectorAll('.node'))
+    if (before.has(el.getAttribute('data-key')) || el.getAttribute('data-after')?.split(' ').includes(own))
+      el.classList.add('lit');
+}
+for (const kind of ['pointerover', 'focusin'])
+  document.addEventListener(kind, (event) => {
+    const node = event.target.closest?.('.dag .node') ?? null;
+    if (node !== lit) relight(node);
+  });

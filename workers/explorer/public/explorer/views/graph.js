@@ -172,7 +172,7 @@ function picture(chunks, messages, zoom) {
     testid: 'chunk-node',
     body: [
       h('span.num', {}, c.number),
-      h('span.dim', {}, c.interactions ? `${count(c.interactions)} int.` : plural(c.frames, 'frame')),
+      h('span.dim', {}, c.interactions ? plural(c.interactions, 'op') : plural(c.frames, 'frame')),
     ],
   }));
   const marks = messages

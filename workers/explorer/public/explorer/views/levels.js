@@ -104,6 +104,8 @@ export function levelsPart(chunk, graph, zoom = 1) {
       nodes.push({ s, x: x + Math.floor(i / tall) * (w + 8), y: head + (i % tall) * (height + gapY) });
     x += columns * (w + 8) - 8 + gapX;
   }
+  const edges = dependencies(shown);
+  const after = Map.groupBy(edges, ([, step]) => step);
   const boxes = nodes.map(({ s, x: left, y }) => {
     const f = chunk.frames[s.frame];
     const i = s.index > 0 ? f.bundle?.interactions[s.index - 1] : null;
@@ -122,11 +124,11 @@ export function levelsPart(chunk, graph, zoom = 1) {
       href: `#/frames/${f.shard}/${f.seq}`,
       cls: `f-${familyOf(op, s.index)}${status === 'ok' ? '' : ' refused'}`,
       title: `${words(op)} ${about}: ${words(status)}. Level ${s.level}, frame ${f.shard}/${f.seq}; ${touches}.`,
+      after: after.get(s)?.map(([first]) => key(first)),
       testid: 'step',
       body: [h('span.op', {}, words(op)), roomy ? h('span.dim', {}, status === 'ok' ? about : words(status)) : null],
     };
   });
-  const edges = dependencies(shown);
   return h(
     'div.graph',
     {},
@@ -151,7 +153,11 @@ export function levelsPart(chunk, graph, zoom = 1) {
       ? h('p.dim', {}, `${count(steps.length - MOST)} more steps are not drawn; the frames below have them.`)
       : null,
     edges.length > MOST_LINES
-      ? h('p.dim', {}, 'Too many lines to draw: hover or focus a box for the cells it touches.')
+      ? h(
+          'p.dim',
+          {},
+          'Too many lines to draw: a box under the pointer, or in focus, lights those it waits for and those that wait for it.',
+        )
       : null,
     legend([
       ['f-call', 'calls'],
