@@ -4,6 +4,7 @@ import { type Suite, machine, round } from './suite.ts';
 const SUITES: Record<string, () => Promise<{ suite: Suite }>> = {
   core: () => import('./core.ts'),
   shard: () => import('./shard.ts'),
+  restart: () => import('./restart.ts'),
   session: () => import('./session.ts'),
   sidecar: () => import('./sidecar.ts'),
 };

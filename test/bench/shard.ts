@@ -50,7 +50,7 @@ interface Answer {
 }
 
 /** Posts until every bundle has its receipt: what a busy shard puts off is sent again when it says, as any client would. */
-async function post(url: string, body: Uint8Array): Promise<void> {
+export async function post(url: string, body: Uint8Array): Promise<void> {
   for (;;) {
     const response = await fetch(`${url}/bundles`, {
       method: 'POST',

@@ -1,9 +1,10 @@
 /** A real stack for a bench: anvil, the contracts, workerd, and agents funded through the inbox. */
+import { readFileSync, readdirSync } from 'node:fs';
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
 import { rootAbi, testTokenAbi } from '../../contracts/abi.ts';
 import { L1 } from '../../local/l1.ts';
 import { newRun } from '../../local/paths.ts';
-import { sleep } from '../../local/process.ts';
+import { sleep, until } from '../../local/process.ts';
 import { Worker } from '../../local/worker.ts';
 import { concat, hex } from '../../protocol/bytes.ts';
 import { type Domain, Signing } from '../../protocol/eip712.ts';
@@ -22,6 +23,10 @@ export interface BenchStack {
   readonly domain: Domain;
   readonly signing: Signing;
   readonly agents: readonly BenchAgent[];
+  /** `kill -9` of workerd, and a start from what is on disk. Returns seconds from when workerd serves files until its shard answers. */
+  restart(): Promise<number>;
+  /** Bytes of memory that workerd holds. */
+  memoryBytes(): number;
   stop(): Promise<void>;
 }
 
@@ -35,7 +40,7 @@ export async function benchStack(
 ): Promise<BenchStack> {
   const dir = newRun();
   const l1 = await L1.start({ dir });
-  const worker = await Worker.start({ dir, l1, cronMs: 500, vars: { BATCH_SECONDS: '3600' } });
+  const worker = await Worker.start({ dir, l1, shards: 1, cronMs: 500, vars: { BATCH_SECONDS: '3600' } });
   const owner = privateKeyToAccount(generatePrivateKey());
   await l1.fund(owner.address);
   const keys = await Promise.all(secrets.map((secret) => MachineKey.import(secret)));
@@ -71,11 +76,38 @@ export async function benchStack(
     domain,
     signing: new Signing(domain),
     agents,
+    restart: async () => {
+      await worker.kill9();
+      const restarted = worker.restart();
+      await until('workerd', () => fetch(worker.url).then(({ ok }) => ok), { timeoutMs: 60_000, everyMs: 5 });
+      const start = performance.now();
+      const { ok } = await fetch(`${worker.url}/status`);
+      const seconds = (performance.now() - start) / 1000;
+      await restarted;
+      if (!ok) throw new Error('the shard did not come back');
+      return seconds;
+    },
+    memoryBytes: () => memoryOf(worker.child.pid, 'workerd'),
     stop: async () => {
       await worker.stop();
       await l1.stop();
     },
   };
+}
+
+/** Resident bytes of all processes of a group that run a program, by Linux' /proc. */
+function memoryOf(group: number, program: string): number {
+  let bytes = 0;
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      const [, name, rest] = /^\d+ \((.*)\) (.*)$/s.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))!;
+      if (name !== program || Number(rest.split(' ')[2]) !== group) continue;
+      bytes += 1024 * Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]);
+    } catch {
+      // It has just ended.
+    }
+  }
+  return bytes;
 }
 
 /** Bundles as `application/vnd.agnt2.bundles` has them. */
