@@ -32,6 +32,13 @@ const placeAt = (region: number, slot: number): Place => region * REGION_SLOTS +
 /** The head, for all it counts except rings and frames: whoever moves it, or looks for what is not there yet, has it. */
 export const HEAD: Place = placeAt(Region.meta, META_HEAD);
 
+const AGENTS = placeAt(Region.agent, 0);
+const SERVICES = placeAt(Region.service, 0);
+const CAPABILITIES = placeAt(Region.capability, 0);
+const ESCROWS = placeAt(Region.escrow, 0);
+const escrowPlace = (serial: number): Place => ESCROWS + (serial & (REGION_SLOTS - 1));
+const workflowPlace = (serial: number): Place => placeAt(Region.workflow, slotOf(Region.workflow, serial));
+
 /** The cell that stands for another in access lists: an agent for its key, a quad's first, a peer for its messages, the head for the outbox. */
 export function standIn(place: Place): Place {
   const [region, slot] = [Math.floor(place / REGION_SLOTS), place % REGION_SLOTS];
@@ -44,9 +51,26 @@ export function standIn(place: Place): Place {
 /** A session that is this much older than the newest may lose its place within a stretch. */
 const OLD_SESSION = QUADS - 2 ** 16;
 
+/** What is named, as a number: a switch over these is a jump. */
+const Named = {
+  agent: 0,
+  terms: 1,
+  escrow: 2,
+  'own service': 3,
+  advanced: 4,
+  capability: 5,
+  session: 6,
+  rated: 7,
+  dependency: 8,
+  back: 9,
+  workflow: 10,
+  joined: 11,
+} as const satisfies Record<Names, number>;
+
 interface Part {
   readonly number: number;
   readonly names: Names;
+  readonly named: number;
   /** Number that has a bit for whether it is there, and the bit; 0 for what is always there. */
   readonly given: number;
   readonly bit: number;
@@ -78,7 +102,7 @@ function given(part: Part | undefined, n: Float64Array, at: number): number {
 function partsOf(slots: readonly Slot[], from: number, given: number, bit: number, list: Part[]): number {
   let at = from;
   for (const { names, wire, parts, numbers } of slots) {
-    if (names !== undefined) list.push({ number: at, names, given, bit });
+    if (names !== undefined) list.push({ number: at, names, named: Named[names], given, bit });
     // What a list has is only noted down.
     if (wire === Wire.options) parts!.reduce((next, part, i) => partsOf(part, next, at, 1 << i, list), at + 1);
     at += numbers;
@@ -120,10 +144,8 @@ const UNKNOWN = -1;
  * stretch, and may change meanwhile by the interactions listed so far.
  */
 export class AccessLists {
-  /** What the last one touches: places, each once or more. */
-  readonly places: Int32Array = new Int32Array(64);
-  /** Of each, 1 if it may be written, 0 if it is only read. */
-  readonly writes: Uint8Array = new Uint8Array(64);
+  /** What the last one touches, each once or more: `place << 1`, and 1 if it may be written, 0 if it is only read. */
+  readonly entries: Int32Array = new Int32Array(64);
   count = 0;
   /** Whether what the last one touches can't be told: it comes after all before it, and before all after it. */
   isBarrier = false;
@@ -140,6 +162,9 @@ export class AccessLists {
   readonly #one = new Float64Array(KEPT);
   /** Whose bundle is open, and how many places that is. */
   #actor = 0;
+  /** Who provides the service that was last asked for: bundles ask for one many times. */
+  #lastService = 0;
+  #lastProvider = 0;
   #opened = 0;
   #agents = 0;
   #services = 0;
@@ -162,6 +187,7 @@ export class AccessLists {
     this.#capabilities = Head.capabilities.get(cells, head);
     this.#sessions = Head.sessions.get(cells, head);
     this.#isAhead = false;
+    this.#lastService = 0;
     this.#old.clear();
     this.startAt(Head.escrows.get(cells, head), Head.workflows.get(cells, head));
   }
@@ -198,16 +224,16 @@ export class AccessLists {
     const form = forms[code]!;
     const { always, optional, bits, takes, makes, movesHead, isBarrier } = form;
     this.isBarrier = isBarrier;
-    if (movesHead) this.#movesHead();
+    if (movesHead) this.#writes(HEAD);
     if (takes === 'escrow') this.#takeEscrow(form, n, at);
     else if (takes === 'workflow' && this.workflows + 1 < LARGE_SERIALS) {
       this.workflows += 1;
-      this.#add(Region.workflow, slotOf(Region.workflow, this.workflows), 1);
+      this.#writes(workflowPlace(this.workflows));
     }
-    for (let i = 0; i < always.length; i++) this.#named(always[i].names, n[at + always[i].number]);
+    for (let i = 0; i < always.length; i++) this.#named(always[i].named, n[at + always[i].number]);
     if (bits >= 0 && n[at + bits] !== 0)
       for (let i = 0; i < optional.length; i++)
-        if ((n[at + bits] & optional[i].bit) !== 0) this.#named(optional[i].names, n[at + optional[i].number]);
+        if ((n[at + bits] & optional[i].bit) !== 0) this.#named(optional[i].named, n[at + optional[i].number]);
     if (makes) this.#make();
   }
 
@@ -217,61 +243,56 @@ export class AccessLists {
     this.isLocal = true;
   }
 
-  #add(region: number, slot: number, writes: 0 | 1): void {
-    this.places[this.count] = region * REGION_SLOTS + slot;
-    this.writes[this.count] = writes;
-    this.count += 1;
+  #writes(place: Place): void {
+    this.entries[this.count++] = 2 * place + 1;
+  }
+  #reads(place: Place): void {
+    this.entries[this.count++] = 2 * place;
   }
 
   #make(): void {
-    this.#movesHead();
+    this.#writes(HEAD);
     this.#isAhead = true;
-  }
-  #movesHead(): void {
-    this.#add(Region.meta, META_HEAD, 1);
-  }
-  /** Who looks for what is not there yet looks at the counter. */
-  #readsHead(): void {
-    this.#add(Region.meta, META_HEAD, 0);
   }
 
   /** Whether an id is of this shard; what is of another is reached by message. */
   #isHere(id: number): boolean {
     const shard = shardOf(id);
     if (shard === this.#machine.shard) return true;
-    this.#add(Region.meta, META_PEERS + shard, 1);
+    this.#writes(META_PEERS + shard);
     this.isLocal = false;
     return false;
   }
 
-  #named(names: Names, id: number): void {
-    switch (names) {
-      case 'agent':
+  #named(named: number, id: number): void {
+    switch (named) {
+      case Named.agent:
         return this.#agent(id);
-      case 'own service':
-        if (id === 0) this.#make();
-        else this.#service(id, 1);
-        return;
-      case 'terms':
-        return this.#service(id, 0);
-      case 'capability':
-        return this.#capability(id);
-      case 'session':
-        return this.#session(id);
-      case 'escrow':
+      case Named.terms:
+        return this.#service(id, false);
+      case Named.escrow:
         return this.#escrow(id, false);
-      case 'advanced':
+      case Named['own service']:
+        if (id === 0) this.#make();
+        else this.#service(id, true);
+        return;
+      case Named.advanced:
         return this.#escrow(id, true);
-      case 'rated':
+      case Named.capability:
+        return this.#capability(id);
+      case Named.session:
+        return this.#session(id);
+      case Named.rated:
         this.#escrow(id, false);
         return this.#session(id);
-      case 'dependency':
+      case Named.dependency:
         return this.#dependency(id);
-      case 'workflow':
-        return this.#workflow(id);
-      case 'back':
+      case Named.back:
         return this.#dependency(makeId(this.#machine.shard, Math.max(this.escrows - id, 0)));
-      case 'joined':
+      case Named.workflow:
+        return this.#workflow(id);
+      default:
+      // Noted down only.
     }
   }
 
@@ -279,46 +300,48 @@ export class AccessLists {
     if (id === this.#actor) return;
     const serial = serialOf(id);
     if (!this.#isHere(id) || serial === 0 || serial >= SMALL_SERIALS) return;
-    this.#add(Region.agent, serial, 1);
-    if (serial > this.#agents) this.#readsHead();
+    this.#writes(AGENTS + serial);
+    // Who looks for what is not there yet looks at the counter.
+    if (serial > this.#agents) this.#reads(HEAD);
   }
 
-  #service(id: number, writes: 0 | 1): void {
+  #service(id: number, isWritten: boolean): void {
     const serial = serialOf(id);
     if (!this.#isHere(id) || serial === 0 || serial >= SMALL_SERIALS) return;
-    this.#add(Region.service, serial, writes);
-    if (serial > this.#services) this.#readsHead();
+    if (isWritten) this.#writes(SERVICES + serial);
+    else this.#reads(SERVICES + serial);
+    if (serial > this.#services) this.#reads(HEAD);
   }
 
   #capability(id: number): void {
     const serial = serialOf(id);
     if (!this.#isHere(id) || serial === 0 || serial >= SMALL_SERIALS) return;
-    this.#add(Region.capability, serial, 1);
+    this.#writes(CAPABILITIES + serial);
     const { cells } = this.#machine;
     const cell = this.#machine.capability(id);
     if (cell !== NONE) this.#agent(Capability.grantor.get(cells, cell));
     else if (this.#isAhead) this.isBarrier = true;
-    if (serial > this.#capabilities) this.#readsHead();
+    if (serial > this.#capabilities) this.#reads(HEAD);
   }
 
   #session(id: number): void {
     const serial = serialOf(id);
     if (!this.#isHere(id) || serial === 0) return;
-    this.#add(Region.session, slotOf(Region.session, serial), 1);
+    this.#writes(placeAt(Region.session, slotOf(Region.session, serial)));
     const { cells } = this.#machine;
     const cell = this.#machine.session(id);
     if (cell !== NONE) {
       this.#agent(Session.a.get(cells, cell));
       this.#agent(Session.b.get(cells, cell));
     } else if (this.#isAhead) this.isBarrier = true;
-    if (serial > this.#sessions || serial + OLD_SESSION <= this.#sessions) this.#readsHead();
+    if (serial > this.#sessions || serial + OLD_SESSION <= this.#sessions) this.#reads(HEAD);
   }
 
   /** An escrow, and what it points to; what it may `start` by, too. */
   #escrow(id: number, starts: boolean): void {
     const serial = serialOf(id);
     if (!this.#isHere(id) || serial === 0) return;
-    this.#add(Region.escrow, slotOf(Region.escrow, serial), 1);
+    this.#writes(escrowPlace(serial));
     if (serial >= this.#firstEscrow && serial <= this.escrows) {
       const [made, at] = [this.#made, (serial - this.#firstEscrow) * KEPT];
       const cell = made[at] === UNKNOWN ? this.#machine.escrow(id) : NONE;
@@ -361,26 +384,29 @@ export class AccessLists {
       if (provider !== 0) this.#agent(provider);
       else if (this.#isAhead) this.isBarrier = true;
     }
-    if (kept[at + 3] !== 0) this.#add(Region.capability, slotOf(Region.capability, serialOf(kept[at + 3])), 1);
+    if (kept[at + 3] !== 0) this.#writes(CAPABILITIES + serialOf(kept[at + 3]));
     if (kept[at + 4] !== 0) this.#workflow(kept[at + 4]);
     if (!starts) return;
-    this.#service(service, 0);
+    this.#service(service, false);
     if (kept[at + 5] !== 0) this.#dependency(kept[at + 5]);
   }
 
   /** 0 where there is no such service yet. */
   #provider(service: number): number {
+    if (service === this.#lastService) return this.#lastProvider;
     const cell = this.#machine.service(service);
-    return cell === NONE ? 0 : Service.provider.get(this.#machine.cells, cell);
+    this.#lastService = service;
+    this.#lastProvider = cell === NONE ? 0 : Service.provider.get(this.#machine.cells, cell);
+    return this.#lastProvider;
   }
 
   #workflow(id: number): void {
-    if (this.#isHere(id)) this.#add(Region.workflow, slotOf(Region.workflow, serialOf(id)), 1);
+    if (this.#isHere(id)) this.#writes(workflowPlace(serialOf(id)));
   }
 
   /** What is waited for is looked at only. */
   #dependency(id: number): void {
-    if (shardOf(id) === this.#machine.shard) this.#add(Region.escrow, slotOf(Region.escrow, serialOf(id)), 0);
+    if (shardOf(id) === this.#machine.shard) this.#reads(escrowPlace(serialOf(id)));
   }
 
   /** By a capability of another shard it is taken there. */
@@ -390,7 +416,7 @@ export class AccessLists {
     if ((capability > 0 && shardOf(capability) !== shard) || this.escrows + 1 >= LARGE_SERIALS) return;
     const to = this.#nextEscrow();
     const made = this.#made;
-    this.#add(Region.escrow, slotOf(Region.escrow, this.escrows), 1);
+    this.#writes(escrowPlace(this.escrows));
     // Before the ring comes round, there is nothing.
     if (this.escrows >= REGION_SLOTS) this.#keepOld(this.escrows);
     const service = n[at + form.terms];

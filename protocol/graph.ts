@@ -1,5 +1,5 @@
 /** The dependency graph inside a shard (docs/protocol.md §4b): what of a run of frames had to wait for what. */
-import { AccessLists, standIn } from './access.ts';
+import { AccessLists } from './access.ts';
 import { BUNDLE, Bundle, decodeBundle } from './bundle.ts';
 import { addressOf } from './cells.ts';
 import { codeOf } from './errors.ts';
@@ -40,17 +40,17 @@ export class Levels {
   highest = 0;
 
   /** Level of what comes next: {@link AccessLists} has what it touches. */
-  next(lists: Pick<AccessLists, 'places' | 'writes' | 'count' | 'isBarrier'>): number {
-    if (lists.isBarrier) return this.barrier();
+  next({ entries, count, isBarrier }: Pick<AccessLists, 'entries' | 'count' | 'isBarrier'>): number {
+    if (isBarrier) return this.barrier();
     let level = this.#floor;
-    for (let i = 0; i < lists.count; i++) {
-      const before = lists.writes[i] === 1 ? this.#touched : this.#written;
-      level = Math.max(level, before.get(lists.places[i]) ?? 0);
+    for (let i = 0; i < count; i++) {
+      const before = (entries[i] & 1) === 1 ? this.#touched : this.#written;
+      level = Math.max(level, before.get(entries[i] >> 1) ?? 0);
     }
     level += 1;
-    for (let i = 0; i < lists.count; i++) {
-      const place = lists.places[i];
-      if (lists.writes[i] === 1) this.#written.set(place, Math.max(level, this.#written.get(place) ?? 0));
+    for (let i = 0; i < count; i++) {
+      const place = entries[i] >> 1;
+      if ((entries[i] & 1) === 1) this.#written.set(place, Math.max(level, this.#written.get(place) ?? 0));
       this.#touched.set(place, Math.max(level, this.#touched.get(place) ?? 0));
     }
     this.highest = Math.max(this.highest, level);
@@ -82,8 +82,8 @@ export function graphOf(
 
   const add = (frame: number, index: number, op: string): void => {
     const level = levels.next(lists);
-    const places = new Set(lists.places.subarray(0, lists.count));
-    const cells = Array.from(places, (place) => addressOf(machine.shard, 0, standIn(place)));
+    const places = new Set(lists.entries.subarray(0, lists.count).map((entry) => entry >> 1));
+    const cells = Array.from(places, (place) => addressOf(machine.shard, 0, place));
     steps.push({ frame, index, op, level, cells: cells.toSorted((a, b) => a - b) });
   };
   for (const [f, frame] of frames.entries()) {

@@ -28,6 +28,14 @@ describe('the order of the trace', () => {
     expect(linearize([stretch(0, 1, [acks])], before)).toEqual([{ shard: 0, firstSeq: 0, frames: 1 }]);
   });
 
+  test('a receive that found no room comes after what it found, too, and receives nothing', () => {
+    const sends: Link = { seq: 11, kind: 'sent', peer: 0, number: 1 };
+    const leaves: Link = { seq: 0, kind: 'congested', peer: 1, number: 1 };
+    const acks: Link = { seq: 13, kind: 'acked', peer: 0, number: 1 };
+    expect(linearize([stretch(1, 2, [sends]), stretch(0, 1, [leaves])]).map(({ shard }) => shard)).toEqual([1, 0]);
+    expect(() => linearize([stretch(1, 4, [sends, acks]), stretch(0, 1, [leaves])])).toThrow(NotConsistent);
+  });
+
   test('any run of shards that send as they like can be put in order, and only in one', () => {
     const step = fc.record({ shard: fc.integer({ min: 0, max: 2 }), what: fc.integer({ min: 0, max: 3 }) });
     fc.assert(

@@ -8,10 +8,10 @@ export interface Link {
   /** Place of the frame in its shard's log. */
   readonly seq: number;
   /**
-   * `sent`: it sent `peer` the messages up to `number`; `received`: it received message `number` of `peer`; `acked`: it
-   * says that `peer` has received up to `number`. A refused receive or ack ties nothing.
+   * `sent`: it sent `peer` the messages up to `number`; `received`: it received message `number` of `peer`; `congested`: it
+   * found that message, and left it; `acked`: it says that `peer` has received up to `number`. Other refusals tie nothing.
    */
-  readonly kind: 'sent' | 'received' | 'acked';
+  readonly kind: 'sent' | 'received' | 'congested' | 'acked';
   readonly peer: number;
   readonly number: number;
 }
@@ -66,7 +66,7 @@ class Cursor {
     const { shard, links } = this.stretch;
     for (let i = this.#link; i < links.length && links[i].seq === this.seq; i++) {
       const { kind, peer, number } = links[i];
-      if (kind === 'received' && sent.of(peer, shard) < number) return false;
+      if ((kind === 'received' || kind === 'congested') && sent.of(peer, shard) < number) return false;
       if (kind === 'acked' && received.of(shard, peer) < number) return false;
     }
     return true;

@@ -9,7 +9,7 @@ import { type SentMessage, SystemFrame } from '../../protocol/messages.ts';
 import type { Link } from '../../protocol/schedule.ts';
 import { Status } from '../../protocol/status.ts';
 
-const KINDS = ['sent', 'received', 'acked'] as const satisfies readonly Link['kind'][];
+const KINDS = ['sent', 'received', 'congested', 'acked'] as const satisfies readonly Link['kind'][];
 
 /** Links of the frame that has just run on `machine`: `status` of its first step, `sent` the messages it sent. */
 export function linksOf(
@@ -20,9 +20,11 @@ export function linksOf(
   sent: readonly SentMessage[],
 ): Link[] {
   const links: Link[] = [];
-  if (frame[0] === SystemFrame.receive && isReceived(machine, frame, status)) {
-    const number = Peer.received.get(machine.cells, machine.peer(frame[1]));
-    links.push({ seq, kind: 'received', peer: frame[1], number });
+  if (frame[0] === SystemFrame.receive && isFound(machine, frame, status)) {
+    const received = Peer.received.get(machine.cells, machine.peer(frame[1]));
+    const isLeft = status === Status.congested;
+    const kind = isLeft ? 'congested' : 'received';
+    links.push({ seq, kind, peer: frame[1], number: isLeft ? received + 1 : received });
   } else if (frame[0] === SystemFrame.ack && status === Status.ok) {
     links.push({ seq, kind: 'acked', peer: frame[1], number: new Reader(frame, 2).uint(6) });
   }
@@ -32,9 +34,9 @@ export function linksOf(
   return links;
 }
 
-/** Whether a receive frame was taken: a payload that nobody can have written is `malformed` and received, a frame from nowhere only malformed. */
-function isReceived({ shard, shards }: Machine, frame: Uint8Array, status: number): boolean {
-  if (status === Status.congested || status === Status.no_message || status === Status.out_of_order) return false;
+/** Whether a receive frame found its message: a payload that nobody can have written is `malformed` and received, a frame from nowhere only malformed. */
+function isFound({ shard, shards }: Machine, frame: Uint8Array, status: number): boolean {
+  if (status === Status.no_message || status === Status.out_of_order) return false;
   return frame.length > 1 && frame[1] !== shard && frame[1] < shards;
 }
 
