@@ -17,7 +17,7 @@ describe.skipIf(!ready)('the graph', () => {
   let traded: Trade;
 
   beforeAll(async () => {
-    net = await network({ worker: { vars: { SHARDS: '2' } } });
+    net = await network({ worker: { shards: 2 } });
     traded = await trade(net);
     const args = ['--no-sandbox', '--disable-gpu', '--disable-background-networking'];
     browser = await chromium.launch({ executablePath: EXECUTABLE, headless: true, args });
@@ -28,6 +28,9 @@ describe.skipIf(!ready)('the graph', () => {
   });
 
   const go = (page: Page, route: string) => page.goto(new URL(`/#${route}`, net.url).href);
+  /** The address of the view that is drawn: some lead on to another. */
+  const shown = (page: Page) =>
+    page.evaluate(() => document.querySelector('.view')?.getAttribute('data-key') ?? undefined);
   const count = (page: Page, id: string) => page.getByTestId(id).count();
 
   async function open(viewport = SIZES.desktop): Promise<{ page: Page; errors: string[] }> {
@@ -52,15 +55,16 @@ describe.skipIf(!ready)('the graph', () => {
         [`/escrows/${held[0]}`, 'wait-node', 5],
         [`/escrows/${order}`, 'opened', 1],
         [`/escrows/${escrow}`, 'order', 1],
-        [`/capabilities/${capability}`, 'nav', 0],
+        [`/capabilities/${capability}`, 'capability', 1],
         [`/agents/${buyer.id}`, 'under-way', 1],
         [`/agents/${far.id}`, 'agent-rating', 1],
         ['/frames/1/3', 'frame', 1],
         ['/', 'shards', 1],
       ];
       for (const [route, testid, least] of views) {
+        const before = await shown(page);
         await go(page, route);
-        await page.locator('.view').waitFor();
+        await expect.poll(() => shown(page), { timeout: LIVE_MS, message: route }).not.toBe(before);
         await expect
           .poll(() => count(page, testid), { timeout: LIVE_MS, message: route })
           .toBeGreaterThanOrEqual(least);

@@ -19,7 +19,7 @@ export const capability = {
     return one;
   },
   draw: ({ parts: [id] }, c) => [
-    head('Capability', id, chip(capabilityState(c))),
+    head('Capability', id, chip(capabilityState(c), { 'data-testid': 'capability' })),
     h(
       'p.said',
       {},
