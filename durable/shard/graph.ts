@@ -118,10 +118,9 @@ export class GraphReader {
     const runs = { sent: new Map<number, MessageRun>(), received: new Map<number, MessageRun>() };
     const acked = new Map<number, number>();
     for (const { kind, peer, number: last } of decodeLinks(firstSeq, chunk.links)) {
-      if (kind === 'acked') {
-        acked.set(peer, last);
-        continue;
-      }
+      if (kind === 'acked') acked.set(peer, last);
+      // What was left waiting is received one day.
+      if (kind === 'acked' || kind === 'congested') continue;
       const first =
         runs[kind].get(peer)?.first ??
         (kind === 'received' ? last : (sent.get(peer) ?? this.#lastBefore(peer, number, last)) + 1);
