@@ -123,7 +123,7 @@ export const graphRoutes: readonly Route[] = [
     summary: 'One chunk’s interactions by conflict level, and the chunks it depends on and that depend on it.',
     answer: {
       description:
-        '{shard, chunk, levels, steps: [{frame, index, op, level, cells}], dependsOn: [{shard, chunk, why: log|message|ack, first?, number?}], neededBy: […], links: [{seq, kind: sent|received|acked, peer, number}]}',
+        '{shard, chunk, levels, steps: [{frame, index, op, level, cells}], dependsOn: [{shard, chunk, why: log|message|ack, first?, number?}], neededBy: […], links: [{seq, kind: sent|received|congested|acked, peer, number}]}',
     },
     problems: ['malformed', 'wrong_shard', 'not_found'],
     handle: chunkGraph,

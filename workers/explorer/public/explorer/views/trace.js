@@ -153,13 +153,15 @@ function frameTitle(f) {
 function linksOf(f, links = []) {
   const own = links.filter((l) => l.seq === String(f.seq));
   if (own.length === 0) return null;
-  const word = { sent: 'sent', received: 'received', acked: 'up to' };
+  const word = { sent: 'sent', received: 'received', congested: 'no room yet for', acked: 'arrived, up to' };
   return h(
     'p.links',
     {},
     own.map((l) => [
       h('span.dim', {}, `${word[l.kind] ?? l.kind} `),
-      l.kind === 'received' ? messageLink(l.peer, f.shard, l.number) : messageLink(f.shard, l.peer, l.number),
+      l.kind === 'received' || l.kind === 'congested'
+        ? messageLink(l.peer, f.shard, l.number)
+        : messageLink(f.shard, l.peer, l.number),
       ' ',
     ]),
   );
