@@ -1,5 +1,4 @@
 /** What tests of the shard and the gateway need: agents that exist on chain, and bundles of theirs. */
-import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { signBundle } from '../../protocol/bundle.ts';
 import { type Hex } from '../../protocol/bytes.ts';
@@ -93,10 +92,6 @@ export const transfer = (to: TestAgent, amount: number): Interaction => ({ op: '
 
 export const shardAt = (shard: number): ShardRpc => shardStub(testEnv.SHARD, shard);
 export const stubAt = (shard: number): DurableObjectStub => testEnv.SHARD.getByName(`shard-${shard}`);
-
-/** Ends a shard's object in the middle of what it does; an eviction would wait for that. */
-export const crash = (shard: number): Promise<void> =>
-  runInDurableObject(stubAt(shard), (_, state) => state.abort('crashed by a test')).catch(() => {});
 
 /** Looks until something is found. */
 export async function until<T>(what: string, look: () => Promise<T | false | null | undefined>): Promise<T> {

@@ -7,7 +7,6 @@ import { isFailure } from './api.ts';
 import {
   type TestAgent,
   balanceOf,
-  crash,
   escrowOf,
   registerAgents,
   run,
@@ -31,6 +30,10 @@ beforeAll(async () => {
   [bobs] = await run(bob, service());
   [eves] = await run(eve, service());
 });
+
+/** Ends a shard's object in the middle of what it does; an eviction would wait for that. */
+const crash = (shard: number): Promise<void> =>
+  runInDurableObject(stubAt(shard), (_, state) => state.abort('crashed by a test')).catch(() => {});
 
 const transfers = (count: number): Interaction[] =>
   Array.from({ length: count }, () => ({ op: 'transfer', to: bob.id, amount: 1 }));
