@@ -16,6 +16,8 @@ import { SharedTrie } from './state.ts';
 
 /** Frames a thread decodes at a time. */
 const DECODED = 16;
+/** Bits of a step's number that are 0 when its thread tells the others where it is: telling takes time. */
+const TELLS = 3;
 /** Looks at a word before a thread sleeps. */
 export const SPINS = 20_000;
 /** Milliseconds it then sleeps between looks. */
@@ -198,7 +200,7 @@ export class Lane {
     }
     machine.givenEscrows = escrows[f];
     machine.givenWorkflows = workflows[f];
-    this.#await(waits[first]);
+    this.#await(waits[first], f * POSITIONS);
     const agent = machine.edit(machine.agent(actor));
     Agent.nonce.set(machine.cells, agent, Agent.nonce.get(machine.cells, agent) + 1);
     // All numbers of a frame are with one thread.
@@ -207,8 +209,8 @@ export class Lane {
     const offset = owner * NUMBERS;
     let position = f * POSITIONS + 1;
     for (let step = first + 1; step < end; step++, position++) {
-      Atomics.store(control, this.#word, position);
-      if (waits[step] !== 0) this.#await(waits[step]);
+      if ((step & TELLS) === 0) Atomics.store(control, this.#word, position);
+      if (waits[step] !== 0) this.#await(waits[step], position);
       machine.value = 0;
       statuses[step] = runOp(machine, actor, codes[step], own, numbersAt[step] - offset, 0, 0);
       values[step] = machine.value;
@@ -216,15 +218,19 @@ export class Lane {
     Atomics.store(control, this.#word, position);
   }
 
-  /** Waits until all others have reached a position. */
-  #await(position: number): void {
+  /** Waits until all others have reached a position; `own` is where this thread is. */
+  #await(position: number, own: number): void {
     const { control, lanes } = this.#shared;
+    let isTold = false;
     for (let lane = 0; lane < lanes; lane++) {
       if (lane === this.#lane) continue;
       const word = wordOf(lane);
       for (let spins = 0; ; spins++) {
         const at = Atomics.load(control, word);
         if (at >= position) break;
+        // Who waits for this one while it waits has to know all it has done.
+        if (!isTold) Atomics.store(control, this.#word, own);
+        isTold = true;
         if (spins > SPINS) nap(control, word, at);
       }
     }

@@ -19,7 +19,7 @@ import { withdraw } from '../../protocol/ops/withdraw.ts';
 import { NONE } from '../../protocol/memory.ts';
 import { SIGNATURE_BYTES } from '../../protocol/half.ts';
 import { Status } from '../../protocol/status.ts';
-import { Kind, NUMBERS, POSITIONS, type Shared, Word } from './shared.ts';
+import { Kind, NUMBERS, POSITIONS, REGIONS, type Shared, Word } from './shared.ts';
 import type { SharedTrie } from './state.ts';
 
 /** No bundle may have it: its agent's next nonce would not fit. */
@@ -32,8 +32,8 @@ export class Planner {
   readonly #machine: Machine;
   readonly #trie: SharedTrie;
   readonly #lists: AccessLists;
-  /** By cell, in pairs: the positions, counted on through all stretches, after which it was last written and last touched. */
-  #last = new Int32Array(2 ** 20);
+  /** By place, in pairs: the positions, counted on through all stretches, after which it was last written and last touched. */
+  readonly #last = new Int32Array(new SharedArrayBuffer(8 * REGIONS * REGION_SLOTS));
   /** Position of the first frame, counted so. */
   #epoch = 0;
   /** Serials given by the end of what was planned last. */
@@ -136,24 +136,22 @@ export class Planner {
     return Outbox.kind.get(cells, old) === 0 || Outbox.time.get(cells, old) + OUTBOX_RETENTION < this.#machine.time;
   }
 
-  /** The position that what was just listed, at `position`, has to wait for; 0 for none. Its places before `from` are known not to matter. */
+  /** The position that what was just listed, at `position`, has to wait for; 0 for none. Its entries before `from` are known not to matter. */
   #wait(f: number, position: number, from: number): number {
-    const { places, writes, count } = this.#lists;
+    const { entries, count } = this.#lists;
+    const last = this.#last;
     const epoch = this.#epoch;
     const start = epoch + f * POSITIONS;
     let latest = epoch;
     for (let i = from; i < count; i++) {
-      const place = places[i];
-      // Cells that are not there are read as such by all.
-      const at = (this.#trie.cell(place >>> 20, place & (REGION_SLOTS - 1)) >>> 6) * 2;
-      if (at === 0) continue;
-      if (at >= this.#last.length) this.#grow(at);
-      const last = this.#last;
+      const entry = entries[i];
+      // Two words a place.
+      const at = entry & ~1;
       const written = last[at];
-      const touched = last[at + 1];
-      if (writes[i] === 0) {
+      if ((entry & 1) === 0) {
         if (written <= start && written > latest) latest = written;
       } else {
+        const touched = last[at + 1];
         // What this frame has only read so far, any before it may have read.
         if (touched > start && touched !== written) latest = start;
         else if (touched <= start && touched > latest) latest = touched;
@@ -162,11 +160,5 @@ export class Planner {
       last[at + 1] = epoch + position;
     }
     return latest - epoch;
-  }
-
-  #grow(at: number): void {
-    const old = this.#last;
-    this.#last = new Int32Array(2 ** Math.ceil(Math.log2(at + 2)));
-    this.#last.set(old);
   }
 }

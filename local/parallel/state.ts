@@ -67,8 +67,8 @@ class ListedMemory extends FixedMemory {
   }
 }
 
-/** Pages hashed together. */
-const GROUP = 8;
+/** Pages hashed together: few, so that the threads are done together. */
+const GROUP = 2;
 
 export class SharedTrie extends ShardTrie {
   override readonly memory: Memory;

@@ -88,8 +88,8 @@ function checkLists(recording: Recording, seen: Set<string>): void {
     const access = new AccessLists(machine);
     const keep = (): void => {
       const map = new Map<number, boolean>();
-      for (let i = 0; i < access.count; i++)
-        map.set(access.places[i], map.get(access.places[i]) === true || access.writes[i] === 1);
+      for (const entry of access.entries.subarray(0, access.count))
+        map.set(entry >> 1, map.get(entry >> 1) === true || (entry & 1) === 1);
       lists.push(map);
       isBarrier.push(access.isBarrier);
     };
