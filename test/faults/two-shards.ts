@@ -35,7 +35,7 @@ const FUNDS = 10_000_000;
 const BUNDLES = 8;
 const MOST_MS = 500;
 /** The logs are executed again after every so many kills. */
-const CHECK_EVERY = 25;
+const CHECK_EVERY = 10;
 /** Short, so that what a kill makes late ends within a run. */
 const DEADLINE_SECONDS = 20;
 const REST = new Uint8Array(32);
@@ -216,20 +216,26 @@ class Run {
     return replayTrace(this.net.gateway, { chainId: this.net.l1.chainId, root: this.net.root });
   }
 
-  /** Every acknowledged bundle is at its place, came to what its receipt says, and stands nowhere else. */
-  expectKept({ shards }: TraceReplay): void {
+  /**
+   * Each of the first `count` acknowledged bundles is at its place, came to what its receipt says, and stands nowhere else. While there is load, a
+   * log may have been fetched before the message was sent that another goes on with: what is behind that is looked at the next time.
+   */
+  expectKept({ shards }: TraceReplay, count: number, isLoaded: boolean): void {
     const places = new Map<string, number>();
     for (const { executed } of shards)
       for (const { frame } of executed)
         if (frame[0] === FrameKind.bundle) places.set(hex(frame), (places.get(hex(frame)) ?? 0) + 1);
-    for (const { frame, receipt } of this.acknowledged) {
+    for (const { frame, receipt } of this.acknowledged.slice(0, count)) {
       const place = `${receipt.shard}:${receipt.seq}`;
-      const found = shards[receipt.shard].executed[Number(receipt.seq)];
-      if (!found || hex(found.frame) !== hex(frame)) fail(`the bundle acknowledged at ${place} is not there`);
+      const { executed } = shards[receipt.shard];
+      const found = executed[Number(receipt.seq)];
+      if (!found && isLoaded) continue;
+      if (!found) fail(`the bundle acknowledged at ${place} is not there: the log ends at ${executed.length}`);
+      if (hex(found.frame) !== hex(frame)) fail(`something else is at ${place}, where a bundle was acknowledged`);
       const values = found.outcomes.map(({ value }) => String(value)).join();
       if (values !== receipt.outcomes.map(({ value }) => value).join()) fail(`${place} came to something else`);
     }
-    for (const [frame, count] of places) if (count > 1) fail(`a bundle ran ${count} times: ${frame.slice(0, 40)}…`);
+    for (const [frame, times] of places) if (times > 1) fail(`a bundle ran ${times} times: ${frame.slice(0, 40)}…`);
   }
 
   /** Runs until nothing is under way; then everything must add up. */
@@ -336,8 +342,8 @@ export async function twoShards(kills: number, say: (line: string) => void): Pro
       if (kill % CHECK_EVERY !== 0) continue;
       const known = run.acknowledged.length;
       const trace = await run.trace();
-      run.expectKept(trace);
-      say(`  all ${known} of them are in the logs, which give the same state again`);
+      run.expectKept(trace, known, true);
+      say('  they are where they were said to be, once each');
     }
     await sleep(MOST_MS);
     run.isTrading = false;
@@ -345,7 +351,7 @@ export async function twoShards(kills: number, say: (line: string) => void): Pro
     const trace = await run.settle(say);
     await loading;
     run.expectNoComplaint();
-    run.expectKept(trace);
+    run.expectKept(trace, run.acknowledged.length, false);
     const messages = expectReceived(trace);
     const whole = expectWhole(trace);
     const { checks, reconciled } = await run.books();
