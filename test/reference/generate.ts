@@ -10,6 +10,7 @@ import { Reference, type ReferenceOutcome } from './reference.ts';
 import { checks, sign, signing } from './signatures.ts';
 import { Step } from './step.ts';
 import { survey } from './survey.ts';
+import { begin, lapOutbox } from './underway.ts';
 import { type Liking, anyName, dueTimes, wanted as wantedBy } from './wants.ts';
 import { place, shardOf } from './world.ts';
 
@@ -79,7 +80,11 @@ export class Trace {
     this.#watch = watch;
     const { world } = this.reference;
     const poke = (at: number, cell: Uint8Array) => this.#poke(at, cell);
-    if (!this.random.chance(0.03)) populate(world, this.random, poke);
+    if (!this.random.chance(0.03)) {
+      populate(world, this.random, poke);
+      if (this.random.chance(0.6)) begin(world, this.random, poke);
+    }
+    if (this.theme === 'ends' && this.random.chance(0.3)) lapOutbox(world, poke, this.random.below(this.shards));
     if (this.theme === 'crowds') fillRings(world, poke);
     this.brought = this.reference.money();
     this.#intents = new Intents(world, this.random, survey(world));
@@ -167,11 +172,17 @@ export class Trace {
   #crowded(shard: number, late: boolean): void {
     const { random } = this;
     const poke = (at: number, cell: Uint8Array) => this.#poke(at, cell);
-    // Room for an answer, but none to send on, is rare by chance.
-    const spared = random.chance(0.5) ? random.below(this.shards) : shard;
-    for (let to = 0; to < this.shards; to++)
-      if (to !== shard && (spared === shard ? random.chance(0.6) : to !== spared))
+    const others = Array.from({ length: this.shards }, (_, other) => other).filter((other) => other !== shard);
+    // Room for an answer, but none to send on to a third shard, is rare by chance.
+    const onward = others.find((from) => sendsOn(this.pending(from, shard).payload));
+    const spared = onward !== undefined && random.chance(0.7) ? onward : undefined;
+    for (const to of others)
+      if (spared === undefined ? random.chance(0.6) : to !== spared)
         crowdRing(this.reference.world, random, poke, shard, to);
+    if (spared !== undefined) {
+      this.give(shard, Uint8Array.of(0x03, spared, ...this.pending(spared, shard).payload!));
+      return;
+    }
     random.weighted([
       [6, () => this.#receive(shard, late)],
       [3, () => this.#advance(shard)],
@@ -236,7 +247,7 @@ export class Trace {
     const others = Array.from({ length: this.shards }, (_, other) => other).filter((other) => other !== shard);
     const ready = others.filter((from) => {
       const { payload } = this.pending(from, shard);
-      return payload && !waits(payload);
+      return payload !== undefined && !waits(payload);
     });
     if (this.orderly && ready.length === 0) return;
     const from = ready.length > 0 ? random.pick(ready) : random.below(this.shards + 1);
@@ -368,8 +379,8 @@ export class Trace {
 /** Ops of calls that can make the shard they come to send to one that is neither that nor the caller's. */
 const THIRD = new Set(['expire', 'rule', 'finalize', 'slash', 'tell'].map((name) => OPERATION_NAMES.indexOf(name) + 1));
 
-const sendsOn = (payload: Uint8Array): boolean =>
-  payload[0] === 1 ? THIRD.has(payload[12]) : payload[0] === 6 || payload[0] === 8;
+const sendsOn = (payload: Uint8Array | undefined): boolean =>
+  payload?.[0] === 1 ? THIRD.has(payload[12]) : payload?.[0] === 6 || payload?.[0] === 8;
 
 /** What a well-formed register or deposit brings from L1. */
 function deposited(frame: Uint8Array): bigint {

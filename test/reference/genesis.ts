@@ -48,7 +48,7 @@ export function populate(world: World, random: Random, poke: Poke): void {
         ceiling: random.chance(0.8) ? 100n : MAX,
         deadlineSeconds: BigInt(random.pick([1, 10, 100, 2 ** 25])),
         arbiter: random.chance(arbitrated) ? random.pick(all) : 0n,
-        contestSeconds: BigInt(random.pick([0, 5, 50])),
+        contestSeconds: BigInt(random.pick([0, 5, 50, 500, 500])),
         metadataHash: 7n,
         version: 1n,
       });

@@ -81,7 +81,8 @@ export class Intents {
 
   seconds(): number {
     return this.random.weighted([
-      [6, 1 + this.random.below(60)],
+      [4, 1 + this.random.below(60)],
+      [4, 1 + this.random.below(3)],
       [1, 0],
       [1, 2 ** 25],
       [1, 2 ** 25 + 1],

@@ -38,12 +38,23 @@ export const anyName = (random: Random, liking: Liking): string =>
   liking === 'all' ? random.weighted(WEIGHTS) : random.pick(LIKED_NAMES[liking]);
 
 /** What time has decided: anybody may say so, and from anywhere. */
-function ofTime({ world, random, now, write }: Intents): Choice[] {
-  const anybody = () => random.pick(now.agents).id;
+function ofTime(intents: Intents): Choice[] {
+  const { world, random, now } = intents;
   const times = Array.from({ length: world.shards }, (_, shard) => world.read(place.head(shard), HEAD).time);
-  return now.escrows
-    .filter(({ record, shard }) => [open, held, contested].includes(record.status) && times[shard] > record.deadline)
-    .map(({ id }) => () => ({ actor: anybody(), raw: write('expire').varint(id).finish() }));
+  const overdue = now.escrows.filter(
+    ({ record, shard }) => [open, held, contested].includes(record.status) && times[shard] > record.deadline,
+  );
+  const leaving = now.sessions.filter(
+    ({ record, shard }) => record.status === SESSION_STATUS.exiting && times[shard] >= record.exitAt,
+  );
+  const act = (name: string, id: number): Choice => {
+    const actor = random.pick(now.agents).id;
+    return () => ({ actor, raw: intents.write(name).varint(id).finish() });
+  };
+  return [
+    ...overdue.map(({ id }) => act('expire', id)),
+    ...leaving.flatMap(({ id }) => [act('finalize', id), act('finalize', id)]),
+  ];
 }
 
 function ofEscrows(intents: Intents): Choice[] {
@@ -60,7 +71,8 @@ function ofEscrows(intents: Intents): Choice[] {
       return by(payer, () => intents.write('contest').varint(id).finish());
     if (status === contested) {
       const award = random.pick([0, Number(paid), Number(paid) + 1]);
-      return by(arbiter, () => intents.write('rule').varint(id).varint(award).finish());
+      const ruling = by(arbiter, () => intents.write('rule').varint(id).varint(award).finish());
+      return [...ruling, ...ruling, ...ruling];
     }
     if (status === waiting) return [() => intents.by(Number(payer), 'expire')];
     if (!DONE.includes(status) || (flags & 1n) === 1n) return [];
@@ -134,10 +146,11 @@ function ofSessions(intents: Intents): Choice[] {
 export function wanted(intents: Intents, step: Step, liking: Liking): Intent | undefined {
   const { random, now } = intents;
   const sessions = ofSessions(intents);
-  if (liking === 'sessions' && sessions.length > 0) return random.pick(sessions)();
+  const late = ofTime(intents);
+  if (liking === 'sessions' && sessions.length > 0) return random.pick([...sessions, ...late])();
   const workflows = ofWorkflows(intents, step);
   if (liking === 'workflows' && workflows.length > 0 && random.chance(0.8)) return random.pick(workflows)();
-  const choices = [...ofEscrows(intents), ...ofTime(intents), ...workflows, ...sessions];
+  const choices = [...ofEscrows(intents), ...late, ...workflows, ...sessions];
   for (const { record } of now.capabilities) choices.push(() => intents.by(Number(record.grantee), 'invoke'));
   for (const { record, id } of now.agents) if (record.unstakeAt !== 0n) choices.push(() => intents.by(id, 'unstake'));
   return choices.length > 0 ? random.pick(choices)() : undefined;
