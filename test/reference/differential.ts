@@ -91,10 +91,20 @@ function report(seed: number, shards: number, found: Found): string {
   return `seed ${seed}, ${shards} shards: ${found.what}\n${lines.join('\n')}`;
 }
 
+/** How often each `what status` occurred, and the most cells a step of it looked at. */
+export type Seen = Map<string, { readonly count: number; readonly cells: number }>;
+
+export const addSeen = (to: Seen, from: Seen): void => {
+  for (const [step, { count, cells }] of from) {
+    const before = to.get(step) ?? { count: 0, cells: 0 };
+    to.set(step, { count: before.count + count, cells: Math.max(before.cells, cells) });
+  }
+};
+
 export class Differential {
   /** Deployments to use again: making one takes longer than a trace. */
   readonly #idle = new Map<number, Deployment>();
-  readonly seen = new Map<string, { count: number; cells: number }>();
+  readonly seen: Seen = new Map();
 
   /** Throws with the shortest trace found if the engine comes to anything else than the reference. `roots` also compares roots. */
   run(options: TraceOptions, drive: (trace: Trace) => void, roots = false): Trace {
@@ -128,10 +138,7 @@ export class Differential {
     }
     deployment.clear(reference.world.places());
     this.#idle.set(shards, deployment);
-    for (const [step, { count, cells }] of reference.seen) {
-      const before = this.seen.get(step) ?? { count: 0, cells: 0 };
-      this.seen.set(step, { count: before.count + count, cells: Math.max(before.cells, cells) });
-    }
+    addSeen(this.seen, reference.seen);
     return trace;
   }
 }

@@ -2,13 +2,15 @@
  * The engine against the reference in `test/reference`, on random traces of all shards at once, and what the page promises of
  * any trace. TRACES sets how many; only of the 50,000 that CI runs is it asked that they have seen everything.
  */
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
 import { expect, it } from 'vitest';
 import '../../protocol/keccak/install.ts';
 import { STATUSES } from '../../protocol/status.ts';
 import { ESCROW_STATUS, WORKFLOW_STATUS } from '../reference/cells.ts';
 import { REACHABLE } from '../reference/coverage.ts';
 import { Deployment } from '../reference/deployment.ts';
-import { Differential } from '../reference/differential.ts';
+import { Differential, type Seen, addSeen } from '../reference/differential.ts';
 import { legOf } from '../reference/moves.ts';
 import { inAnyOrder, inTraceOrder, recordRun } from '../reference/orders.ts';
 import { Random } from '../reference/random.ts';
@@ -18,34 +20,39 @@ import { checks } from '../reference/signatures.ts';
 import { STATUS_NAMES } from '../reference/statuses.ts';
 import { Step } from '../reference/step.ts';
 import { survey } from '../reference/survey.ts';
+import type { Share } from '../reference/worker.ts';
 
 const TRACES = Number(process.env.TRACES ?? (process.env.CI ? 50_000 : 5_000));
-const PARTS = 10;
 const MINUTES = 60_000;
 
-const differential = new Differential();
+const seen: Seen = new Map();
 
 it('knows the same statuses', () => {
   expect(STATUSES).toEqual(STATUS_NAMES);
 });
 
-it.each(Array.from({ length: PARTS }, (_, part) => part))(
-  'comes to what the page says, and loses no money on the way: part %i',
-  (part) => {
-    for (let seed = part; seed < TRACES; seed += PARTS)
-      differential.run(
-        { seed },
-        // Now and then a long one.
-        (trace) => trace.run(seed % 1000 === 0 ? 300 : 10 + (seed % 31)),
-        seed % 100 < PARTS,
-      );
+/** Runs every so manieth trace on a thread of its own. */
+const share = (workerData: Share): Promise<Seen> =>
+  new Promise((resolve, reject) => {
+    const worker = new Worker(new URL('../reference/worker.ts', import.meta.url), { workerData });
+    worker.on('message', resolve);
+    worker.on('error', reject);
+  });
+
+it(
+  'comes to what the page says, and loses no money on the way',
+  async () => {
+    const step = Math.min(availableParallelism(), 4);
+    const shares = Array.from({ length: step }, (_, first) => share({ first, step, end: TRACES }));
+    for (const found of await Promise.all(shares)) addSeen(seen, found);
   },
-  10 * MINUTES,
+  20 * MINUTES,
 );
 
 it(
   'comes to rest with every leg of a workflow paid, or every one refunded',
   () => {
+    const differential = new Differential();
     let [committed, aborted] = [0, 0];
     for (let seed = TRACES; seed < TRACES * 1.05; seed++) {
       let rests = false;
@@ -86,13 +93,13 @@ it(
 );
 
 it('touches at most eight cells in a step', () => {
-  const wide = [...differential.seen].filter(([, { cells }]) => cells > 8);
+  const wide = [...seen].filter(([, { cells }]) => cells > 8);
   expect(wide).toEqual([]);
 });
 
 it.runIf(TRACES >= 50_000)('has seen every status of every operation', () => {
-  expect(REACHABLE.filter((step) => !differential.seen.has(step))).toEqual([]);
-  expect([...differential.seen.keys()].filter((step) => !REACHABLE.includes(step))).toEqual([]);
+  expect(REACHABLE.filter((step) => !seen.has(step))).toEqual([]);
+  expect([...seen.keys()].filter((step) => !REACHABLE.includes(step))).toEqual([]);
 });
 
 /** The escrows that have joined a workflow. */
