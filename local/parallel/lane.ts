@@ -1,6 +1,6 @@
 /** What one thread does of a parallel run: decodes frames, executes those it takes, hashes pages. */
 import { Agent, Head, META_HEAD, Region } from '../../protocol/cells.ts';
-import { decodeHeader } from '../../protocol/bundle.ts';
+import { MAX_INTERACTIONS, decodeHeader } from '../../protocol/bundle.ts';
 import { Reader } from '../../protocol/bytes.ts';
 import { Signing } from '../../protocol/eip712.ts';
 import { codeOf } from '../../protocol/errors.ts';
@@ -106,6 +106,9 @@ export class Lane {
   readonly #shared: Shared;
   readonly #lane: number;
   readonly #word: number;
+  /** Outcomes of the frame that runs; its opening's are those of what is accepted. */
+  readonly #statuses = new Uint8Array(1 + MAX_INTERACTIONS);
+  readonly #values = new Float64Array(1 + MAX_INTERACTIONS);
   /** First of its numbers that is free. */
   #free = 0;
 
@@ -192,12 +195,14 @@ export class Lane {
     const { control, stepAt, actors, openings, escrows, workflows } = this.#shared;
     const { codes, numbersAt, numbers, waits, statuses, values } = this.#shared;
     const [first, end, actor] = [stepAt[f], stepAt[f + 1], actors[f]];
-    statuses[first] = openings[f];
-    values.fill(0, first, end);
     if (openings[f] !== Status.ok) {
-      statuses.fill(Status.bundle_refused, first + 1, end);
+      statuses.fill(Status.bundle_refused, first, end);
+      statuses[first] = openings[f];
+      values.fill(0, first, end);
       return;
     }
+    // Kept apart until the end: the next frame's outcomes are in the same cache lines, and another thread's.
+    const [came, made] = [this.#statuses, this.#values];
     machine.givenEscrows = escrows[f];
     machine.givenWorkflows = workflows[f];
     this.#await(waits[first], f * POSITIONS);
@@ -212,10 +217,14 @@ export class Lane {
       if ((step & TELLS) === 0) Atomics.store(control, this.#word, position);
       if (waits[step] !== 0) this.#await(waits[step], position);
       machine.value = 0;
-      statuses[step] = runOp(machine, actor, codes[step], own, numbersAt[step] - offset, 0, 0);
-      values[step] = machine.value;
+      came[step - first] = runOp(machine, actor, codes[step], own, numbersAt[step] - offset, 0, 0);
+      made[step - first] = machine.value;
     }
     Atomics.store(control, this.#word, position);
+    for (let step = first; step < end; step++) {
+      statuses[step] = came[step - first];
+      values[step] = made[step - first];
+    }
   }
 
   /** Waits until all others have reached a position; `own` is where this thread is. */

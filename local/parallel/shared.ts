@@ -78,6 +78,8 @@ const shared = {
   table: () => new Int32Array(new SharedArrayBuffer(4 * REGIONS * PAGES)),
   /** Places of the pages to be hashed, and the number of each page. */
   dirty: () => new Int32Array(new SharedArrayBuffer(4 * MAX_PAGES)),
+  /** Whether a page's tree is still to be made. */
+  bare: () => new Uint8Array(new SharedArrayBuffer(MAX_PAGES)),
   /** Region and number of each page. */
   keys: () => new Int32Array(new SharedArrayBuffer(4 * MAX_PAGES)),
   /** Base units burned, by thread. */

@@ -127,7 +127,7 @@ export class SharedTrie extends ShardTrie {
     if (this.#lane !== 0) throw new Error('only the first thread makes pages');
     const page = this.#count;
     const { bytes } = this.memory;
-    PAGE.clear(bytes, treeOfPage(page));
+    this.#shared.bare[page] = 1;
     const region = Math.floor(key / PAGES);
     if (!this.#regions.has(region)) REGION.clear(bytes, regionTree(region));
     this.#regions.add(region);
@@ -169,6 +169,7 @@ export class SharedTrie extends ShardTrie {
   #hashPages(pages: Int32Array): void {
     const places = Array.from(pages, placeOfPage);
     for (const place of places) this.#gatherMarks(place * MARK_WORDS);
+    for (const page of pages) this.#makeTree(page);
     updateTrees(
       this.#listed,
       PAGE,
@@ -183,6 +184,13 @@ export class SharedTrie extends ShardTrie {
       const root = PAGE.root(treeOfPage(page));
       bytes.copyWithin(REGION.node(regionTree(Math.floor(key / PAGES)), 0, key % PAGES), root, root + HASH_BYTES);
     }
+  }
+
+  /** All cells but the marked ones are empty still. */
+  #makeTree(page: number): void {
+    if (this.#shared.bare[page] === 0) return;
+    PAGE.clear(this.memory.bytes, treeOfPage(page));
+    this.#shared.bare[page] = 0;
   }
 
   /** Takes over what all threads have marked. */

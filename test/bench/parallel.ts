@@ -1,51 +1,60 @@
 /**
  * Two threads against one: the parallel executor and the serial engine, each on its own copy of one growing state, take the
- * same frames from wire bytes to the same root, in turns.
+ * same frames from wire bytes to the same root, in turns. Each side is a thread of its own, so that the compiler sees of
+ * each what it would see alone.
  */
-import { ParallelExecutor } from '../../local/parallel/executor.ts';
+import { Worker } from 'node:worker_threads';
 import { equal } from '../../protocol/bytes.ts';
-import type { Engine } from '../../protocol/engine.ts';
+import type { PageImage } from '../../protocol/trie.ts';
+import type { Lap, SideData } from './parallel-side.ts';
 import { median } from './suite.ts';
 
 /** Stretches that are not counted: code gets compiled, memory touched for the first time. */
-const WARM_UP = 4;
+const WARM_UP = 6;
 
-/** Median of the ratios over stretches, with a root after each. The engine's signatures are taken as valid. */
+class Side {
+  readonly #worker: Worker;
+
+  constructor(workerData: SideData) {
+    this.#worker = new Worker(new URL('./parallel-side.ts', import.meta.url), { workerData });
+  }
+  /** What it says next. An error of its own ends the process. */
+  next(): Promise<Lap> {
+    return new Promise((resolve) => {
+      this.#worker.once('message', resolve);
+    });
+  }
+  run(stretch: number): Promise<Lap> {
+    const lap = this.next();
+    this.#worker.postMessage(stretch);
+    return lap;
+  }
+  close(): Promise<number> {
+    return this.#worker.terminate();
+  }
+}
+
+/** Median of the ratios over stretches, with a root after each. Signatures are taken as valid. */
 export async function parallelSpeedup(
-  engine: Engine,
+  pages: readonly PageImage[],
   stretches: readonly (readonly Uint8Array[])[],
   progress: (line: string) => void,
 ): Promise<number> {
-  const { signing } = engine.machine;
-  const executor = new ParallelExecutor(engine.shard, signing, { verify: () => true, threads: 2 });
-  executor.load(engine.trie.takeChanged());
-  executor.root();
-  const milliseconds = (work: () => Uint8Array): [time: number, root: Uint8Array] => {
-    const start = performance.now();
-    const root = work();
-    return [performance.now() - start, root];
-  };
-  const ratios = stretches.map((frames, i) => {
-    const serial = () =>
-      milliseconds(() => {
-        for (const frame of frames) accept(engine.statuses, 0, engine.run(engine.seq, frame));
-        return engine.trie.root();
-      });
-    const parallel = () =>
-      milliseconds(() => {
-        executor.run(frames, (_frame, statuses, _values, first, end) => accept(statuses, first, end));
-        return executor.root();
-      });
-    // Whoever comes second finds what both read in the cache.
-    const [two, one] = i % 2 === 0 ? [parallel(), serial()] : [serial(), parallel()].toReversed();
-    if (!equal(one[1], two[1])) throw new Error('two threads must come to the root that one comes to');
-    progress(`stretch ${i}: ${one[0].toFixed(1)} ms on one thread, ${two[0].toFixed(1)} ms on two`);
-    return one[0] / two[0];
-  });
-  await executor.close();
+  const one = new Side({ threads: 1, pages, stretches });
+  await one.next();
+  const two = new Side({ threads: 2, pages, stretches });
+  await two.next();
+  const ratios: number[] = [];
+  for (const i of stretches.keys()) {
+    const first = i % 2 === 0 ? one : two;
+    const laps = new Map([[first, await first.run(i)]]);
+    const second = first === one ? two : one;
+    laps.set(second, await second.run(i));
+    const [slow, fast] = [laps.get(one)!, laps.get(two)!];
+    if (!equal(slow.root, fast.root)) throw new Error('two threads must come to the root that one comes to');
+    progress(`${slow.milliseconds.toFixed(1)} ms on one thread, ${fast.milliseconds.toFixed(1)} ms on two`);
+    ratios.push(slow.milliseconds / fast.milliseconds);
+  }
+  await Promise.all([one.close(), two.close()]);
   return median(ratios.slice(WARM_UP));
-}
-
-function accept(statuses: Uint8Array, first: number, end: number): void {
-  for (let i = first; i < end; i++) if (statuses[i] !== 0) throw new Error('the workload must run without a refusal');
 }
