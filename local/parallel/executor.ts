@@ -33,10 +33,18 @@ import {
 export interface ExecutorOptions extends Omit<EngineOptions, 'trie'> {
   /** Threads, this one among them: 1 to 16. */
   readonly threads: number;
+  /** Runs frames side by side even where so many wait for each other that one thread is faster. */
+  readonly always?: boolean;
 }
 
 /** Shortest run of frames that is worth waking other threads for. */
 const WORTHWHILE = 4;
+/** One frame in so many may wait for its neighbours; with more, one thread is faster than several that wait. */
+const WAITING = 4;
+/** Frames that one thread then runs before several try again: first, and at most; and frames that they try with. */
+const FIRST_REST = 1024;
+const LONGEST_REST = 16_384;
+const TRIED = 256;
 
 /** What each frame came to: `statuses` and `values` hold its steps from `first` to `end` − 1, until the call returns. */
 export type Visit = (frame: number, statuses: Uint8Array, values: Float64Array, first: number, end: number) => void;
@@ -48,12 +56,17 @@ export class ParallelExecutor {
   readonly #lane: Lane;
   readonly #planner: Planner;
   readonly #workers: readonly Worker[];
+  readonly #always: boolean;
   #phases = 0;
+  /** Frames that one thread is still to run, and how many it was to run the last time. */
+  #rest = 0;
+  #lastRest = 0;
 
   /** Threads start at once and stay until {@link close}. */
   constructor(shard: number, signing: Signing, options: ExecutorOptions) {
     const { threads, shards = 1 } = options;
     if (!(threads >= 1 && threads <= MAX_LANES)) throw new RangeError(`1 to ${MAX_LANES} threads`);
+    this.#always = options.always === true;
     this.#shared = makeShared(threads, shard, shards);
     const { control } = this.#shared;
     for (let lane = 0; lane < threads; lane++) control[wordOf(lane)] = NOWHERE;
@@ -125,8 +138,9 @@ export class ParallelExecutor {
   /** Executes as many frames as there is room for. Returns how many. */
   #runSome(all: readonly Uint8Array[], from: number, visit?: Visit): number {
     const { bytes, byteAt, stepAt, control, kinds, statuses, values } = this.#shared;
+    const most = this.#rest > 0 ? Math.min(this.#rest, MAX_FRAMES) : this.#lastRest > 0 ? TRIED : MAX_FRAMES;
     let count = 0;
-    for (; count < MAX_FRAMES && from + count < all.length; count++) {
+    for (; count < most && from + count < all.length; count++) {
       const frame = all[from + count];
       const steps = stepsOf(frame);
       // One of more bytes than a frame may have is malformed, as no bytes are.
@@ -136,10 +150,15 @@ export class ParallelExecutor {
       byteAt[count + 1] = byteAt[count] + (fits ? frame.length : 0);
       stepAt[count + 1] = stepAt[count] + steps;
     }
-    control[Word.limit] = count;
-    this.#begin(Phase.decode);
-    this.#lane.decode(count);
-    this.#end();
+    if (this.#rest > 0) {
+      this.#rest -= count;
+      kinds.fill(Kind.serial, 0, count);
+    } else {
+      control[Word.limit] = count;
+      this.#begin(Phase.decode);
+      this.#lane.decode(count);
+      this.#end();
+    }
     for (let f = 0; f < count;) {
       let end = f;
       while (end < count && kinds[end] === Kind.parallel) end += 1;
@@ -172,6 +191,8 @@ export class ParallelExecutor {
     this.#lane.execute();
     this.#end();
     this.#count(from, stop);
+    if (this.#planner.waiting * WAITING <= stop - from || this.#always) this.#lastRest = 0;
+    else this.#rest = this.#lastRest = Math.min(Math.max(2 * this.#lastRest, FIRST_REST), LONGEST_REST);
     return stop;
   }
 

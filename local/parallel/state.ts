@@ -68,7 +68,7 @@ class ListedMemory extends FixedMemory {
 }
 
 /** Pages hashed together: few, so that the threads are done together. */
-const GROUP = 2;
+const GROUP = 4;
 
 export class SharedTrie extends ShardTrie {
   override readonly memory: Memory;

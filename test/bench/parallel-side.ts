@@ -13,6 +13,8 @@ export interface SideData {
 }
 export interface Lap {
   readonly milliseconds: number;
+  /** Of all threads together: nobody else in the process runs meanwhile. */
+  readonly cpuMilliseconds: number;
   readonly root: Uint8Array;
 }
 
@@ -48,7 +50,10 @@ function several(): (frames: readonly Uint8Array[]) => Uint8Array {
 const run = threads === 1 ? one() : several();
 parentPort!.on('message', (i: number) => {
   const start = performance.now();
+  const before = process.cpuUsage();
   const root = run(stretches[i]);
-  parentPort!.postMessage({ milliseconds: performance.now() - start, root } satisfies Lap);
+  const { user, system } = process.cpuUsage(before);
+  const milliseconds = performance.now() - start;
+  parentPort!.postMessage({ milliseconds, cpuMilliseconds: (user + system) / 1000, root } satisfies Lap);
 });
 parentPort!.postMessage(null);

@@ -44,7 +44,9 @@ it.each([1, 2, 3])('runs random traces as the engine does, on %i threads', (thre
     holds: (from, number, hash) => recording.foreign.holds(from, number, hash),
     received: () => true,
   };
-  const executor = opened(new ParallelExecutor(0, referenceSigning, { verify, foreign, shards: 2, threads }));
+  const executor = opened(
+    new ParallelExecutor(0, referenceSigning, { verify, foreign, shards: 2, threads, always: threads > 1 }),
+  );
   for (let seed = threads * 1000; seed < threads * 1000 + 50; seed++) {
     recording = record(seed, 2, 100);
     // Without most of what stands between, there is more to run side by side.
@@ -208,8 +210,12 @@ function frameOf(engine: Engine, given: typeof givens extends fc.Arbitrary<infer
 it('runs what conflicts everywhere as the engine does', () => {
   // One state that goes on: its rings and counters, and both executors, get older with every run.
   const engine = new Engine(0, settings.signing, { verify: settings.verify, shards: 2 });
-  const two = opened(new ParallelExecutor(0, settings.signing, { verify: settings.verify, shards: 2, threads: 2 }));
-  const four = opened(new ParallelExecutor(0, settings.signing, { verify: settings.verify, shards: 2, threads: 4 }));
+  const two = opened(
+    new ParallelExecutor(0, settings.signing, { verify: settings.verify, shards: 2, threads: 2, always: true }),
+  );
+  const four = opened(
+    new ParallelExecutor(0, settings.signing, { verify: settings.verify, shards: 2, threads: 4, always: true }),
+  );
   for (const each of [engine, two.engine, four.engine]) populate(each);
   const accepted = new Set<string>();
   fc.assert(
