@@ -20,10 +20,12 @@ import { NONE } from '../../protocol/memory.ts';
 import { SIGNATURE_BYTES } from '../../protocol/half.ts';
 import { Status } from '../../protocol/status.ts';
 import { Kind, NUMBERS, POSITIONS, REGIONS, type Shared, Word } from './shared.ts';
-import type { SharedTrie } from './state.ts';
+import { OS_PAGE, type SharedTrie } from './state.ts';
 
 /** No bundle may have it: its agent's next nonce would not fit. */
 const LAST_NONCE = 0xffffffff;
+/** Places whose positions fill what a process is given at once. */
+const PLACES_AT_ONCE = OS_PAGE / 8;
 /** Positions counted until all are forgotten. */
 const MAX_EPOCH = 2 ** 30;
 
@@ -100,7 +102,7 @@ export class Planner {
       const code = codes[step];
       lists.list(code, own, numbersAt[step] - offset);
       if (lists.isBarrier || !lists.isLocal) return -1;
-      if (code === invoke.code) this.#trie.prepare(Region.escrow, slotOf(Region.escrow, lists.escrows));
+      if (code === invoke.code) this.#prepareEscrow(slotOf(Region.escrow, lists.escrows));
       else if (code === plan.code) this.#trie.prepare(Region.workflow, slotOf(Region.workflow, lists.workflows));
       else if (code === withdraw.code) {
         if (!this.#hasOutboxRoom(++withdrawals)) return -1;
@@ -117,6 +119,12 @@ export class Planner {
     lists.listOpening(actor);
     this.#wait(f, f * POSITIONS + end - first, 0);
     return withdrawals;
+  }
+
+  #prepareEscrow(slot: number): void {
+    this.#trie.prepare(Region.escrow, slot);
+    // Written to before it is read: see where pages are made.
+    if (slot % PLACES_AT_ONCE === 0) Atomics.add(this.#last, 2 * (Region.escrow * REGION_SLOTS + slot), 0);
   }
 
   /** As `Engine.admit` would say, after the bundles planned so far. */

@@ -67,6 +67,8 @@ class ListedMemory extends FixedMemory {
   }
 }
 
+/** Bytes that a process is given at once, or more. */
+export const OS_PAGE = 4096;
 /** Pages hashed together: few, so that the threads are done together. */
 const GROUP = 4;
 
@@ -128,6 +130,9 @@ export class SharedTrie extends ShardTrie {
     const page = this.#count;
     const { bytes } = this.memory;
     this.#shared.bare[page] = 1;
+    // Memory that is read before it is written is given twice, and the second time every thread's processor is stopped.
+    const first = placeOfPage(page) * PAGE_BYTES;
+    for (let at = first; at < first + PAGE_BYTES; at += OS_PAGE) bytes[at] = 0;
     const region = Math.floor(key / PAGES);
     if (!this.#regions.has(region)) REGION.clear(bytes, regionTree(region));
     this.#regions.add(region);
