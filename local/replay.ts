@@ -6,9 +6,9 @@ import { placeFrames, sealData } from '../protocol/trace.ts';
 import { StateTree } from '../protocol/trie.ts';
 import type { Gateway } from './gateway.ts';
 import { executeParallel } from './parallel/replay.ts';
-import { type Executed, type Run, Trace } from './trace.ts';
+import { type Executed, type Run, Trace } from '../protocol/replay.ts';
 
-export type { Executed } from './trace.ts';
+export type { Executed } from '../protocol/replay.ts';
 
 /** One shard as its frames make it. */
 export interface Replay {

@@ -18,7 +18,7 @@ import { PAGE_CELLS, ShardTrie } from '../../protocol/trie.ts';
 import { Arrivals } from './arrivals.ts';
 import { Feed, FEED_PAGE } from './feed.ts';
 import { callOf } from './incoming.ts';
-import { encodeLinks, linksOf } from './links.ts';
+import { encodeLinks, linksOf } from '../../protocol/links.ts';
 import { type Chunk, Log, decodeOutcomes, framesOf } from './log.ts';
 import { hashOutcomes, packOutcomes, unpackOutcomes } from './outcomes.ts';
 import { Recent } from './recent.ts';

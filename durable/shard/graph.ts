@@ -3,7 +3,7 @@ import { type Graph, graphOf } from '../../protocol/graph.ts';
 import type { Machine } from '../../protocol/machine.ts';
 import type { Link } from '../../protocol/schedule.ts';
 import type { Arrivals } from './arrivals.ts';
-import { decodeLinks } from './links.ts';
+import { decodeLinks } from '../../protocol/links.ts';
 import { type Chunk, type Log, decodeOutcomes, framesOf } from './log.ts';
 
 /** Messages `first … last` to or from a shard. */

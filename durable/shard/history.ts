@@ -10,7 +10,7 @@ import { type Failure, type FramesPage, type LinksPage, type Page, type PageQuer
 import { Core } from './core.ts';
 import type { Cuts } from './cuts.ts';
 import type { ChunkJson, FrameJson, PlaceJson } from './json.ts';
-import { encodeLinks } from './links.ts';
+import { encodeLinks } from '../../protocol/links.ts';
 import { MAX_PAGE } from './lists.ts';
 import { type Chunk, decodeOutcomes, framesOf } from './log.ts';
 import { frameJson } from './views.ts';

@@ -4,7 +4,7 @@ import { stepsOf } from '../../protocol/engine.ts';
 import type { Link } from '../../protocol/schedule.ts';
 import type { Outcome } from '../../protocol/status.ts';
 import { decodeChunkRecords } from '../../protocol/trace.ts';
-import { decodeLinks } from './links.ts';
+import { decodeLinks } from '../../protocol/links.ts';
 
 /** One chunk as its row has it. */
 export interface Chunk {

@@ -1,10 +1,10 @@
-/** One shard's frames executed again on several threads: as `local/trace.ts` does it on one, for a deployment of one shard. */
+/** One shard's frames executed again on several threads: as `protocol/replay.ts` does it on one, for a deployment of one shard. */
 import { decodeBundle } from '../../protocol/bundle.ts';
 import { Signing } from '../../protocol/eip712.ts';
 import { Engine, FrameKind } from '../../protocol/engine.ts';
 import { ShardTrie } from '../../protocol/trie.ts';
 import { Verdicts } from '../../protocol/verdicts.ts';
-import type { Executed } from '../trace.ts';
+import type { Executed } from '../../protocol/replay.ts';
 import { ParallelExecutor } from './executor.ts';
 
 /** Frames whose signatures are checked together, before they run. */

@@ -15,7 +15,7 @@ import type {
 } from '../../durable/shard/api.ts';
 import { Batches } from '../../durable/shard/batches.ts';
 import { Cuts } from '../../durable/shard/cuts.ts';
-import { encodeLinks, linksOf } from '../../durable/shard/links.ts';
+import { encodeLinks, linksOf } from '../../protocol/links.ts';
 import { Log } from '../../durable/shard/log.ts';
 import { packOutcomes } from '../../durable/shard/outcomes.ts';
 import { Head, Inbox, META_INBOX, Peer, Region, get, getBytes } from '../../protocol/cells.ts';

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { type BatchRecord, isFailure, shardStub } from '../../durable/shard/api.ts';
 import { type TestAgent, registerAgents, testEnv, transfer } from '../../durable/shard/testing.ts';
-import { Trace, replayBatch } from '../../local/trace.ts';
+import { Trace, replayBatch } from '../../protocol/replay.ts';
 import { type Hex, hex, unhex } from '../../protocol/bytes.ts';
 import { keccak } from '../../protocol/hash.ts';
 import { verifyInclusion } from '../../protocol/log.ts';

@@ -3,7 +3,7 @@
  * written down nowhere: with much between shards it has a run of frames for every message or two.
  */
 import { type BatchRecord, type Cut, type Failure, type ShardRpc, isFailure } from '../../durable/shard/api.ts';
-import { decodeLinks } from '../../durable/shard/links.ts';
+import { decodeLinks } from '../../protocol/links.ts';
 import { type Link, type Range, type Stretch, linearize } from '../../protocol/schedule.ts';
 import { type ChunkRecord, decodeChunkRecords } from '../../protocol/trace.ts';
 

@@ -5,7 +5,7 @@ import { privateKeyToAccount } from 'viem/accounts';
 import { rootAbi, testTokenAbi } from '../../contracts/abi.ts';
 import { L1 } from '../../local/l1.ts';
 import { newRun } from '../../local/paths.ts';
-import { Trace, replayBatch } from '../../local/trace.ts';
+import { Trace, replayBatch } from '../../protocol/replay.ts';
 import { hex, unhex } from '../../protocol/bytes.ts';
 import { Signing } from '../../protocol/eip712.ts';
 import { commitment } from '../../protocol/engine.ts';

@@ -2,8 +2,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Cut } from '../../durable/shard/api.ts';
-import { decodeLinks } from '../../durable/shard/links.ts';
-import { Trace, replayBatch } from '../../local/trace.ts';
+import { decodeLinks } from '../../protocol/links.ts';
+import { Trace, replayBatch } from '../../protocol/replay.ts';
 import { hex } from '../../protocol/bytes.ts';
 import { placeFrames, sealData } from '../../protocol/trace.ts';
 import { DOMAIN, MemoryWorld } from '../../test/support/memory-world.ts';

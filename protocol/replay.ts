@@ -1,18 +1,18 @@
 /** All shards' frames, executed again by the state transition alone. What a shard says of another is looked up in that one's cells. */
-import { linksOf } from '../durable/shard/links.ts';
-import { decodeBundle } from '../protocol/bundle.ts';
-import { equal, readUint } from '../protocol/bytes.ts';
-import { META_PEERS, MessageCell, Peer, Region, get, getBytes, messageSlot } from '../protocol/cells.ts';
-import { Signing } from '../protocol/eip712.ts';
-import { Engine, FrameKind } from '../protocol/engine.ts';
-import { keccak } from '../protocol/hash.ts';
-import type { VerifyP256 } from '../protocol/machine.ts';
-import type { Foreign } from '../protocol/messages.ts';
-import { type Link, NotConsistent, type Range, type Stretch, linearize } from '../protocol/schedule.ts';
-import type { Outcome } from '../protocol/status.ts';
-import type { ChunkRecord } from '../protocol/trace.ts';
-import { StateTree } from '../protocol/trie.ts';
-import { Verdicts } from '../protocol/verdicts.ts';
+import { decodeBundle } from './bundle.ts';
+import { equal, readUint } from './bytes.ts';
+import { META_PEERS, MessageCell, Peer, Region, get, getBytes, messageSlot } from './cells.ts';
+import { Signing } from './eip712.ts';
+import { Engine, FrameKind } from './engine.ts';
+import { keccak } from './hash.ts';
+import { linksOf } from './links.ts';
+import type { VerifyP256 } from './machine.ts';
+import type { Foreign } from './messages.ts';
+import { type Link, NotConsistent, type Range, type Stretch, linearize } from './schedule.ts';
+import type { Outcome } from './status.ts';
+import type { ChunkRecord } from './trace.ts';
+import { StateTree } from './trie.ts';
+import { Verdicts } from './verdicts.ts';
 
 export interface Executed {
   readonly seq: number;

@@ -1,13 +1,13 @@
 /**
- * What ties a shard's frames to other shards' frames (protocol/schedule.ts), written down with every chunk: settlement puts
+ * What ties a shard's frames to other shards' frames (schedule.ts), written down with every chunk: settlement puts
  * the trace in order by these, without executing anything.
  */
-import { Reader, Writer } from '../../protocol/bytes.ts';
-import { Peer } from '../../protocol/cells.ts';
-import type { Machine } from '../../protocol/machine.ts';
-import { type SentMessage, SystemFrame } from '../../protocol/messages.ts';
-import type { Link } from '../../protocol/schedule.ts';
-import { Status } from '../../protocol/status.ts';
+import { Reader, Writer } from './bytes.ts';
+import { Peer } from './cells.ts';
+import type { Machine } from './machine.ts';
+import { type SentMessage, SystemFrame } from './messages.ts';
+import type { Link } from './schedule.ts';
+import { Status } from './status.ts';
 
 const KINDS = ['sent', 'received', 'congested', 'acked'] as const satisfies readonly Link['kind'][];
 
