@@ -1,7 +1,7 @@
 /** All shards' frames, executed again by the state transition alone. What a shard says of another is looked up in that one's cells. */
 import { decodeBundle } from './bundle.ts';
-import { equal, readUint } from './bytes.ts';
-import { META_PEERS, MessageCell, Peer, Region, get, getBytes, messageSlot } from './cells.ts';
+import { readUint } from './bytes.ts';
+import { META_PEERS, Peer, Region, get } from './cells.ts';
 import { Signing } from './eip712.ts';
 import { Engine, FrameKind } from './engine.ts';
 import { keccak } from './hash.ts';
@@ -9,6 +9,7 @@ import { linksOf } from './links.ts';
 import type { VerifyP256 } from './machine.ts';
 import type { Foreign } from './messages.ts';
 import { type Link, NotConsistent, type Range, type Stretch, linearize } from './schedule.ts';
+import { foreignOf } from './shards.ts';
 import type { Outcome } from './status.ts';
 import type { ChunkRecord } from './trace.ts';
 import { StateTree } from './trie.ts';
@@ -51,14 +52,7 @@ export class Trace {
   }
 
   #foreign(shard: number): Foreign {
-    const trieOf = (of: number) => this.runs[of].engine.trie;
-    return {
-      holds: (from, number, hash) => {
-        const cell = trieOf(from).read(Region.message, messageSlot(shard, number));
-        return get(cell, MessageCell.number) === number && equal(getBytes(cell, MessageCell.hash), hash);
-      },
-      received: (to, number) => get(trieOf(to).read(Region.meta, META_PEERS + shard), Peer.received) >= number,
-    };
+    return foreignOf(shard, (of) => this.runs[of].engine.trie);
   }
 
   /** Whether a shard's next frame, which is this one, has what it looks for on another shard. */
