@@ -54,7 +54,7 @@ describe('frames', () => {
   test('a place that is not the next is refused as a whole and writes nothing', async () => {
     const root = hex(world.engine.trie.root());
     const frame = await world.sign(ann, [{ op: 'transfer', to: bob.id, amount: 1 }]);
-    expect(names(world.engine.execute(world.engine.seq + 1, frame))).toEqual(['out_of_order', 'out_of_order']);
+    expect(names(world.engine.execute(world.engine.seq + 1, frame))).toEqual(['out_of_order', 'bundle_refused']);
     expect(hex(world.engine.trie.root())).toBe(root);
   });
 

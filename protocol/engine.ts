@@ -108,7 +108,7 @@ export class Engine {
   run(seq: number, frame: Uint8Array, bundle?: Bundle): number {
     const steps = stepsOf(frame);
     const { machine } = this;
-    if (seq !== machine.seq) return this.#refuse(steps, Status.out_of_order, Status.out_of_order);
+    if (seq !== machine.seq) return this.#refuse(steps, Status.out_of_order, Status.bundle_refused);
     machine.seq = seq + 1;
     machine.frame = frame;
     machine.slots = BUNDLE_SLOTS;
@@ -159,11 +159,9 @@ export class Engine {
   #runBundle(steps: number, frame: Uint8Array, decoded?: Bundle): number {
     const { machine, statuses, values } = this;
     const bundle = decoded?.frame === frame ? decoded : this.#decode(frame);
-    const refused = bundle ? this.admit(bundle) : 'malformed';
-    if (!bundle || refused) return this.#refuse(steps, Status[refused ?? 'malformed'], Status.bundle_refused);
+    const opening = this.open(bundle);
+    if (!bundle || opening !== Status.ok) return this.#refuse(steps, opening, Status.bundle_refused);
     const { actor, codes, numbers, starts } = bundle;
-    const agent = machine.edit(machine.agent(actor));
-    Agent.nonce.set(machine.cells, agent, Agent.nonce.get(machine.cells, agent) + 1);
     statuses[0] = Status.ok;
     values[0] = 0;
     for (let i = 0; i < steps - 1; i++) {
@@ -172,6 +170,16 @@ export class Engine {
       values[i + 1] = machine.value;
     }
     return steps;
+  }
+
+  /** Opens a bundle, null for what only looks like one. Returns the status. */
+  open(bundle: Bundle | null): number {
+    const { machine } = this;
+    const refused = bundle ? this.admit(bundle) : 'malformed';
+    if (!bundle || refused) return Status[refused ?? 'malformed'];
+    const agent = machine.edit(machine.agent(bundle.actor));
+    Agent.nonce.set(machine.cells, agent, Agent.nonce.get(machine.cells, agent) + 1);
+    return Status.ok;
   }
 
   #decode(frame: Uint8Array): Bundle | null {

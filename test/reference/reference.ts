@@ -90,7 +90,7 @@ export class Reference {
     const head = this.world.read(place.head(shard), HEAD);
     if (head.seq !== seq) {
       this.#note('frame', OUT_OF_ORDER);
-      return Array.from({ length: stepsOf(frame) }, () => OUT_OF_ORDER);
+      return [OUT_OF_ORDER, ...Array.from({ length: stepsOf(frame) - 1 }, () => BUNDLE_REFUSED)];
     }
     this.world.update(place.head(shard), HEAD, { seq: seq + 1n });
     if (frame[0] === 0x10) return this.#bundle(shard, frame);
