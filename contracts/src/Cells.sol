@@ -4,6 +4,68 @@ pragma solidity ^0.8.30;
 /// @dev Where a field lies in its cell: `offset << 8 | width`, both in bytes.
 type Field is uint16;
 
+/// @dev A cell of the step's witness: where its 64 bytes stand in memory.
+type Cell is uint256;
+
+/// @dev No such record.
+Cell constant NONE = Cell.wrap(0);
+
+using Fields for Field global;
+using {isSame as ==, isOther as !=} for Cell global;
+
+library Fields {
+    /// @notice A field of a cell in memory, as a number.
+    function get(Field field, Cell cell) internal pure returns (uint256 value) {
+        assembly ("memory-safe") {
+            value := shr(sub(256, shl(3, and(field, 0xff))), mload(add(cell, shr(8, field))))
+        }
+    }
+
+    /// @notice Writes a field of a cell in memory; bits above its width are cut off.
+    function set(Field field, Cell cell, uint256 value) internal pure {
+        // What is written past the cell's end is what was there.
+        assembly ("memory-safe") {
+            let at := add(cell, shr(8, field))
+            let bits := shl(3, and(field, 0xff))
+            mstore(at, or(and(mload(at), shr(bits, not(0))), shl(sub(256, bits), value)))
+        }
+    }
+}
+
+function isSame(Cell a, Cell b) pure returns (bool) {
+    return Cell.unwrap(a) == Cell.unwrap(b);
+}
+
+function isOther(Cell a, Cell b) pure returns (bool) {
+    return Cell.unwrap(a) != Cell.unwrap(b);
+}
+
+library SessionStatus {
+    uint256 internal constant EMPTY = 0;
+    uint256 internal constant OPEN = 1;
+    uint256 internal constant EXITING = 2;
+    uint256 internal constant CLOSED = 3;
+}
+
+library EscrowStatus {
+    uint256 internal constant EMPTY = 0;
+    uint256 internal constant OPEN = 1;
+    uint256 internal constant HELD = 2;
+    uint256 internal constant FULFILLED = 3;
+    uint256 internal constant REFUNDED = 4;
+    uint256 internal constant EXPIRED = 5;
+    uint256 internal constant CONTESTED = 6;
+    uint256 internal constant WAITING = 7;
+    uint256 internal constant SENT = 8;
+}
+
+library WorkflowStatus {
+    uint256 internal constant EMPTY = 0;
+    uint256 internal constant OPEN = 1;
+    uint256 internal constant COMMITTED = 2;
+    uint256 internal constant ABORTED = 3;
+}
+
 /// @title Cell layouts (docs/protocol.md §2)
 /// @notice Names for every field, and decoders for the cells that L1 reads whole. A cell is 64 bytes, checked by whoever
 /// takes it from calldata.
@@ -12,6 +74,25 @@ library Cells {
 
     /// @dev Outbox kind 1: a withdrawal.
     uint256 internal constant WITHDRAWAL = 1;
+
+    // Flags of agents, services and capabilities; of services; of capabilities; of escrows.
+    uint256 internal constant EXISTS = 1;
+    uint256 internal constant ACTIVE = 2;
+    uint256 internal constant REVOKED = 2;
+    uint256 internal constant ATTESTED = 1;
+
+    /// @dev Longest deadline, contest window or exit delay, in seconds.
+    uint256 internal constant MAX_DURATION = 2 ** 25;
+    /// @dev Legs of a workflow, and how they stand in its quad's last three cells.
+    uint256 internal constant MAX_LEGS = 12;
+    uint256 internal constant LEG_BYTES = 16;
+    uint256 internal constant LEGS_A_CELL = 4;
+    /// @dev Seconds an outbox record is safe from its ring.
+    uint256 internal constant OUTBOX_RETENTION = 2 ** 20;
+    /// @dev Outbox slots that only L1's own items may take: forced withdrawals and refunds.
+    uint256 internal constant OUTBOX_RESERVE = 2 ** 16;
+    /// @dev Seconds between announcing that a stake is taken back and taking it.
+    uint256 internal constant UNSTAKE_SECONDS = 604_800;
 
     Field internal constant HEAD_TIME = Field.wrap(0 << 8 | 4);
     Field internal constant HEAD_AGENTS = Field.wrap(4 << 8 | 4);
@@ -165,6 +246,16 @@ library Cells {
         uint32 agent;
         address recipient;
         uint56 amount;
+    }
+
+    /// @notice Flag of a session: party 0 (a) or 1 (b) has attested.
+    function attestedBy(uint256 party) internal pure returns (uint256) {
+        return 1 << party;
+    }
+
+    /// @notice Flag of a session: party 0 (a) or 1 (b) was slashed over it.
+    function slashedOf(uint256 party) internal pure returns (uint256) {
+        return 4 << party;
     }
 
     /// @notice A field of a cell, as a number. A read past the cell's end is cut off by the shift.

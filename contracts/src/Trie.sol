@@ -16,16 +16,29 @@ library Trie {
     uint256 internal constant ESCROW = 6;
     uint256 internal constant OUTBOX = 7;
     uint256 internal constant WORKFLOW = 8;
+    uint256 internal constant MESSAGE = 9;
+
+    uint256 internal constant META_HEAD = 0;
+    uint256 internal constant META_INBOX = 1;
+    uint256 internal constant META_PEERS = 256;
+
+    /// @dev Messages that may be on their way from one shard to one other.
+    uint256 internal constant RING_SLOTS = 2 ** 12;
 
     /// @notice The address of a cell: `shard << 24 | region << 20 | slot`.
     function cellAddress(uint8 shard, uint256 region, uint256 slot) internal pure returns (uint32) {
         return uint32((uint256(shard) << 24) | (region << 20) | slot);
     }
 
-    /// @notice The slot of a serial in its region. Sessions take quads, the later regions are rings; in the others a
-    /// serial past 2^20 names nothing, and the caller has refused it.
+    /// @notice The slot of a serial in its region. Sessions and workflows take quads, the later regions are rings; in the
+    /// others a serial past 2^20 names nothing, and the caller has refused it.
     function slotOf(uint256 region, uint256 serial) internal pure returns (uint256) {
-        return region == SESSION ? 4 * (serial % 2 ** 18) : serial % 2 ** 20;
+        return region == SESSION || region == WORKFLOW ? 4 * (serial % 2 ** 18) : serial % 2 ** 20;
+    }
+
+    /// @notice The slot of a message to shard `to`.
+    function messageSlot(uint256 to, uint256 number) internal pure returns (uint256) {
+        return to * RING_SLOTS + number % RING_SLOTS;
     }
 
     /// @notice `Z[height]`: the hash of an empty subtree. The empty state's root is `zero(16)`.

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+/// @title Statuses of steps (docs/protocol.md §9)
+library Status {
+    uint256 internal constant OK = 0;
+    uint256 internal constant MALFORMED = 1;
+    uint256 internal constant OUT_OF_ORDER = 2;
+    uint256 internal constant STALE_TIME = 3;
+    uint256 internal constant WRONG_SHARD = 4;
+    uint256 internal constant UNKNOWN_AGENT = 5;
+    uint256 internal constant BAD_NONCE = 6;
+    uint256 internal constant EXPIRED = 7;
+    uint256 internal constant BAD_SIGNATURE = 8;
+    uint256 internal constant BUNDLE_REFUSED = 9;
+    uint256 internal constant INSUFFICIENT_BALANCE = 10;
+    uint256 internal constant REGION_FULL = 11;
+    uint256 internal constant ZERO_AMOUNT = 12;
+    uint256 internal constant BAD_DURATION = 13;
+    uint256 internal constant UNKNOWN_SERVICE = 14;
+    uint256 internal constant NOT_PROVIDER = 15;
+    uint256 internal constant UNSUPPORTED = 16;
+    uint256 internal constant SERVICE_INACTIVE = 17;
+    uint256 internal constant OVER_CEILING = 18;
+    uint256 internal constant SELF_DEALING = 19;
+    uint256 internal constant UNKNOWN_ESCROW = 20;
+    uint256 internal constant NOT_PAYEE = 21;
+    uint256 internal constant ESCROW_NOT_OPEN = 22;
+    uint256 internal constant DEADLINE_PASSED = 23;
+    uint256 internal constant OVER_PRICE = 24;
+    uint256 internal constant NOT_DUE = 25;
+    uint256 internal constant UNKNOWN_SESSION = 26;
+    uint256 internal constant SESSION_NOT_OPEN = 27;
+    uint256 internal constant NOT_PARTY = 28;
+    uint256 internal constant SESSION_CLOSED = 29;
+    uint256 internal constant STALE_HALF = 30;
+    uint256 internal constant SESSION_NOT_EXITING = 31;
+    uint256 internal constant EPOCH_EXHAUSTED = 32;
+    uint256 internal constant NOT_OWNER = 33;
+    uint256 internal constant UNKNOWN_CAPABILITY = 34;
+    uint256 internal constant CAPABILITY_REVOKED = 35;
+    uint256 internal constant NOT_GRANTOR = 36;
+    uint256 internal constant NOT_GRANTEE = 37;
+    uint256 internal constant WRONG_SERVICE = 38;
+    uint256 internal constant OVER_LIMIT = 39;
+    uint256 internal constant DEPENDENCY_FAILED = 40;
+    uint256 internal constant ARBITRATED = 41;
+    uint256 internal constant NOT_PAYER = 42;
+    uint256 internal constant NOT_ARBITER = 43;
+    uint256 internal constant ESCROW_NOT_HELD = 44;
+    uint256 internal constant ESCROW_NOT_CONTESTED = 45;
+    uint256 internal constant UNKNOWN_WORKFLOW = 46;
+    uint256 internal constant WORKFLOW_CLOSED = 47;
+    uint256 internal constant WRONG_LEG = 48;
+    uint256 internal constant NOT_PLANNER = 49;
+    uint256 internal constant NOTHING_TO_TELL = 50;
+    uint256 internal constant NOT_SETTLED = 51;
+    uint256 internal constant ALREADY_ATTESTED = 52;
+    uint256 internal constant NO_CONFLICT = 53;
+    uint256 internal constant ALREADY_SLASHED = 54;
+    uint256 internal constant NO_STAKE = 55;
+    uint256 internal constant CONGESTED = 56;
+    uint256 internal constant NO_MESSAGE = 57;
+    uint256 internal constant STALE_ACK = 58;
+    uint256 internal constant NOT_RECEIVED = 59;
+}
