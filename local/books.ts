@@ -19,11 +19,12 @@ import {
   slotOf,
 } from '../protocol/cells.ts';
 import { type Engine, FrameKind } from '../protocol/engine.ts';
+import { codeOf } from '../protocol/errors.ts';
 import { payOut } from '../protocol/half.ts';
 import { makeId, shardOf } from '../protocol/ids.ts';
-import { decodeInboxItem } from '../protocol/inbox.ts';
+import { type InboxItem, decodeInboxItem } from '../protocol/inbox.ts';
 import { type Message, MESSAGE_KINDS, decodeMessage } from '../protocol/messages.ts';
-import { type Interaction, MAX_NUMBERS, decodeOp, interactionAt } from '../protocol/ops/index.ts';
+import { type Interaction, MAX_NUMBERS, decodeInteraction, decodeOp, interactionAt } from '../protocol/ops/index.ts';
 import type { OnFrame, TraceReplay } from './replay.ts';
 
 /** Base units of one agent. */
@@ -83,6 +84,23 @@ function interactionOf(message: Message): Interaction | null {
 
 const messageOf = (frame: Uint8Array): Message => decodeMessage(frame.subarray(2));
 
+/** The item of an inbox frame, or that a receive frame brings on. */
+function itemOf(frame: Uint8Array): InboxItem | null {
+  if (frame[0] === FrameKind.inbox) return decodeInboxItem(frame.subarray(1));
+  const message = frame[0] === FrameKind.receive ? messageOf(frame) : null;
+  return message?.kind === 'item' ? decodeInboxItem(message.rest) : null;
+}
+
+/** What an act asks for; null where its bytes are no interaction. */
+function actOf({ interaction }: Extract<InboxItem, { kind: 'act' }>): Interaction | null {
+  try {
+    return decodeInteraction(interaction);
+  } catch (error) {
+    if (codeOf(error) !== 'malformed') throw error;
+    return null;
+  }
+}
+
 /** Escrows of a shard that a frame may end for being late. */
 function* expiring(frame: Uint8Array): Generator<number> {
   if (frame[0] === FrameKind.advance) yield new Reader(frame.subarray(1)).uint(7);
@@ -90,6 +108,9 @@ function* expiring(frame: Uint8Array): Generator<number> {
     const asked = interactionOf(messageOf(frame));
     if (asked?.op === 'expire') yield asked.escrow;
   }
+  const item = itemOf(frame);
+  const act = item?.kind === 'act' ? actOf(item) : null;
+  if (act?.op === 'expire') yield act.escrow;
   if (frame[0] !== FrameKind.bundle) return;
   for (const interaction of decodeBundle(frame).interactions) if (interaction.op === 'expire') yield interaction.escrow;
 }
@@ -176,9 +197,14 @@ function bookFrame(
   refunds: Set<number>,
 ): void {
   const [{ status, value }] = outcomes;
-  if (frame[0] === FrameKind.inbox || (frame[0] === FrameKind.receive && messageOf(frame).kind === 'item')) {
-    const message = frame[0] === FrameKind.receive ? messageOf(frame) : null;
-    const item = decodeInboxItem(message?.kind === 'item' ? message.rest : frame.subarray(1));
+  const item = itemOf(frame);
+  if (item) {
+    if (item.kind === 'act' && status === 0 && shardOf(item.agent) === shard) {
+      const act = actOf(item);
+      if (act?.op !== 'transfer') return;
+      of(item.agent).given -= act.amount;
+      if (shardOf(act.to) === shard) of(act.to).given += act.amount;
+    }
     if (item.kind !== 'register' && item.kind !== 'deposit') return;
     // Sent on to the shard it is for: there it is somebody's.
     if (status === 0 && shardOf(item.kind === 'register' ? item.shard : item.agent) !== shard) return;

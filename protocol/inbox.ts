@@ -13,7 +13,12 @@ export type InboxItem =
     }
   | { readonly kind: 'deposit'; readonly from: Uint8Array; readonly agent: number; readonly amount: number }
   | { readonly kind: 'withdraw'; readonly owner: Uint8Array; readonly agent: number; readonly amount: number }
-  | { readonly kind: 'rotate'; readonly owner: Uint8Array; readonly agent: number; readonly key: Uint8Array };
+  | { readonly kind: 'rotate'; readonly owner: Uint8Array; readonly agent: number; readonly key: Uint8Array }
+  /** One interaction of the agent's, as wire bytes: which of them may be so forced, the state transition says. */
+  | { readonly kind: 'act'; readonly owner: Uint8Array; readonly agent: number; readonly interaction: Uint8Array };
+
+/** Most bytes of an act's interaction. */
+export const MAX_ACT_BYTES = 512;
 
 export function encodeInboxItem(item: InboxItem): Uint8Array {
   const writer = new Writer();
@@ -26,10 +31,12 @@ export function encodeInboxItem(item: InboxItem): Uint8Array {
       return writer.u8(3).bytes(item.owner).u32(item.agent).uint(7, item.amount).finish();
     case 'rotate':
       return writer.u8(4).bytes(item.owner).u32(item.agent).bytes(item.key).finish();
+    case 'act':
+      return writer.u8(5).bytes(item.owner).u32(item.agent).bytes(item.interaction).finish();
   }
 }
 
-/** Throws `malformed`. */
+/** Throws `malformed`. What an act's interaction says is not looked at. */
 export function decodeInboxItem(bytes: Uint8Array): InboxItem {
   const reader = new Reader(bytes);
   const kind = reader.u8();
@@ -46,7 +53,10 @@ export function decodeInboxItem(bytes: Uint8Array): InboxItem {
   else if (kind === 3)
     item = { kind: 'withdraw', owner: reader.bytes(20), agent: reader.u32(), amount: reader.uint(7) };
   else if (kind === 4) item = { kind: 'rotate', owner: reader.bytes(20), agent: reader.u32(), key: reader.bytes(64) };
-  else throw malformed(`no inbox item of kind ${kind}`);
+  else if (kind === 5) {
+    item = { kind: 'act', owner: reader.bytes(20), agent: reader.u32(), interaction: reader.bytes(reader.left) };
+    if (item.interaction.length > MAX_ACT_BYTES) throw malformed(`an act of more than ${MAX_ACT_BYTES} bytes`);
+  } else throw malformed(`no inbox item of kind ${kind}`);
   reader.end();
   return item;
 }

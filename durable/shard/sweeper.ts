@@ -28,11 +28,14 @@ import { isOrder } from '../../protocol/moves/escrow.ts';
 import { Status } from '../../protocol/status.ts';
 import { Deadlines } from './deadlines.ts';
 import { Orders } from './orders.ts';
-import { type Touch, touchedByBundle, touchedByMessage } from './touched.ts';
+import { type Touch, touchedByBundle, touchedByItem, touchedByMessage } from './touched.ts';
+import { Waiting } from './waiting.ts';
 import type { Executed } from './core.ts';
 
 /** Frames put into one chunk, so that bundles don't wait for them. */
 const MAX_FRAMES = 256;
+/** Calls that waited, looked at in one go once what they waited for has changed: each may be on a page that has to be fetched. */
+const MAX_WOKEN = 256;
 /** A leg of a workflow as one number: the quad of the workflow, then the leg. */
 const LEGS = 16;
 /** Records looked through before memory is tidied. */
@@ -48,8 +51,7 @@ interface Tasks {
 
 export class Sweeper {
   readonly #machine: Machine;
-  /** By dependency: the escrows that wait for it. */
-  readonly #waiting = new Map<number, Set<number>>();
+  readonly #waiting = new Waiting(REGION_SLOTS);
   readonly #escrowsDue: Deadlines;
   readonly #workflowsDue: Deadlines;
   /** By the shard that must be reached. */
@@ -104,6 +106,7 @@ export class Sweeper {
   note({ frame, bundle }: Executed, statuses: Uint8Array, values: Float64Array): void {
     if (bundle) touchedByBundle(this.#touch, bundle, statuses, values);
     else if (statuses[0] !== Status.ok) return;
+    else if (frame[0] === SystemFrame.inbox) touchedByItem(this.#touch, frame.subarray(1), values[0]);
     else if (frame[0] === SystemFrame.receive) touchedByMessage(this.#touch, frame, values[0]);
     else if (frame[0] === SystemFrame.advance) this.#touch.escrow(readUint(frame, 1, 7));
     else if (frame[0] === SystemFrame.tell) this.#touch.leg(readUint(frame, 1, 7), frame[8]);
@@ -119,7 +122,7 @@ export class Sweeper {
   get isBusy(): boolean {
     this.#look();
     for (const shard of this.#tasks.keys()) if (this.#reaches(shard)) return true;
-    return false;
+    return this.#waiting.isAwake;
   }
 
   /** Frames that may run now, at most a chunk's share: each is run before the next is asked for. */
@@ -132,6 +135,8 @@ export class Sweeper {
         if (this.#isToAdvance(id)) {
           if (left-- === 0) return;
           yield advanceFrame(id);
+          // What waited for this one comes next, in the same chunk: a chain is as long as its payers like.
+          this.#look();
           // Refused: it is tried again, but not now.
           if (this.#isToAdvance(id)) continue;
         }
@@ -170,6 +175,8 @@ export class Sweeper {
     this.#touchedEscrows = [];
     this.#touchedWorkflows = [];
     const { cells, trie, shard, time } = this.#machine;
+    for (let i = 0; i < MAX_WOKEN && this.#waiting.isAwake; i++)
+      this.#lookAtWaiting(trie.cell(Region.escrow, this.#waiting.take()));
     for (let slot = this.#escrowsDue.take(time); slot >= 0; slot = this.#escrowsDue.take(time)) {
       const escrow = trie.cell(Region.escrow, slot);
       const payer = shardOf(Escrow.payer.get(cells, escrow));
@@ -187,32 +194,25 @@ export class Sweeper {
     const escrow = machine.isLocal(id) ? machine.escrow(id) : NONE;
     if (escrow === NONE) return;
     this.orders.look(escrow);
-    this.#wakeAfter(id);
-    if (Escrow.status.get(cells, escrow) === EscrowStatus.waiting) {
-      const first = Escrow.link.get(cells, escrow);
-      if (this.#isToAdvance(id)) this.#tasksFor(shardOf(Escrow.service.get(cells, escrow))).advance.add(id);
-      else {
-        const others = this.#waiting.get(first);
-        if (others) others.add(id);
-        else this.#waiting.set(first, new Set([id]));
-      }
-    } else if (this.#endsByTime(escrow))
+    this.#waiting.wake(slotOf(Region.escrow, serialOf(id)));
+    if (Escrow.status.get(cells, escrow) === EscrowStatus.waiting) this.#lookAtWaiting(escrow);
+    else if (this.#endsByTime(escrow))
       this.#escrowsDue.add(slotOf(Region.escrow, serialOf(id)), Escrow.deadline.get(cells, escrow));
     const workflow = Escrow.workflow.get(cells, escrow);
     if (workflow !== 0 && Escrow.status.get(cells, escrow) === EscrowStatus.held) this.#lookAtWorkflow(workflow);
   }
 
-  /** Whether somebody waits for this one in vain. */
-  #wakeAfter(first: number): void {
-    const ids = this.#waiting.get(first);
-    if (!ids) return;
-    for (const id of ids) {
-      const escrow = this.#machine.escrow(id);
-      if (escrow !== NONE && !this.#isToAdvance(id)) continue;
-      if (escrow !== NONE) this.#tasksFor(shardOf(Escrow.service.get(this.#machine.cells, escrow))).advance.add(id);
-      ids.delete(id);
+  /** A call that waits, or did: it goes on waiting, or may be advanced. */
+  #lookAtWaiting(escrow: Cell): void {
+    const { cells, shard } = this.#machine;
+    if (Escrow.status.get(cells, escrow) !== EscrowStatus.waiting) return;
+    const serial = Escrow.serial.get(cells, escrow);
+    const id = makeId(shard, serial);
+    if (this.#isToAdvance(id)) this.#tasksFor(shardOf(Escrow.service.get(cells, escrow))).advance.add(id);
+    else {
+      const first = serialOf(Escrow.link.get(cells, escrow));
+      this.#waiting.add(slotOf(Region.escrow, first), slotOf(Region.escrow, serial));
     }
-    if (ids.size === 0) this.#waiting.delete(first);
   }
 
   /** Whether time ends an escrow, if nobody does before. */

@@ -2,6 +2,7 @@
 import type { Bundle } from '../../protocol/bundle.ts';
 import { Reader } from '../../protocol/bytes.ts';
 import { codeOf } from '../../protocol/errors.ts';
+import { decodeInboxItem } from '../../protocol/inbox.ts';
 import { CALL_REST, type Message, decodeMessage } from '../../protocol/messages.ts';
 import { abort } from '../../protocol/ops/abort.ts';
 import { contest } from '../../protocol/ops/contest.ts';
@@ -71,6 +72,19 @@ export function touchedByMessage(touch: Touch, frame: Uint8Array, value: number)
       return touch.workflow(message.workflow);
     case 'verdict':
       return touch.escrow(message.escrow);
+    case 'item':
+      return touchedByItem(touch, message.rest, value);
+  }
+}
+
+/** An inbox item went well, and made this. One that was sent on did nothing here: a few too many do no harm. */
+export function touchedByItem(touch: Touch, bytes: Uint8Array, value: number): void {
+  const item = decodeInboxItem(bytes);
+  if (item.kind !== 'act') return;
+  try {
+    touchedByOp(touch, decodeOp(new Reader(item.interaction), ofCall, 0), ofCall, 0, value);
+  } catch (error) {
+    if (codeOf(error) !== 'malformed') throw error;
   }
 }
 

@@ -24,10 +24,10 @@ import {
 import { FrameKind } from '../../protocol/engine.ts';
 import { codeOf } from '../../protocol/errors.ts';
 import { formatId, serialOf } from '../../protocol/ids.ts';
-import { decodeInboxItem } from '../../protocol/inbox.ts';
+import { type InboxItem, decodeInboxItem } from '../../protocol/inbox.ts';
 import type { Machine } from '../../protocol/machine.ts';
 import { CALL_REST, SystemFrame, decodeMessage } from '../../protocol/messages.ts';
-import { type Interaction, MAX_NUMBERS, decodeOp, interactionAt } from '../../protocol/ops/index.ts';
+import { type Interaction, MAX_NUMBERS, decodeInteraction, decodeOp, interactionAt } from '../../protocol/ops/index.ts';
 import { type Outcome, STATUSES } from '../../protocol/status.ts';
 import type { SessionFacts } from './api.ts';
 import type { BundleJson, CellJson, FrameJson, KeyJson, RecordJson } from './json.ts';
@@ -194,6 +194,18 @@ export const stepsJson = (outcomes: readonly Outcome[]): FrameJson['steps'] =>
 
 type Content = Omit<FrameJson, 'shard' | 'seq' | 'bytes' | 'steps' | 'chunk' | 'batch' | 'receipt'>;
 
+/** An item as `{kind, …fields}`; an act with its operation and that one's fields, where its bytes are one. */
+function itemJson(item: InboxItem): Record<string, unknown> {
+  const json = { kind: item.kind, ...fieldsJson(item) };
+  if (item.kind !== 'act') return json;
+  try {
+    return { ...json, ...interactionJson(decodeInteraction(item.interaction)) };
+  } catch (error) {
+    if (codeOf(error) !== 'malformed') throw error;
+    return json;
+  }
+}
+
 /** A message as `{kind, …fields}`; of a call also what is called for, of an item the item. */
 function messageJson(payload: Uint8Array): Record<string, unknown> {
   const message = decodeMessage(payload);
@@ -204,8 +216,7 @@ function messageJson(payload: Uint8Array): Record<string, unknown> {
     return { kind: message.kind, ...fields, ...interactionJson(interactionAt(code, payload, numbers, 0)) };
   }
   if (message.kind === 'item') {
-    const item = decodeInboxItem(message.rest);
-    return { kind: message.kind, item: { kind: item.kind, ...fieldsJson(item) } };
+    return { kind: message.kind, item: itemJson(decodeInboxItem(message.rest)) };
   }
   return { kind: message.kind, ...fields };
 }
@@ -215,8 +226,7 @@ function systemJson(frame: Uint8Array): Content | null {
   const reader = new Reader(frame, 1);
   switch (frame[0]) {
     case SystemFrame.inbox: {
-      const item = decodeInboxItem(frame.subarray(1));
-      return { kind: 'inbox', item: { kind: item.kind, ...fieldsJson(item) } };
+      return { kind: 'inbox', item: itemJson(decodeInboxItem(frame.subarray(1))) };
     }
     case SystemFrame.receive:
       return { kind: 'receive', from: reader.u8(), message: messageJson(frame.subarray(2)) };

@@ -1,12 +1,29 @@
 /** Items of the L1 inbox, on the shard they are for (docs/protocol.md §6). */
 import { Agent } from '../cells.ts';
-import { equal } from '../bytes.ts';
+import { Reader, equal } from '../bytes.ts';
 import { codeOf } from '../errors.ts';
 import { shardOf } from '../ids.ts';
 import { type InboxItem, decodeInboxItem } from '../inbox.ts';
 import type { Machine } from '../machine.ts';
 import { NONE } from '../memory.ts';
+import { MAX_NUMBERS, type OpName, decodeOp, opOf, runOp } from '../ops/index.ts';
 import { Status } from '../status.ts';
+
+/** What an act may be: what gets money out, or ends something. */
+const ACTS: ReadonlySet<OpName> = new Set([
+  'transfer',
+  'respond',
+  'expire',
+  'contest',
+  'revoke',
+  'settle',
+  'exit',
+  'finalize',
+  'close',
+  'abort',
+  'unstake',
+  'tell',
+]);
 
 /** Does what an item of the inbox says, or sends it to the shard it is for. Returns the status. */
 export function takeItem(machine: Machine, bytes: Uint8Array): number {
@@ -52,7 +69,28 @@ function apply(machine: Machine, item: InboxItem): number {
       if (machine.epochExhausted(item.agent)) return Status.epoch_exhausted;
       return machine.ok(machine.rotateKey(item.agent, item.key));
     }
+    case 'act':
+      return whyNot(machine, item.agent, item.owner) || act(machine, item.agent, item.interaction.length);
   }
+}
+
+const numbers = new Float64Array(MAX_NUMBERS);
+
+/** Runs an interaction as if its agent had signed it: the last bytes of the frame, whichever frame the item came in. */
+function act(machine: Machine, agent: number, length: number): number {
+  const { frame } = machine;
+  const start = frame.length - length;
+  const reader = new Reader(frame, start);
+  let code: number;
+  try {
+    code = decodeOp(reader, numbers, 0);
+    reader.end();
+  } catch (error) {
+    if (codeOf(error) !== 'malformed') throw error;
+    return Status.malformed;
+  }
+  if (!ACTS.has(opOf(code)!.op.name)) return Status.unsupported;
+  return runOp(machine, agent, code, numbers, 0, start, frame.length);
 }
 
 /** Why `owner` may not force an operation of `agent`. */

@@ -1,5 +1,5 @@
 /** Every operation, by code and by name. */
-import { type Reader, type Writer, concat } from '../bytes.ts';
+import { Reader, type Writer, concat } from '../bytes.ts';
 import { malformed } from '../errors.ts';
 import { type OpField, type Slot, decodeSlots, numbersOf, readFields } from '../wire.ts';
 import type { Machine } from '../machine.ts';
@@ -121,6 +121,15 @@ export function decodeOp(reader: Reader, numbers: Float64Array, at: number): num
 export function interactionAt(code: number, frame: Uint8Array, numbers: Float64Array, at: number): Interaction {
   const { name, fields } = byCode[code]!.op;
   return { op: name, ...readFields(fields, frame, numbers, at) } as Interaction;
+}
+
+/** Inverse of {@link encodeInteraction}: the bytes are exactly one interaction. Throws `malformed`. */
+export function decodeInteraction(bytes: Uint8Array): Interaction {
+  const reader = new Reader(bytes);
+  const decoded = new Float64Array(MAX_NUMBERS);
+  const code = decodeOp(reader, decoded, 0);
+  reader.end();
+  return interactionAt(code, bytes, decoded, 0);
 }
 
 /** Calls one part of an operation with its decoded numbers. */

@@ -26,9 +26,10 @@ export const respond = defineOp({
     if (price > (result === FULFILLED ? Escrow.amount.get(cells, escrow) : 0)) return Status.over_price;
     const workflow = Escrow.workflow.get(cells, escrow);
     const joins = result === FULFILLED && workflow !== 0;
-    // Asking must not be able to crowd out answering.
-    if (!canTell(machine, escrow, ANSWER_SLOTS)) return Status.congested;
-    if (joins && !machine.reaches(shardOf(workflow), ANSWER_SLOTS)) return Status.congested;
+    // Asking must not be able to crowd out answering. An act has more room yet.
+    const slots = Math.max(machine.slots, ANSWER_SLOTS);
+    if (!canTell(machine, escrow, slots)) return Status.congested;
+    if (joins && !machine.reaches(shardOf(workflow), slots)) return Status.congested;
     if (result === FAILED) refundFailed(machine, escrow);
     else if (result !== FULFILLED) refund(machine, escrow);
     else if (joins || Escrow.arbiter.get(cells, escrow) !== 0) hold(machine, escrow, price);

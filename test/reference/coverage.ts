@@ -2,6 +2,8 @@
  * Every status each kind of step can come to, after docs/protocol.md: what a fuzz must have seen to be believed. Left out is
  * what no trace reaches, because whoever sends a message has seen to it.
  */
+import { ACTS } from './reference.ts';
+
 const OPENING = `
 frame: malformed out_of_order
 tick: ok malformed stale_time
@@ -19,7 +21,8 @@ const INBOX = `
 register: ok wrong_shard congested region_full
 deposit: ok wrong_shard congested unknown_agent
 withdraw: ok wrong_shard congested unknown_agent not_owner zero_amount insufficient_balance region_full
-rotate: ok wrong_shard congested unknown_agent not_owner epoch_exhausted`;
+rotate: ok wrong_shard congested unknown_agent not_owner epoch_exhausted
+act: ok wrong_shard congested unknown_agent not_owner malformed unsupported`;
 
 const EXPIRE = 'ok unknown_escrow escrow_not_open not_due congested';
 const TELL = 'ok unknown_workflow not_due nothing_to_tell congested';
@@ -70,7 +73,8 @@ const ITEMS = `
 register: ok region_full
 deposit: ok unknown_agent
 withdraw: ok unknown_agent not_owner zero_amount insufficient_balance region_full
-rotate: ok unknown_agent not_owner epoch_exhausted`;
+rotate: ok unknown_agent not_owner epoch_exhausted
+act: unknown_agent not_owner malformed unsupported`;
 
 const rows = (text: string): [name: string, statuses: string][] =>
   text
@@ -91,4 +95,8 @@ export const REACHABLE: readonly string[] = [
   }),
   ...rows(MESSAGES).flatMap(([name, statuses]) => words(statuses).map((status) => `message ${name} ${status}`)),
   ...rows(ITEMS).flatMap(([name, statuses]) => words(statuses).map((status) => `item ${name} ${status}`)),
+  ...ACTS.map((name) => `act ${name} ok`),
 ];
+
+/** Whether a step may be seen at all: an act comes to what its operation may come to. */
+export const isReachable = (step: string): boolean => REACHABLE.includes(step.replace(/^act /, ''));

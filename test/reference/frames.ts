@@ -166,6 +166,12 @@ function total<T>(read: () => T): T | undefined {
 
 export const decodeBundle = (frame: Uint8Array): Bundle | undefined => total(() => readBundle(frame));
 
+/** These bytes, if they are exactly one interaction. */
+export const decodeWhole = (bytes: Uint8Array): Interaction | undefined => {
+  const interaction = decodeInteraction(bytes);
+  return interaction?.raw.length === bytes.length ? interaction : undefined;
+};
+
 /** The interaction that these bytes begin with. */
 export const decodeInteraction = (bytes: Uint8Array): Interaction | undefined =>
   total(() => readInteraction(new Cursor(bytes)));
@@ -175,12 +181,17 @@ const ITEMS = [
   ['deposit', 'from:20 agent:4 amount:7'],
   ['withdraw', 'owner:20 agent:4 amount:7'],
   ['rotate', 'owner:20 agent:4 keyX:32 keyY:32'],
+  ['act', 'owner:20 agent:4'],
 ].map(([name, fields]) => ({ name, fields: schema(fields) }));
 
 export interface Item {
   readonly name: string;
   readonly fields: Values;
+  /** What follows the fields: an act's interaction. */
+  readonly rest: Uint8Array;
 }
+
+const MAX_ACT_BYTES = 512;
 
 export function decodeItem(bytes: Uint8Array): Item | undefined {
   return total(() => {
@@ -189,8 +200,9 @@ export function decodeItem(bytes: Uint8Array): Item | undefined {
     if (!item) throw MALFORMED;
     const fields: Record<string, bigint> = {};
     readFields(item.fields, from, fields);
-    if (from.at !== bytes.length || (fields.amount ?? 0n) > MAX) throw MALFORMED;
-    return { name: item.name, fields };
+    const rest = bytes.subarray(from.at);
+    if (rest.length > (item.name === 'act' ? MAX_ACT_BYTES : 0) || (fields.amount ?? 0n) > MAX) throw MALFORMED;
+    return { name: item.name, fields, rest };
   });
 }
 

@@ -6,7 +6,7 @@ import { crowdRing, fillRings, jumpCounters, populate } from './genesis.ts';
 import { Intents } from './intents.ts';
 import { junk, mutated } from './mangle.ts';
 import { Random } from './random.ts';
-import { Reference, type ReferenceOutcome } from './reference.ts';
+import { ACTS, Reference, type ReferenceOutcome } from './reference.ts';
 import { checks, sign, signing } from './signatures.ts';
 import { Step } from './step.ts';
 import { survey } from './survey.ts';
@@ -285,6 +285,10 @@ export class Trace {
 
   #inbox(): void {
     const { random } = this;
+    if (random.chance(0.4)) {
+      this.#act();
+      return;
+    }
     const { agents } = this.#intents.now;
     const shard = this.orderly || random.chance(0.95) ? 0 : random.below(this.shards);
     const agent = this.#intents.id(agents, 0.15);
@@ -304,7 +308,7 @@ export class Trace {
       [3, 3],
       [1, 4],
       [0.2, 0],
-      [0.2, 5],
+      [0.2, 6],
     ]);
     const item = new Writer().u8(kind);
     if (kind === 1) item.u8(random.below(this.shards + (random.chance(0.2) ? 2 : 0)));
@@ -319,6 +323,36 @@ export class Trace {
     // A deposit that L1 would never let in is no test of anything.
     if (kind < 3 && this.brought + deposited(frame) > MAX) return;
     this.give(shard, random.chance(0.03) ? frame.subarray(0, random.below(frame.length)) : frame);
+  }
+
+  /** An interaction that an owner forces: mostly one that somebody waits for, now and then none at all. */
+  #act(): void {
+    const { random } = this;
+    const intents = this.#intents;
+    const { agents } = intents.now;
+    const step = new Step(this.reference.world, checks, random.below(this.shards), 0n);
+    let actor = intents.id(agents, 0.1);
+    let raw: Uint8Array | undefined;
+    for (let tries = 0; raw === undefined && tries < 8 && random.chance(0.9); tries++) {
+      const wanted = wantedBy(intents, step, this.#liking);
+      if (wanted && ACTS.includes(OPERATION_NAMES[wanted.raw[0] - 1])) ({ actor, raw } = wanted);
+    }
+    raw ??= intents.build(random.chance(0.9) ? random.pick(ACTS) : random.pick(OPERATION_NAMES), actor);
+    raw ??= intents.write('unstake').finish();
+    if (random.chance(0.05))
+      raw = random.pick([
+        () => random.bytes(random.below(9)),
+        () => concat(raw!, random.bytes(1 + random.below(3))),
+        () => random.bytes(random.between(511, 513)),
+        () => (raw!.length > 1 ? mutated(random, raw!) : raw!),
+      ])();
+    const record = agents.find(({ id }) => id === actor)?.record;
+    const owner = record && random.chance(0.93) ? be(20, record.owner) : random.bytes(20);
+    const item = new Writer()
+      .u8(5)
+      .bytes(owner)
+      .u32(actor % 2 ** 32);
+    this.give(0, Uint8Array.of(0x02, ...item.bytes(raw).finish()));
   }
 
   #bundle(shard: number, liking = this.#liking, first?: string): void {

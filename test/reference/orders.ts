@@ -34,8 +34,8 @@ export function recordRun(options: TraceOptions, drive: (trace: Trace) => void):
   let mailRead = 0;
   let trace: Trace | undefined;
   const afterWhat = (world: World, frame: Uint8Array, shard: number, status: number): Recorded['after'] => {
-    if (REFUSED.has(status)) return undefined;
     const other = frame[1];
+    if (REFUSED.has(status) && !isTaken(world, frame, shard)) return undefined;
     if (frame[0] === 0x04) return receivedBy.get(`${shard}>${other} ${big(frame.subarray(2))}`);
     if (frame[0] !== 0x03) return undefined;
     const { received } = world.read(place.peer(shard, other), PEER);
@@ -43,6 +43,12 @@ export function recordRun(options: TraceOptions, drive: (trace: Trace) => void):
     if (status === CODES.get('congested')) return sentBy.get(`${other}>${shard} ${received + 1n}`);
     receivedBy.set(`${other}>${shard} ${received}`, [shard, Number(world.read(place.head(shard), HEAD).seq) - 1]);
     return sentBy.get(`${other}>${shard} ${received}`);
+  };
+  /** Whether this is how a message that nobody has received yet was received: an act in it may be malformed itself. */
+  const isTaken = (world: World, frame: Uint8Array, shard: number): boolean => {
+    if (frame[0] !== 0x03) return false;
+    const key = `${frame[1]}>${shard} ${world.read(place.peer(shard, frame[1]), PEER).received}`;
+    return sentBy.has(key) && !receivedBy.has(key);
   };
   const watch: TraceOptions['watch'] = (entry, outcomes) => {
     if (!('frame' in entry)) {

@@ -5,7 +5,15 @@
 import { concat } from '../../protocol/bytes.ts';
 import { keccak } from '../../protocol/hash.ts';
 import { AGENT, ESCROW_STATUS, HEAD, INBOX, MESSAGE, PEER, be, big } from './cells.ts';
-import { type Item, decodeBundle, decodeInteraction, decodeItem, stepsOf } from './frames.ts';
+import {
+  type Interaction,
+  type Item,
+  decodeBundle,
+  decodeInteraction,
+  decodeItem,
+  decodeWhole,
+  stepsOf,
+} from './frames.ts';
 import { invokeByOrder } from './invoke.ts';
 import { expire, giveBackBudget, grow, joinRefusal, rate, slash, verdict } from './moves.ts';
 import { interact, interactThere, replaceKey, tell, withdraw } from './ops.ts';
@@ -29,10 +37,15 @@ const BUNDLE_REFUSED: Result = { status: 'bundle_refused', value: 0n };
 /** No deadline may overflow a u32. */
 const MAX_TIME = 0xf0000000n;
 const MAX_NONCE = 2n ** 32n - 1n;
+/** What gets money out or ends something. */
+export const ACTS: readonly string[] =
+  'transfer respond expire contest settle exit finalize close abort revoke unstake tell'.split(' ');
 
 export class Reference {
   readonly world: World;
   readonly #checks: Checks;
+  /** The operation of the act that ran last, as it is counted. */
+  #acted: string | undefined;
   /** How often each `what status` occurred, and the most cells it looked at (a quad once). */
   readonly seen = new Map<string, { count: number; cells: number }>();
 
@@ -180,6 +193,7 @@ export class Reference {
     const item = decodeItem(bytes);
     if (item === undefined) return ['inbox', { status: 'malformed', value: 0n }];
     const to = item.name === 'register' ? Number(item.fields.shard) : shardOf(item.fields.agent);
+    this.#acted = undefined;
     const result = this.#item(step, item, () => {
       check(to < this.world.shards, 'wrong_shard');
       if (to === step.shard) return this.#applyItem(step, item);
@@ -187,7 +201,7 @@ export class Reference {
       const brings = item.name === 'register' || item.name === 'deposit' ? amount : 0n;
       return step.sendBytes(to, encodeItem(bytes), agent, brings);
     });
-    return [`inbox ${item.name}`, result];
+    return [this.#acted ?? `inbox ${item.name}`, result];
   }
 
   /** Does what an item asks; what it brought goes back when that can't be done. */
@@ -200,7 +214,7 @@ export class Reference {
     return { status: result.status, value: refund.value };
   }
 
-  #applyItem(step: Step, { name, fields: f }: Item): bigint {
+  #applyItem(step: Step, { name, fields: f, rest }: Item): bigint {
     if (name === 'register') return step.newAgent(f.owner, { x: f.keyX, y: f.keyY }, f.amount);
     const { owner, epoch } = step.agent(f.agent);
     if (name === 'deposit') {
@@ -209,8 +223,17 @@ export class Reference {
     }
     check(owner === f.owner, 'not_owner');
     if (name === 'withdraw') return withdraw(step, f.agent, f.amount, false);
+    if (name === 'act') return this.#act(step, f.agent, decodeWhole(rest));
     check(epoch < 65_535n, 'epoch_exhausted');
     return replaceKey(step, f.agent, { x: f.keyX, y: f.keyY });
+  }
+
+  /** An interaction that its actor's owner forces. */
+  #act(step: Step, actor: bigint, interaction: Interaction | undefined): bigint {
+    check(interaction !== undefined, 'malformed');
+    check(ACTS.includes(interaction.name), 'unsupported');
+    this.#acted = `act ${interaction.name}`;
+    return interact(step, actor, interaction);
   }
 
   #acknowledge(step: Step, body: Uint8Array): bigint {
@@ -253,7 +276,9 @@ export class Reference {
         return this.#call(step, from, payload);
       case 'item': {
         const item = decodeItem(payload.subarray(1))!;
-        return [`item ${item.name}`, this.#item(step, item, () => this.#applyItem(step, item))];
+        this.#acted = undefined;
+        const result = this.#item(step, item, () => this.#applyItem(step, item));
+        return [this.#acted ?? `item ${item.name}`, result];
       }
       case 'invoke': {
         const message = decodePayload('invoke', payload);

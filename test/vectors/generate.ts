@@ -227,6 +227,7 @@ function inbox() {
     encodeInboxItem({ kind: 'deposit', from: owner, agent: 256, amount: Number.MAX_SAFE_INTEGER }),
     encodeInboxItem({ kind: 'withdraw', owner, agent: 256, amount: 5 }),
     encodeInboxItem({ kind: 'rotate', owner, agent: 256, key }),
+    encodeInboxItem({ kind: 'act', owner, agent: 256, interaction: Uint8Array.of(0x18) }),
   ];
   const accumulators: Uint8Array[] = [new Uint8Array(32)];
   for (const item of items) accumulators.push(accumulate(accumulators.at(-1)!, item));

@@ -4,7 +4,7 @@
  */
 import { p256 } from '@noble/curves/nist.js';
 import { encodeBundleBody } from '../../protocol/bundle.ts';
-import { concat, equal, hex } from '../../protocol/bytes.ts';
+import { Writer, concat, equal, hex } from '../../protocol/bytes.ts';
 import { MessageCell, Peer, Region, messageSlot } from '../../protocol/cells.ts';
 import { Signing } from '../../protocol/eip712.ts';
 import { Engine, inboxFrame, tickFrame } from '../../protocol/engine.ts';
@@ -14,7 +14,7 @@ import { encodeInboxItem } from '../../protocol/inbox.ts';
 import { ownerAddress, signOwner } from '../../protocol/keys.ts';
 import { sha } from '../../protocol/log.ts';
 import { type Foreign, ackFrame, advanceFrame, receiveFrame, tellFrame } from '../../protocol/messages.ts';
-import type { Interaction } from '../../protocol/ops/index.ts';
+import { type Interaction, encodeInteraction } from '../../protocol/ops/index.ts';
 import { STATUSES } from '../../protocol/status.ts';
 
 const DOMAIN = { chainId: 31337, root: '0x5fbdb2315678afecb367f032d93f642f64180aa3' } as const;
@@ -253,6 +253,68 @@ function sessions(trace: Trace, ann: Actor, far: Actor): void {
   trace.settleMail();
 }
 
+/** What owners force at L1: every operation they may, on both shards, and what they may not. */
+function acts(trace: Trace, ann: Actor, bob: Actor, judge: Actor, eve: Actor, far: Actor): void {
+  const forceBytes = (actor: Actor, interaction: Uint8Array, agent = actor.id): void => {
+    const item = encodeInboxItem({ kind: 'act', owner: ownerAddress(actor.owner), agent, interaction });
+    trace.execute(0, inboxFrame(item));
+    trace.settleMail();
+  };
+  const bytesOf = (interaction: Interaction): Uint8Array => {
+    const writer = new Writer();
+    encodeInteraction(writer, interaction);
+    return writer.finish();
+  };
+  const force = (actor: Actor, ...interactions: Interaction[]): void => {
+    for (const interaction of interactions) forceBytes(actor, bytesOf(interaction));
+  };
+  const exit = bytesOf({ op: 'unstake' });
+  for (const agent of [far.id, 99 * 256, 99 * 256 + 1, 256 + SHARDS]) forceBytes(ann, exit, agent);
+  for (const bytes of [Uint8Array.of(), Uint8Array.of(0xff), concat(exit, exit), new Uint8Array(513)]) forceBytes(ann, bytes);
+  forceBytes(far, Uint8Array.of(0x03));
+  force(far, { op: 'withdraw', amount: 1 });
+  force(ann, { op: 'stake', amount: 1 }, { op: 'transfer', to: bob.id, amount: 7 }, { op: 'transfer', to: far.id, amount: 7 });
+  force(far, { op: 'transfer', to: ann.id, amount: 7 }, { op: 'unstake' });
+  force(bob, { op: 'transfer', to: ann.id, amount: 2 ** 40 }, { op: 'transfer', to: 99 * 256 + 1, amount: 5 });
+
+  const [judged] = trace.run(eve, service({ arbiter: judge.id, deadlineSeconds: 5 }));
+  const ask: Interaction = { op: 'invoke', service: judged, amount: 50 };
+  const [answered, late] = trace.run(ann, ask, ask);
+  force(eve, { op: 'respond', escrow: answered, price: 51, result: 'fulfilled' });
+  force(eve, { op: 'respond', escrow: answered, price: 50, result: 'fulfilled' });
+  force(ann, { op: 'contest', escrow: answered }, { op: 'contest', escrow: late });
+  const [capability] = trace.run(ann, { op: 'grant', grantee: far.id, service: 0, limit: 1, expiry: START + 9000 });
+  force(ann, { op: 'revoke', capability }, { op: 'revoke', capability });
+
+  const open: Interaction = { op: 'open', peer: far.id, deposit: 60, exitDelay: 50 };
+  trace.run(ann, open, open);
+  const [left, closed] = trace.settleMail().map(({ value }) => Number(value));
+  const half: Half = { session: left, dir: 0, seq: 1, calls: 1, paid: 20, root: HASH };
+  const signature = trace.sign(ann, trace.signing.half(half));
+  force(far, { op: 'settle', half, signature }, { op: 'settle', half, signature });
+  force(ann, { op: 'exit', session: left }, { op: 'finalize', session: left });
+  const close = { session: closed, paidAB: 30, paidBA: 0, callsAB: 1, callsBA: 0, rootAB: HASH, rootBA: HASH };
+  force(ann, { op: 'close', close, signature: trace.sign(far, trace.signing.close(close)) });
+
+  const legs = [judged, judged].map((id) => ({ payer: ann.id, service: id }));
+  const [workflow] = trace.run(ann, { op: 'plan', deadlineSeconds: 500, legs });
+  force(far, { op: 'abort', workflow });
+  force(ann, { op: 'abort', workflow }, { op: 'tell', workflow, leg: 0 });
+  const [free] = trace.run(far, service());
+  const [decided] = trace.run(
+    ann,
+    { op: 'plan', deadlineSeconds: 500, legs: [{ payer: ann.id, service: free }] },
+    { op: 'invoke', service: free, amount: 15, workflow: 0, leg: 0 },
+  );
+  const [leg] = trace.settleMail();
+  force(far, { op: 'respond', escrow: Number(leg.value), price: 9, result: 'fulfilled' });
+  force(far, { op: 'tell', workflow: decided, leg: 0 });
+
+  trace.tick(START + 2000);
+  force(bob, { op: 'expire', escrow: late }, { op: 'expire', escrow: answered }, { op: 'unstake' });
+  force(far, { op: 'finalize', session: left });
+}
+
 /** The frames in the order of the trace, and both shards' roots behind the last. */
 export function traceVector(): { domain: typeof DOMAIN; shards: number; frames: readonly FrameVector[]; roots: string[] } {
   const trace = new Trace();
@@ -267,5 +329,6 @@ export function traceVector(): { domain: typeof DOMAIN; shards: number; frames: 
     trace.execute(0, inboxFrame(encodeInboxItem({ kind: 'deposit', from, agent, amount: 50 })));
   trace.execute(0, inboxFrame(encodeInboxItem({ kind: 'withdraw', owner: from, agent: far.id, amount: 50 })));
   trace.settleMail();
+  acts(trace, ann, bob, judge, eve, far);
   return { domain: DOMAIN, shards: SHARDS, frames: trace.frames, roots: trace.roots() };
 }

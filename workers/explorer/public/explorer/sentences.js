@@ -153,15 +153,22 @@ export function sentence(actor, op, f, step, serviceName) {
 }
 
 /** An inbox item in words. */
-export function itemSentence(item) {
+export function itemSentence(item, step) {
   const kind =
-    typeof item?.kind === 'number' ? ['', 'register', 'deposit', 'withdraw', 'rotate'][item.kind] : item?.kind;
+    typeof item?.kind === 'number' ? ['', 'register', 'deposit', 'withdraw', 'rotate', 'act'][item.kind] : item?.kind;
   if (kind === 'register') return ['L1: ', hash(item.owner), ' registers an agent with ', amount(item.amount)];
   if (kind === 'deposit')
     return ['L1: ', hash(item.from), ' deposits ', amount(item.amount), ' to ', agentLink(item.agent)];
   if (kind === 'withdraw')
     return ['L1: owner ', hash(item.owner), ' withdraws ', amount(item.amount), ' of ', agentLink(item.agent)];
   if (kind === 'rotate') return ['L1: owner ', hash(item.owner), ' replaces the key of ', agentLink(item.agent)];
+  if (kind === 'act')
+    return [
+      'L1: owner ',
+      hash(item.owner),
+      ' has its agent act: ',
+      ...(item.op ? sentence(item.agent, opName(item.op), item.fields ?? {}, step) : [agentLink(item.agent)]),
+    ];
   return ['An item of L1’s inbox'];
 }
 
