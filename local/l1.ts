@@ -28,6 +28,9 @@ export interface L1Options {
   readonly inboxDelay?: number;
   /** Token wei in a base unit. */
   readonly unit?: bigint;
+  /** Seconds without a batch until anyone may freeze. */
+  readonly freezeAfter?: number;
+  readonly shards?: number;
   /** Seconds between L1 blocks; 0: a block for every transaction, at once. */
   readonly blockTime?: number;
 }
@@ -72,10 +75,10 @@ export class L1 {
     this.#anvil = this.#spawn();
   }
 
-  static async start({ dir, port, window = 6, inboxDelay = 600, unit = 1n, blockTime = 1 }: L1Options): Promise<L1> {
+  static async start({ dir, port, blockTime = 1, ...terms }: L1Options): Promise<L1> {
     const l1 = new L1(await freePort(port), dir, blockTime);
     await l1.#ready();
-    await l1.#deploy(window, inboxDelay, unit);
+    await l1.#deploy(terms);
     return l1;
   }
 
@@ -109,7 +112,13 @@ export class L1 {
     await until('L1', () => this.client.getBlockNumber().then(() => true), { child: this.#anvil });
   }
 
-  async #deploy(window: number, inboxDelay: number, unit: bigint): Promise<void> {
+  async #deploy({
+    window = 6,
+    inboxDelay = 600,
+    unit = 1n,
+    freezeAfter = 86_400,
+    shards = 256,
+  }: Omit<L1Options, 'dir' | 'port' | 'blockTime'>): Promise<void> {
     const sequencer = privateKeyToAccount(this.posterKey);
     await this.fund(sequencer.address);
     const wallet = createWalletClient({ account: sequencer, chain: foundry, transport: http(this.rpc) });
@@ -117,6 +126,8 @@ export class L1 {
     this.unit = unit;
     this.token = getContractAddress({ from: sequencer.address, nonce: 0n });
     this.root = getContractAddress({ from: sequencer.address, nonce: 1n });
+    // What the dispute contracts will be: until then nobody can void a batch here.
+    const placeholder: Address = '0x000000000000000000000000000000000000dEaD';
     const config = {
       token: this.token,
       unit,
@@ -126,6 +137,11 @@ export class L1 {
       window: BigInt(window),
       inboxDelay: BigInt(inboxDelay),
       minBond: BOND,
+      freezeAfter: BigInt(freezeAfter),
+      shards,
+      game: placeholder,
+      faults: placeholder,
+      exits: placeholder,
     };
     // One block for all three: addresses follow from the nonces, gas is not estimated on what is not there yet.
     const gas = 12_000_000n;

@@ -1,31 +1,29 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {Bonds} from "./Bonds.sol";
 import {DataRoot} from "./DataRoot.sol";
+import {Freeze} from "./Freeze.sol";
 import {Inbox} from "./Inbox.sol";
 import {IRoot} from "./IRoot.sol";
-import {Keys} from "./Keys.sol";
 import {Trie} from "./Trie.sol";
 
 /// @title The chain of batches (docs/protocol.md §3, §7)
 /// @notice One bonded sequencer extends one chain. What can be computed here is; what it asserts, `post`, stays open to
 /// dispute for a window.
-abstract contract Batches is Inbox {
+abstract contract Batches is Inbox, Bonds {
     using DataRoot for DataRoot.Stretch;
     using DataRoot for DataRoot.Tree;
 
     /// @dev `da` 0: the frames are in calldata.
     uint8 private constant CALLDATA = 0;
 
-    address internal immutable _sequencer;
-    bytes32 internal immutable _sequencerX;
-    bytes32 internal immutable _sequencerY;
-    uint64 internal immutable _window;
-    uint64 internal immutable _inboxDelay;
-    uint256 internal immutable _minBond;
+    /// @dev How far a batch's clock may run ahead of the last one's: `OUTBOX_RETENTION`, what a withdrawal's slot is kept for.
+    uint256 private constant MAX_LEAP = 2 ** 20;
 
-    /// @inheritdoc IRoot
-    uint256 public bonded;
+    uint64 internal immutable _inboxDelay;
+    address internal immutable _game;
+    address internal immutable _faults;
 
     /// @inheritdoc IRoot
     uint64 public head;
@@ -33,27 +31,34 @@ abstract contract Batches is Inbox {
     /// @inheritdoc IRoot
     uint64 public finalized;
 
+    uint64 private _voidedAt;
+
+    /// @inheritdoc IRoot
+    mapping(bytes32 batchHash => uint256) public contested;
+
     mapping(uint64 number => Posted) private _posted;
     DataRoot.Stretch private _stretch;
 
-    constructor(Config memory config_) Inbox(config_.token, config_.unit) {
-        if (config_.sequencer == address(0) || !Keys.isP256Key(config_.sequencerX, config_.sequencerY)) {
+    constructor(Config memory config_)
+        Freeze(config_.freezeAfter)
+        Inbox(config_.token, config_.unit)
+        Bonds(config_.sequencer, config_.window, config_.minBond)
+    {
+        if (config_.game == address(0) || config_.faults == address(0)) {
             revert BadConfig();
         }
-        _sequencer = config_.sequencer;
-        _sequencerX = config_.sequencerX;
-        _sequencerY = config_.sequencerY;
-        _window = config_.window;
         _inboxDelay = config_.inboxDelay;
-        _minBond = config_.minBond;
+        _game = config_.game;
+        _faults = config_.faults;
 
         Batch memory genesis;
         genesis.post = _commitment(Trie.zero(Trie.DEPTH));
-        _posted[0] = Posted(keccak256(abi.encode(genesis)), genesis.post, uint64(block.timestamp), 0);
+        uint64 time = uint64(block.timestamp);
+        _posted[0] = Posted(keccak256(abi.encode(genesis)), genesis.post, time, 0, time);
     }
 
-    modifier onlySequencer() {
-        if (msg.sender != _sequencer) revert NotSequencer();
+    modifier onlyGame() {
+        if (msg.sender != _game) revert NotAllowed();
         _;
     }
 
@@ -64,13 +69,7 @@ abstract contract Batches is Inbox {
     }
 
     /// @inheritdoc IRoot
-    function bond() external payable onlySequencer {
-        bonded += msg.value;
-        emit Bonded(msg.value, bonded);
-    }
-
-    /// @inheritdoc IRoot
-    function postData(uint64 number, uint32 part, bytes calldata data) external onlySequencer onlyTopLevel {
+    function postData(uint64 number, uint32 part, bytes calldata data) external onlySequencer onlyTopLevel notFrozen {
         if (number != head + 1) revert WrongNumber(head + 1);
         if (data.length == 0) revert NoData();
         if (part == 0) {
@@ -86,21 +85,21 @@ abstract contract Batches is Inbox {
     }
 
     /// @inheritdoc IRoot
-    function postBatch(Batch calldata batch, bytes calldata data) external onlySequencer onlyTopLevel {
-        if (bonded < _minBond) revert NotBonded(bonded, _minBond);
+    function postBatch(Batch calldata batch, bytes calldata data) external onlySequencer onlyTopLevel notFrozen {
+        _checkBonded();
 
         uint64 number = head + 1;
         Posted storage previous = _posted[head];
         if (batch.number != number) revert WrongNumber(number);
         if (batch.prev != previous.batchHash) revert WrongPrev(previous.batchHash);
         if (batch.pre != previous.post) revert WrongPre(previous.post);
-        if (batch.timeFrom > batch.timeTo || batch.timeTo > block.timestamp) revert BadTimes();
+        _checkTimes(batch, previous.timeTo);
         _checkCursor(batch.inboxCursor, previous.inboxCursor);
         _checkData(batch, data);
 
         bytes32 batchHash = keccak256(abi.encode(batch));
         head = number;
-        _posted[number] = Posted(batchHash, batch.post, uint64(block.timestamp), batch.inboxCursor);
+        _posted[number] = Posted(batchHash, batch.post, uint64(block.timestamp), batch.inboxCursor, batch.timeTo);
         emit BatchPosted(number, batchHash, batch);
     }
 
@@ -109,8 +108,40 @@ abstract contract Batches is Inbox {
         if (upTo <= finalized) revert AlreadyFinal(upTo);
         // Times of posting only grow along the chain, so the window of `upTo` passes last.
         if (upTo > head || block.timestamp < _posted[upTo].postedAt + _window) revert NotFinal(upTo);
+        for (uint64 number = finalized + 1; number <= upTo; ++number) {
+            if (contested[_posted[number].batchHash] != 0) revert NotFinal(number);
+        }
         finalized = upTo;
         emit Finalized(upTo);
+    }
+
+    /// @inheritdoc IRoot
+    /// @dev O(1), however many batches follow. A void number may be posted again, so batches are told apart by hash.
+    function invalidate(uint64 number, bytes32 batchHash, address reporter) external {
+        if (msg.sender != _game && msg.sender != _faults) revert NotAllowed();
+        if (number > head || _posted[number].batchHash != batchHash) revert NotStanding(number);
+        if (number <= finalized) revert AlreadyFinal(number);
+        head = number - 1;
+        _voidedAt = uint64(block.timestamp);
+        _restart(number);
+        emit Invalidated(number);
+        _slash(reporter);
+    }
+
+    /// @inheritdoc IRoot
+    function slash(address reporter) external {
+        if (msg.sender != _faults) revert NotAllowed();
+        _slash(reporter);
+    }
+
+    /// @inheritdoc IRoot
+    function contest(bytes32 batchHash) external onlyGame {
+        ++contested[batchHash];
+    }
+
+    /// @inheritdoc IRoot
+    function uncontest(bytes32 batchHash) external onlyGame {
+        --contested[batchHash];
     }
 
     /// @inheritdoc IRoot
@@ -129,19 +160,31 @@ abstract contract Batches is Inbox {
         return (_stretch.number, _stretch.parts, _stretch.frames, _stretch.steps);
     }
 
-    /// @dev The seam of the dispute game: voids `number` and all after it, in O(1) however many there are, and reopens
-    /// posting from the last good batch. A void number may be posted again, so a game names batches by hash.
-    function _invalidateFrom(uint64 number) internal {
-        if (number <= finalized) revert AlreadyFinal(number);
-        if (number > head) revert WrongNumber(head);
-        head = number - 1;
-        _restart(number);
-        emit Invalidated(number);
+    function _aliveAt() internal view override returns (uint64) {
+        uint64 postedAt = _posted[head].postedAt;
+        return _voidedAt > postedAt ? _voidedAt : postedAt;
+    }
+
+    function _head() internal view override returns (uint64) {
+        return head;
+    }
+
+    function _allFinal() internal view override returns (bool) {
+        return finalized == head;
     }
 
     /// @dev Between frames the context is 0, and a batch ends between frames.
     function _commitment(bytes32 stateRoot) internal pure returns (bytes32) {
         return keccak256(abi.encodePacked(stateRoot, uint256(0)));
+    }
+
+    /// @dev Neither may the clock stand still for longer than L1 waits before it freezes, nor leap over what a withdrawal is
+    /// kept for.
+    function _checkTimes(Batch calldata batch, uint256 previousTimeTo) private view {
+        if (
+            batch.timeFrom > batch.timeTo || batch.timeTo > block.timestamp || batch.timeTo >= previousTimeTo + MAX_LEAP
+                || batch.timeFrom + uint256(_freezeAfter) < block.timestamp
+        ) revert BadTimes();
     }
 
     function _checkCursor(uint64 cursor, uint64 min) private view {

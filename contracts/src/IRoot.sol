@@ -14,7 +14,12 @@ interface IRoot {
     /// @param sequencerY See `sequencerX`.
     /// @param window Seconds between a batch's posting and its finality.
     /// @param inboxDelay Seconds after which a batch may no longer leave an inbox item unconsumed.
-    /// @param minBond Wei that the sequencer must have bonded to post.
+    /// @param minBond Wei that the sequencer must have bonded to post, and what it loses for a lie.
+    /// @param freezeAfter Seconds without a batch after which anyone may freeze; no batch may be about older times.
+    /// @param shards How many shards there are, 1 … 256.
+    /// @param game The dispute game, which may void a batch.
+    /// @param faults The direct proofs, which may void a batch or have the sequencer pay.
+    /// @param exits Pays exits when the deployment is frozen.
     struct Config {
         IERC20 token;
         uint256 unit;
@@ -24,6 +29,11 @@ interface IRoot {
         uint64 window;
         uint64 inboxDelay;
         uint256 minBond;
+        uint64 freezeAfter;
+        uint16 shards;
+        address game;
+        address faults;
+        address exits;
     }
 
     /// @notice The header of a batch; its hash is `keccak256(abi.encode(batch))`.
@@ -51,11 +61,13 @@ interface IRoot {
     }
 
     /// @notice What is kept of a posted batch.
+    /// @param timeTo The latest time a tick of it may carry.
     struct Posted {
         bytes32 batchHash;
         bytes32 post;
         uint64 postedAt;
         uint64 inboxCursor;
+        uint64 timeTo;
     }
 
     /// @notice An item joined the inbox.
@@ -78,9 +90,23 @@ interface IRoot {
     /// @notice Batch `from` was proved invalid: it and all after it are void, and posting goes on from the one before.
     event Invalidated(uint64 indexed from);
 
+    /// @notice The sequencer lost `amount` wei, half of it to `reporter`, half burned; `bondLeft` remain.
+    event Slashed(address indexed reporter, uint256 amount, uint256 bondLeft);
+
+    /// @notice The sequencer will take `amount` wei of its bond, from `claimableAt` on.
+    event Unbonding(uint256 amount, uint64 claimableAt);
+    event Unbonded(uint256 amount);
+
+    /// @notice `account` may collect `amount` wei more.
+    event Credited(address indexed account, uint256 amount);
+
+    /// @notice Nothing is posted or queued any more, for good.
+    event Frozen(uint64 head);
+
     event Withdrawn(uint8 indexed shard, uint64 indexed serial, address indexed recipient, uint64 amount);
 
-    /// @notice A constant out of range: no token, no unit, no sequencer, or a sequencer key that is not on the curve.
+    /// @notice A constant out of range: no token, no unit, no sequencer, a sequencer key that is not on the curve, no time
+    /// before a freeze, shards outside 1 … 256, or one of the other contracts missing.
     error BadConfig();
 
     /// @notice The amount is 0 or above 2^53 − 1.
@@ -102,6 +128,7 @@ interface IRoot {
     /// checks the batch finds it in the transaction's own calldata, without a trace.
     error NotTopLevel();
 
+    /// @notice The bond, less what the sequencer asked back of it, is below `minBond`.
     error NotBonded(uint256 bonded, uint256 minBond);
     error WrongNumber(uint64 expected);
     error WrongPart(uint32 expected);
@@ -115,8 +142,27 @@ interface IRoot {
     error WrongDataRoot(bytes32 computed);
     error UnsupportedDa(uint8 da);
 
-    /// @notice Not `timeFrom ≤ timeTo ≤ block.timestamp`.
+    /// @notice Not `timeFrom ≤ timeTo ≤ block.timestamp`, or too far behind L1's clock, or too far ahead of the last batch.
     error BadTimes();
+
+    /// @notice Only the contract that `config` names for it may call this, `payExit` when frozen.
+    error NotAllowed();
+
+    /// @notice The batch does not stand under this hash.
+    error NotStanding(uint64 number);
+
+    error IsFrozen();
+
+    /// @notice Not yet: before `freezableAt`.
+    error NotFreezable(uint64 freezableAt);
+
+    /// @notice The bond may be taken from `claimableAt` on, when the newest batch is final; nothing was asked for if it is 0.
+    error NotClaimable(uint64 claimableAt);
+
+    error NothingToCollect();
+
+    /// @notice The interaction has no bytes, or more than 512.
+    error BadInteraction();
 
     /// @notice The cursor is outside `min … max`: the predecessor's cursor and the inbox's length.
     error WrongCursor(uint64 min, uint64 max);
@@ -124,7 +170,7 @@ interface IRoot {
     /// @notice The batch leaves an item unconsumed that has waited longer than `inboxDelay`.
     error InboxOverdue(uint64 index);
 
-    /// @notice No such batch, or its window has not passed.
+    /// @notice No such batch, its window has not passed, or a game is open against it.
     error NotFinal(uint64 number);
 
     error AlreadyFinal(uint64 number);
@@ -159,8 +205,40 @@ interface IRoot {
     /// @notice Queues a new machine key for an agent of the caller.
     function forceRotate(uint32 agentId, bytes32 keyX, bytes32 keyY) external;
 
+    /// @notice Queues an interaction of an agent of the caller, which needs no signature and no nonce (an *act*: docs/protocol.md
+    /// §6 says which operations).
+    /// @param interaction Its wire bytes, 1 … 512.
+    function force(uint32 agentId, bytes calldata interaction) external;
+
     /// @notice Adds the ether sent to the sequencer's bond.
     function bond() external payable;
+
+    /// @notice Asks for `amount` wei of the bond back; replaces what was asked before, 0 takes it back.
+    function requestUnbond(uint256 amount) external;
+
+    /// @notice Takes what was asked for, when `window` has passed since and every batch is final.
+    function unbond() external;
+
+    /// @notice Pays the caller the wei it is credited with.
+    function collect() external;
+
+    /// @notice For the game and the proofs: voids a batch that stands and is not final, and all after it; the sequencer pays.
+    function invalidate(uint64 number, bytes32 batchHash, address reporter) external;
+
+    /// @notice For the proofs: the sequencer pays.
+    function slash(address reporter) external;
+
+    /// @notice For the game: while games are open against a batch it does not get final.
+    function contest(bytes32 batchHash) external;
+
+    /// @notice For the game: one of them is over.
+    function uncontest(bytes32 batchHash) external;
+
+    /// @notice Freezes, when no batch came for `freezeAfter`. Anyone may.
+    function freeze() external;
+
+    /// @notice For the exits: pays base units out of what is held. Only when frozen.
+    function payExit(address recipient, uint64 amount) external;
 
     /// @notice Posts one part of the next batch's data.
     /// @param number The next batch's number.
@@ -173,7 +251,8 @@ interface IRoot {
     /// everything here, start anew with `postData(number, 0, …)` instead.
     function postBatch(Batch calldata batch, bytes calldata data) external;
 
-    /// @notice Marks every batch up to `upTo` final. Anyone may, once the window of `upTo` has passed.
+    /// @notice Marks every batch up to `upTo` final. Anyone may, once the window of `upTo` has passed and no game is open
+    /// against any of them.
     function finalize(uint64 upTo) external;
 
     /// @notice Pays a withdrawal that a final batch's state holds. Anyone may call; the recipient is the cell's.
@@ -199,6 +278,20 @@ interface IRoot {
 
     /// @notice Wei bonded by the sequencer.
     function bonded() external view returns (uint256);
+
+    /// @notice Wei that `account` may collect.
+    function credits(address account) external view returns (uint256);
+
+    /// @notice Games open against a batch.
+    function contested(bytes32 batchHash) external view returns (uint256);
+
+    function frozen() external view returns (bool);
+
+    /// @notice From when on anyone may freeze.
+    function freezableAt() external view returns (uint64);
+
+    /// @notice What the sequencer asked back of its bond, and from when on it may take it.
+    function unbonding() external view returns (uint256 amount, uint64 claimableAt);
 
     /// @notice The newest batch's number; 0 before the first.
     function head() external view returns (uint64);

@@ -4,6 +4,7 @@ pragma solidity ^0.8.30;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 
+import {Freeze} from "./Freeze.sol";
 import {IRoot} from "./IRoot.sol";
 import {Items} from "./Items.sol";
 import {Keys} from "./Keys.sol";
@@ -11,11 +12,13 @@ import {Keys} from "./Keys.sol";
 /// @title The inbox and the money behind it (docs/protocol.md §6)
 /// @notice What comes from L1: an owner's own transaction is the signature. Items are only queued here; the sequencer must
 /// consume them, and what cannot be applied comes back through the outbox.
-abstract contract Inbox is IRoot {
+abstract contract Inbox is Freeze {
     using SafeERC20 for IERC20;
 
     /// @dev The sum of deposits never passes this, so no sum on the other side can.
     uint64 internal constant MAX_AMOUNT = 2 ** 53 - 1;
+
+    uint256 private constant MAX_INTERACTION = 512;
 
     IERC20 internal immutable _token;
     uint256 internal immutable _unit;
@@ -64,6 +67,12 @@ abstract contract Inbox is IRoot {
     }
 
     /// @inheritdoc IRoot
+    function force(uint32 agentId, bytes calldata interaction) external {
+        if (interaction.length == 0 || interaction.length > MAX_INTERACTION) revert BadInteraction();
+        _queue(Items.act(msg.sender, agentId, interaction));
+    }
+
+    /// @inheritdoc IRoot
     function inboxLength() public view returns (uint64) {
         return uint64(_queuedAt.length);
     }
@@ -79,7 +88,7 @@ abstract contract Inbox is IRoot {
         _token.safeTransfer(recipient, amount * _unit);
     }
 
-    function _queue(bytes memory item) private {
+    function _queue(bytes memory item) private notFrozen {
         uint64 index = inboxLength();
         _queuedAt.push(uint32(block.timestamp));
         accumulator[index + 1] = Items.accumulate(accumulator[index], item);

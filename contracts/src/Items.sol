@@ -23,6 +23,10 @@ library Items {
         return abi.encodePacked(uint8(4), owner, agentId, keyX, keyY);
     }
 
+    function act(address owner, uint32 agentId, bytes memory interaction) internal pure returns (bytes memory) {
+        return abi.encodePacked(uint8(5), owner, agentId, interaction);
+    }
+
     /// @notice `acc[n + 1]` from `acc[n]` and item n.
     function accumulate(bytes32 accumulator, bytes memory item) internal pure returns (bytes32) {
         return keccak256(abi.encodePacked(accumulator, keccak256(item)));

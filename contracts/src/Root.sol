@@ -7,6 +7,7 @@ import {Batches} from "./Batches.sol";
 import {Cells} from "./Cells.sol";
 import {Digests} from "./Digests.sol";
 import {IRoot} from "./IRoot.sol";
+import {Keys} from "./Keys.sol";
 import {Trie} from "./Trie.sol";
 
 /// @title Layer Root
@@ -14,10 +15,22 @@ import {Trie} from "./Trie.sol";
 contract Root is Batches {
     using BitMaps for BitMaps.BitMap;
 
+    bytes32 private immutable _sequencerX;
+    bytes32 private immutable _sequencerY;
+    uint16 private immutable _shards;
+    address private immutable _exits;
+
     /// @dev The nullifiers: one bit a withdrawal, and serials are given in order, so 256 share a slot.
     mapping(uint8 shard => BitMaps.BitMap) private _withdrawn;
 
-    constructor(Config memory config_) Batches(config_) {}
+    constructor(Config memory config_) Batches(config_) {
+        if (!Keys.isP256Key(config_.sequencerX, config_.sequencerY)) revert BadConfig();
+        if (config_.shards == 0 || config_.shards > 256 || config_.exits == address(0)) revert BadConfig();
+        _sequencerX = config_.sequencerX;
+        _sequencerY = config_.sequencerY;
+        _shards = config_.shards;
+        _exits = config_.exits;
+    }
 
     /// @inheritdoc IRoot
     function withdraw(
@@ -43,13 +56,33 @@ contract Root is Batches {
     }
 
     /// @inheritdoc IRoot
+    function payExit(address recipient, uint64 amount) external {
+        if (msg.sender != _exits || !frozen) revert NotAllowed();
+        _pay(recipient, amount);
+    }
+
+    /// @inheritdoc IRoot
     function withdrawn(uint8 shard, uint64 serial) public view returns (bool) {
         return _withdrawn[shard].get(serial);
     }
 
     /// @inheritdoc IRoot
     function config() external view returns (Config memory) {
-        return Config(_token, _unit, _sequencer, _sequencerX, _sequencerY, _window, _inboxDelay, _minBond);
+        return Config({
+            token: _token,
+            unit: _unit,
+            sequencer: _sequencer,
+            sequencerX: _sequencerX,
+            sequencerY: _sequencerY,
+            window: _window,
+            inboxDelay: _inboxDelay,
+            minBond: _minBond,
+            freezeAfter: _freezeAfter,
+            shards: _shards,
+            game: _game,
+            faults: _faults,
+            exits: _exits
+        });
     }
 
     /// @inheritdoc IRoot

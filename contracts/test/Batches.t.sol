@@ -317,7 +317,7 @@ contract BatchesTest is RootBase {
         root.finalize(1);
     }
 
-    function test_invalidateFrom_reopensFromTheLastGoodBatch() public {
+    function test_invalidate_reopensFromTheLastGoodBatch() public {
         deposit(alice, 256, 1);
         IRoot.Batch memory good = nextBatch();
         good.inboxCursor = 0;
@@ -328,14 +328,17 @@ contract BatchesTest is RootBase {
         postPart(4, 0, someData());
         vm.warp(block.timestamp + 1);
 
+        bytes32 batchHash = keccak256(abi.encode(bad));
         vm.expectEmit();
         emit IRoot.Invalidated(2);
-        root.invalidateFrom(2);
+        vm.prank(game);
+        root.invalidate(2, batchHash, bob);
         vm.assertEq(root.head(), 1);
         vm.assertEq(root.posted(2).batchHash, 0);
         vm.assertEq(root.posted(3).batchHash, 0);
         _expectPending(2, 0, 0, 0);
 
+        bondSequencer(); // it lost what it had
         IRoot.Batch memory again = nextBatch();
         vm.assertEq(again.pre, good.post);
         again.inboxCursor = 0; // the void batches' cursor went with them
@@ -344,25 +347,59 @@ contract BatchesTest is RootBase {
         vm.assertEq(root.posted(2).postedAt, block.timestamp);
     }
 
-    function test_invalidateFrom_stopsFinality() public {
+    function test_invalidate_stopsFinality() public {
         postNext();
         postNext();
         vm.warp(block.timestamp + WINDOW);
-        root.invalidateFrom(2);
+        invalidate(2);
         vm.expectRevert(abi.encodeWithSelector(IRoot.NotFinal.selector, 2));
         root.finalize(2);
         root.finalize(1);
+        bondSequencer();
         postNext();
         vm.expectRevert(abi.encodeWithSelector(IRoot.NotFinal.selector, 2));
         root.finalize(2);
     }
 
-    function test_invalidateFrom_revertsOnFinalOrUnknown() public {
+    function test_invalidate_revertsOnFinal() public {
         settle(postNext());
+        bytes32 batchHash = root.posted(1).batchHash;
+        vm.prank(game);
         vm.expectRevert(abi.encodeWithSelector(IRoot.AlreadyFinal.selector, 1));
-        root.invalidateFrom(1);
-        vm.expectRevert(abi.encodeWithSelector(IRoot.WrongNumber.selector, 1));
-        root.invalidateFrom(2);
+        root.invalidate(1, batchHash, bob);
+        batchHash = root.posted(0).batchHash;
+        vm.prank(faults);
+        vm.expectRevert(abi.encodeWithSelector(IRoot.AlreadyFinal.selector, 0));
+        root.invalidate(0, batchHash, bob);
+    }
+
+    function test_invalidate_revertsOnWhatDoesNotStand() public {
+        postNext();
+        bytes32 batchHash = root.posted(1).batchHash;
+        vm.prank(game);
+        vm.expectRevert(abi.encodeWithSelector(IRoot.NotStanding.selector, 1));
+        root.invalidate(1, ~batchHash, bob);
+        vm.prank(game);
+        vm.expectRevert(abi.encodeWithSelector(IRoot.NotStanding.selector, 2));
+        root.invalidate(2, 0, bob);
+        invalidate(1);
+        vm.prank(game); // its record is still there
+        vm.expectRevert(abi.encodeWithSelector(IRoot.NotStanding.selector, 1));
+        root.invalidate(1, batchHash, bob);
+    }
+
+    function test_invalidate_revertsForOthers() public {
+        postNext();
+        bytes32 batchHash = root.posted(1).batchHash;
+        address[4] memory others = [alice, sequencer, exits, address(this)];
+        for (uint256 i; i < others.length; ++i) {
+            vm.prank(others[i]);
+            vm.expectRevert(IRoot.NotAllowed.selector);
+            root.invalidate(1, batchHash, others[i]);
+        }
+        vm.prank(faults);
+        root.invalidate(1, batchHash, bob);
+        vm.assertEq(root.head(), 0);
     }
 
     function test_domainSeparator_bindsChainAndContract() public view {

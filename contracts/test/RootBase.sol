@@ -7,15 +7,6 @@ import {TestToken} from "../src/TestToken.sol";
 import {DataModel, TrieModel} from "./Model.sol";
 import {vm} from "./Vm.sol";
 
-/// @notice Root with the dispute game's seam in reach.
-contract RootHarness is Root {
-    constructor(Config memory config_) Root(config_) {}
-
-    function invalidateFrom(uint64 number) external {
-        _invalidateFrom(number);
-    }
-}
-
 /// @notice A deployment, and the hands that act on it.
 abstract contract RootBase {
     uint256 internal constant UNIT = 100;
@@ -23,15 +14,21 @@ abstract contract RootBase {
     uint64 internal constant WINDOW = 3 days;
     uint64 internal constant INBOX_DELAY = 1 days;
     uint256 internal constant MIN_BOND = 1 ether;
+    uint64 internal constant FREEZE_AFTER = 5 days;
+    uint16 internal constant SHARDS = 4;
 
     address internal sequencer = vm.addr(1);
     address internal alice = vm.addr(2);
     address internal bob = vm.addr(3);
+    /// @dev Stand in for the contracts around Root, unless a test deploys them.
+    address internal game = vm.addr(4);
+    address internal faults = vm.addr(5);
+    address internal exits = vm.addr(6);
     bytes32 internal keyX;
     bytes32 internal keyY;
 
     TestToken internal token;
-    RootHarness internal root;
+    Root internal root;
     TrieModel internal trie;
 
     function setUp() public virtual {
@@ -46,17 +43,31 @@ abstract contract RootBase {
         fund(bob);
     }
 
-    function deploy(TestToken token_) internal returns (RootHarness) {
+    function deploy(TestToken token_) internal returns (Root) {
         return deploy(configOf(token_));
     }
 
     /// @dev From its artifact, so that Root's code is compiled once and not into every test contract.
-    function deploy(IRoot.Config memory config) internal returns (RootHarness) {
-        return RootHarness(vm.deployCode("RootBase.sol:RootHarness", abi.encode(config)));
+    function deploy(IRoot.Config memory config) internal returns (Root) {
+        return Root(vm.deployCode("Root.sol:Root", abi.encode(config)));
     }
 
     function configOf(TestToken token_) internal view returns (IRoot.Config memory) {
-        return IRoot.Config(token_, UNIT, sequencer, keyX, keyY, WINDOW, INBOX_DELAY, MIN_BOND);
+        return IRoot.Config({
+            token: token_,
+            unit: UNIT,
+            sequencer: sequencer,
+            sequencerX: keyX,
+            sequencerY: keyY,
+            window: WINDOW,
+            inboxDelay: INBOX_DELAY,
+            minBond: MIN_BOND,
+            freezeAfter: FREEZE_AFTER,
+            shards: SHARDS,
+            game: game,
+            faults: faults,
+            exits: exits
+        });
     }
 
     function bondSequencer() internal {
@@ -115,6 +126,13 @@ abstract contract RootBase {
     function postNext() internal returns (IRoot.Batch memory batch) {
         batch = nextBatch();
         post(batch, someData());
+    }
+
+    /// @dev As the game does when it is lost.
+    function invalidate(uint64 number) internal {
+        bytes32 batchHash = root.posted(number).batchHash;
+        vm.prank(game);
+        root.invalidate(number, batchHash, bob);
     }
 
     function settle(IRoot.Batch memory batch) internal {

@@ -117,7 +117,8 @@ contract WithdrawTest is RootBase {
         trie.set(outboxAddress(0, 1), outboxCell(1, 1, bob, 1000));
         IRoot.Batch memory bad = postNext();
         vm.warp(block.timestamp + 1);
-        root.invalidateFrom(1);
+        invalidate(1);
+        bondSequencer();
         IRoot.Batch memory good = nextBatch(someData(), 0);
         post(good, someData());
         settle(good);

@@ -94,13 +94,13 @@ export class Chain {
 
   /** Zeros for a batch that does not stand. */
   async posted(number: number, blockNumber?: bigint): Promise<PostedBatch> {
-    const posted = await this.client.readContract({
+    const { batchHash, post, postedAt, inboxCursor } = await this.client.readContract({
       ...this.#at,
       functionName: 'posted',
       args: [BigInt(number)],
       blockNumber,
     });
-    return { ...posted, postedAt: Number(posted.postedAt), inboxCursor: Number(posted.inboxCursor) };
+    return { batchHash, post, postedAt: Number(postedAt), inboxCursor: Number(inboxCursor) };
   }
 
   async accumulator(index: number): Promise<Hex> {
