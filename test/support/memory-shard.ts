@@ -24,7 +24,7 @@ import { Engine, FrameKind, inboxFrame, stepsOf, tickFrame } from '../../protoco
 import { ackFrame, receiveFrame } from '../../protocol/messages.ts';
 import type { Outcome } from '../../protocol/status.ts';
 import { encodeChunkRecord } from '../../protocol/trace.ts';
-import { memorySql } from './memory-sql.ts';
+import { memorySql } from '../../local/sql.ts';
 
 const fail = (code: string): Failure => ({ error: { code, detail: code } });
 

@@ -1,0 +1,361 @@
+/**
+ * Follows a deployment by L1's data alone, and says of each batch whether it is what it says (docs/protocol.md §7, §10). What it needs for
+ * a game against any batch that is not final yet, the cells as they were before it and the frames in it, is kept in a {@link VerifierStore}.
+ *
+ *     verifier.begin(header);                        // of the batch after `verifier.head`
+ *     for (const records of pages) await verifier.take(records);
+ *     const { verdict } = verifier.finish(accumulator);
+ *
+ * Total: whatever bytes a batch holds, executing them has an outcome. Nothing of a batch is kept before it is finished.
+ */
+import { decodeBundle } from './bundle.ts';
+import { type Hex, equal, hex, readUint } from './bytes.ts';
+import { Head, Inbox, META_HEAD, META_INBOX, META_PEERS, Peer, Region, get, getBytes } from './cells.ts';
+import { Signing } from './eip712.ts';
+import { type Context, type Engine, FrameKind, commitment, stepsOf } from './engine.ts';
+import { inclusionPath, keccak } from './log.ts';
+import type { VerifyP256 } from './machine.ts';
+import { Shards } from './shards.ts';
+import { runStep } from './step.ts';
+import { type BatchHeader, type ChunkRecord, batchHash, frameLeaf } from './trace.ts';
+import { type PageImage, type PageStore, ShardTrie } from './trie.ts';
+import { Verdicts } from './verdicts.ts';
+
+/** A cell with its proof under a batch's state root. */
+export interface ProvenCell {
+  readonly stateRoot: Hex;
+  readonly cell: Hex;
+  /** 16 levels from the leaf up, 3 siblings each. */
+  readonly proof: readonly Hex[];
+}
+
+/** A frame under a batch's `dataRoot`: `IGame.Opening`. */
+export interface Opening {
+  readonly firstStep: number;
+  readonly shard: number;
+  readonly seq: number;
+  readonly frame: Hex;
+  readonly index: number;
+  readonly frames: number;
+  readonly path: readonly Hex[];
+}
+
+/** What is wrong with a batch, and what shows it where no game is needed; `null`: nothing is. */
+export type Verdict =
+  | { readonly fault: null }
+  | { readonly fault: 'post' }
+  | { readonly fault: 'inbox'; readonly inbox: ProvenCell }
+  | { readonly fault: 'time'; readonly tick: Opening }
+  | { readonly fault: 'clock'; readonly shard: number; readonly head: ProvenCell }
+  | {
+      readonly fault: 'late';
+      readonly from: number;
+      readonly to: number;
+      readonly sent: ProvenCell;
+      readonly received: ProvenCell;
+    };
+
+export interface KnownBatch {
+  readonly header: BatchHeader;
+  readonly hash: Hex;
+  /** The commitment that its frames lead to. */
+  readonly post: Hex;
+  readonly verdict: Verdict;
+  readonly frames: number;
+}
+
+export interface ShardPage extends PageImage {
+  readonly shard: number;
+}
+
+/** Where a verifier keeps what it knows: batches that are not final, and of older ones only the cells as the last final one left them. */
+export interface VerifierStore {
+  /** Number of the newest batch that is what it says; 0 for genesis. */
+  readonly head: number;
+  batch(number: number): KnownBatch | undefined;
+  /** The next page of the data of batch `number`; page 0 voids what was there. */
+  putData(number: number, page: number, records: readonly ChunkRecord[]): void;
+  data(number: number): Iterable<readonly ChunkRecord[]>;
+  /** A finished batch, all at once. One that is what it says brings the pages it changed, and is the new head. */
+  put(batch: KnownBatch, pages: Iterable<ShardPage>): void;
+  /** The newest version of each page as of the end of a batch. */
+  pages(upTo: number): Iterable<ShardPage>;
+  /** The same, one page at a time, for a shard's paging; null: keep all in memory. */
+  pageStore(shard: number, upTo: number): { readonly store: PageStore; readonly resident: number } | null;
+  /** Forgets batch `number` and all after it. */
+  drop(number: number): void;
+  /** Batches up to `upTo` will not be disputed any more. */
+  settle(upTo: number): void;
+}
+
+/** The batch that is being taken in. */
+interface Intake {
+  readonly header: BatchHeader;
+  pages: number;
+  frames: number;
+  steps: number;
+  /** The first tick outside of the header's times. */
+  tick: { readonly index: number; readonly firstStep: number; readonly shard: number; readonly seq: number } | null;
+}
+
+export class Verifier {
+  readonly #shards: number;
+  readonly #signing: Signing;
+  readonly #store: VerifierStore;
+  readonly #verdicts = new Verdicts();
+  readonly #verify: VerifyP256;
+  readonly #prefetches: boolean;
+  /** The state after batch `head`, or inside the batch being taken in; null while it has to be loaded. */
+  #live: Shards | null = null;
+  #intake: Intake | null = null;
+
+  /** `verify`: answers for signatures; without, they are checked. */
+  constructor(
+    deployment: {
+      readonly shards: number;
+      readonly chainId: number;
+      readonly root: Hex;
+      readonly verify?: VerifyP256;
+    },
+    store: VerifierStore,
+  ) {
+    this.#shards = deployment.shards;
+    this.#signing = new Signing({ chainId: deployment.chainId, root: deployment.root });
+    this.#store = store;
+    this.#verify = deployment.verify ?? this.#verdicts.verify;
+    this.#prefetches = deployment.verify === undefined;
+  }
+
+  /** Number of the newest batch that is what it says. */
+  get head(): number {
+    return this.#store.head;
+  }
+  batch(number: number): KnownBatch | undefined {
+    return this.#store.batch(number);
+  }
+
+  /** The state after the newest good batch, for who looks something up in it. */
+  state(): Shards {
+    if (this.#intake) this.#restart();
+    return (this.#live ??= this.#load(NEWEST));
+  }
+
+  #load(upTo: number): Shards {
+    const tries = new Map<number, ShardTrie>();
+    const trieOf = (shard: number): ShardTrie => {
+      const known = tries.get(shard);
+      if (known) return known;
+      const trie = new ShardTrie(this.#store.pageStore(shard, upTo));
+      tries.set(shard, trie);
+      return trie;
+    };
+    for (const { shard, ...image } of this.#store.pages(upTo)) {
+      const trie = trieOf(shard);
+      trie.load(image);
+      trie.evict();
+    }
+    return new Shards({ shards: this.#shards, signing: this.#signing, verify: this.#verify, trie: trieOf });
+  }
+
+  #restart(): void {
+    this.#live = null;
+    this.#intake = null;
+  }
+
+  // --- taking in ---
+
+  /** Starts to take in the batch after `head`; what was taken in of another, unfinished, is void. */
+  begin(header: BatchHeader): void {
+    if (header.number !== this.head + 1)
+      throw new RangeError(`batch ${header.number} does not follow ${this.head}, the newest that is known to be good`);
+    if (this.#intake) this.#restart();
+    this.state();
+    this.#intake = { header, pages: 0, frames: 0, steps: 0, tick: null };
+  }
+
+  /** Executes frames of the batch, in the order of its data. */
+  async take(records: readonly ChunkRecord[]): Promise<void> {
+    const intake = this.#taking();
+    this.#store.putData(intake.header.number, intake.pages++, records);
+    await this.#execute(this.#live!, records, (engine, seq, frame) => {
+      const { header } = intake;
+      if (intake.tick === null && isTick(frame)) {
+        const time = readUint(frame, 1, 4);
+        if (time < header.timeFrom || time > header.timeTo)
+          intake.tick = { index: intake.frames, firstStep: intake.steps, shard: engine.shard, seq };
+      }
+      intake.frames += 1;
+      intake.steps += stepsOf(frame);
+      engine.run(seq, frame);
+      engine.takeSent();
+    });
+  }
+
+  #taking(): Intake {
+    if (!this.#intake) throw new RangeError('no batch has begun');
+    return this.#intake;
+  }
+
+  /** Frames one after the other, their bundles' signatures checked ahead. */
+  async #execute(
+    shards: Shards,
+    records: readonly ChunkRecord[],
+    run: (engine: Engine, seq: number, frame: Uint8Array) => void,
+  ): Promise<void> {
+    if (this.#prefetches) await this.#prefetch(shards, records);
+    for (const { shard, firstSeq, frames } of records) {
+      const engine = shards.engine(shard);
+      for (const [i, frame] of frames.entries()) run(engine, firstSeq + i, frame);
+    }
+  }
+
+  /** By the keys as they are now: where a frame changes one, later signatures are checked in place. */
+  async #prefetch(shards: Shards, records: readonly ChunkRecord[]): Promise<void> {
+    const jobs: Promise<unknown>[] = [];
+    for (const { shard, frames } of records) {
+      const { machine } = shards.engine(shard);
+      for (const frame of frames) {
+        if (frame[0] !== FrameKind.bundle) continue;
+        try {
+          jobs.push(this.#verdicts.prefetch(machine, decodeBundle(frame)));
+        } catch {
+          // A frame that is no bundle gets its status from the engine.
+        }
+      }
+    }
+    await Promise.all(jobs);
+  }
+
+  /**
+   * Says what the batch is. `accumulator` is L1's at the header's `inboxCursor`. One that is what it says becomes the head; of
+   * another nothing is kept but the verdict and its data.
+   */
+  finish(accumulator: Uint8Array): KnownBatch {
+    const { header, frames, tick } = this.#taking();
+    const live = this.#live!;
+    const stateRoot = live.tree().root();
+    const post = hex(commitment(stateRoot));
+    const verdict = this.#judge(live, post, accumulator, tick);
+    const batch: KnownBatch = { header, hash: batchHash(header), post, verdict, frames };
+    const isGood = verdict.fault === null;
+    this.#store.put(batch, isGood ? changedPages(live) : []);
+    this.#intake = null;
+    if (isGood) for (const { trie } of live.engines) trie.evict();
+    else this.#live = null;
+    return batch;
+  }
+
+  #judge(live: Shards, post: Hex, accumulator: Uint8Array, tick: Intake['tick']): Verdict {
+    const { header } = this.#taking();
+    if (post !== header.post) return { fault: 'post' };
+    const inbox = live.engine(0).trie.read(Region.meta, META_INBOX);
+    if (get(inbox, Inbox.cursor) !== header.inboxCursor || !equal(getBytes(inbox, Inbox.accumulator), accumulator))
+      return { fault: 'inbox', inbox: prove(live, 0, Region.meta, META_INBOX) };
+    if (tick) return { fault: 'time', tick: this.#opening(header.number, tick.index) };
+    for (const engine of live.engines) {
+      const head = engine.trie.read(Region.meta, META_HEAD);
+      if (get(head, Head.seq) > 0 && get(head, Head.time) < header.timeFrom)
+        return { fault: 'clock', shard: engine.shard, head: prove(live, engine.shard, Region.meta, META_HEAD) };
+    }
+    return this.#late(live, header.number) ?? { fault: null };
+  }
+
+  /** A message that was sent by the end of the batch before and is still not received. */
+  #late(live: Shards, number: number): Verdict | null {
+    if (number === 1) return null;
+    let before: Shards | null = null;
+    for (const { shard: to } of live.engines) {
+      for (const { shard: from } of live.engines) {
+        const received = get(live.engine(to).trie.read(Region.meta, META_PEERS + from), Peer.received);
+        // What was sent never shrinks: most pairs need no look at how it was.
+        const sentNow = get(live.engine(from).trie.read(Region.meta, META_PEERS + to), Peer.sent);
+        if (from === to || sentNow <= received) continue;
+        before ??= this.#load(number - 1);
+        if (get(before.engine(from).trie.read(Region.meta, META_PEERS + to), Peer.sent) <= received) continue;
+        const sent = prove(before, from, Region.meta, META_PEERS + to);
+        return { fault: 'late', from, to, sent, received: prove(live, to, Region.meta, META_PEERS + from) };
+      }
+    }
+    return null;
+  }
+
+  /** Forgets batch `number` and all after it: a reorg took them away, or they were voided. */
+  drop(number: number): void {
+    this.#restart();
+    this.#store.drop(number);
+  }
+
+  /** Batches up to `upTo` are final. */
+  settle(upTo: number): void {
+    this.#store.settle(upTo);
+  }
+
+  // --- for games ---
+
+  #placed(number: number): { firstStep: number; shard: number; seq: number; frame: Uint8Array }[] {
+    const placed = [];
+    let firstStep = 0;
+    for (const records of this.#store.data(number)) {
+      for (const { shard, firstSeq, frames } of records) {
+        for (const [i, frame] of frames.entries()) {
+          placed.push({ firstStep, shard, seq: firstSeq + i, frame });
+          firstStep += stepsOf(frame);
+        }
+      }
+    }
+    return placed;
+  }
+
+  #opening(number: number, index: number): Opening {
+    const placed = this.#placed(number);
+    const { firstStep, shard, seq, frame } = placed[index];
+    const path = inclusionPath(keccak, placed.map(frameLeaf), index);
+    return { firstStep, shard, seq, frame: hex(frame), index, frames: placed.length, path: path.map(hex) };
+  }
+
+  /** The commitments after so many steps of a batch, ascending. */
+  async commitments(number: number, ends: readonly number[]): Promise<Uint8Array[]> {
+    const shards = this.#load(number - 1);
+    const out: Uint8Array[] = [];
+    const next = (): number => ends[out.length] ?? Infinity;
+    const note = (context: Context): void => void out.push(commitment(shards.tree().root(), context));
+    let step = 0;
+    while (next() === 0) note(0);
+    for (const records of this.#store.data(number)) {
+      if (out.length === ends.length) break;
+      await this.#execute(shards, records, (engine, seq, frame) => {
+        const end = step + stepsOf(frame);
+        if (next() >= end) {
+          engine.run(seq, frame);
+        } else {
+          let context: Context = 0;
+          for (let index = 0; step + index < end; index++) {
+            ({ context } = runStep(engine, seq, frame, index, context));
+            while (next() === step + index + 1 && next() < end) note(context);
+          }
+        }
+        engine.takeSent();
+        step = end;
+        while (next() === end) note(0);
+      });
+    }
+    return out;
+  }
+}
+
+/** As of the newest batch, also when others follow it. */
+const NEWEST = Number.MAX_SAFE_INTEGER;
+
+const isTick = (frame: Uint8Array): boolean => frame.length === 5 && frame[0] === FrameKind.tick;
+
+function* changedPages(shards: Shards): Generator<ShardPage> {
+  for (const { shard, trie } of shards.engines) for (const image of trie.takeChanged()) yield { shard, ...image };
+}
+
+/** A cell as it is now, with its proof under the state root as it is now. */
+export function prove(shards: Shards, shard: number, region: number, slot: number): ProvenCell {
+  const tree = shards.tree();
+  const { trie } = shards.engine(shard);
+  const proof = [...trie.proof(region, slot), ...tree.siblings(shard)];
+  return { stateRoot: hex(tree.root()), cell: hex(trie.read(region, slot)), proof: proof.map(hex) };
+}
