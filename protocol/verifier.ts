@@ -12,14 +12,15 @@ import { decodeBundle } from './bundle.ts';
 import { type Hex, equal, hex, readUint } from './bytes.ts';
 import { Head, Inbox, META_HEAD, META_INBOX, META_PEERS, Peer, Region, get, getBytes } from './cells.ts';
 import { Signing } from './eip712.ts';
-import { type Context, type Engine, FrameKind, commitment, stepsOf } from './engine.ts';
+import { Walk, commitmentsAt } from './dispute.ts';
+import { type Engine, FrameKind, commitment } from './engine.ts';
 import { inclusionPath, keccak } from './log.ts';
 import type { VerifyP256 } from './machine.ts';
 import { Shards } from './shards.ts';
-import { runStep } from './step.ts';
-import { type BatchHeader, type ChunkRecord, batchHash, frameLeaf } from './trace.ts';
+import { type BatchHeader, type ChunkRecord, type PlacedFrame, batchHash, frameLeaf, placeFrames } from './trace.ts';
 import { type PageImage, type PageStore, ShardTrie } from './trie.ts';
 import { Verdicts } from './verdicts.ts';
+import { Recorder } from './witness.ts';
 
 /** A cell with its proof under a batch's state root. */
 export interface ProvenCell {
@@ -93,9 +94,8 @@ interface Intake {
   readonly header: BatchHeader;
   pages: number;
   frames: number;
-  steps: number;
-  /** The first tick outside of the header's times. */
-  tick: { readonly index: number; readonly firstStep: number; readonly shard: number; readonly seq: number } | null;
+  /** Which frame is the first tick outside of the header's times. */
+  tick: number | null;
 }
 
 export class Verifier {
@@ -140,12 +140,13 @@ export class Verifier {
     return (this.#live ??= this.#load(NEWEST));
   }
 
-  #load(upTo: number): Shards {
+  #load(upTo: number, recorder?: Recorder): Shards {
     const tries = new Map<number, ShardTrie>();
     const trieOf = (shard: number): ShardTrie => {
       const known = tries.get(shard);
       if (known) return known;
-      const trie = new ShardTrie(this.#store.pageStore(shard, upTo));
+      const paging = this.#store.pageStore(shard, upTo);
+      const trie = recorder?.trie(shard, paging) ?? new ShardTrie(paging);
       tries.set(shard, trie);
       return trie;
     };
@@ -170,7 +171,7 @@ export class Verifier {
       throw new RangeError(`batch ${header.number} does not follow ${this.head}, the newest that is known to be good`);
     if (this.#intake) this.#restart();
     this.state();
-    this.#intake = { header, pages: 0, frames: 0, steps: 0, tick: null };
+    this.#intake = { header, pages: 0, frames: 0, tick: null };
   }
 
   /** Executes frames of the batch, in the order of its data. */
@@ -181,11 +182,9 @@ export class Verifier {
       const { header } = intake;
       if (intake.tick === null && isTick(frame)) {
         const time = readUint(frame, 1, 4);
-        if (time < header.timeFrom || time > header.timeTo)
-          intake.tick = { index: intake.frames, firstStep: intake.steps, shard: engine.shard, seq };
+        if (time < header.timeFrom || time > header.timeTo) intake.tick = intake.frames;
       }
       intake.frames += 1;
-      intake.steps += stepsOf(frame);
       engine.run(seq, frame);
       engine.takeSent();
     });
@@ -251,7 +250,7 @@ export class Verifier {
     const inbox = live.engine(0).trie.read(Region.meta, META_INBOX);
     if (get(inbox, Inbox.cursor) !== header.inboxCursor || !equal(getBytes(inbox, Inbox.accumulator), accumulator))
       return { fault: 'inbox', inbox: prove(live, 0, Region.meta, META_INBOX) };
-    if (tick) return { fault: 'time', tick: this.#opening(header.number, tick.index) };
+    if (tick !== null) return { fault: 'time', tick: this.#openingOf(this.#placed(header.number), tick) };
     for (const engine of live.engines) {
       const head = engine.trie.read(Region.meta, META_HEAD);
       if (get(head, Head.seq) > 0 && get(head, Head.time) < header.timeFrom)
@@ -292,54 +291,35 @@ export class Verifier {
 
   // --- for games ---
 
-  #placed(number: number): { firstStep: number; shard: number; seq: number; frame: Uint8Array }[] {
-    const placed = [];
-    let firstStep = 0;
-    for (const records of this.#store.data(number)) {
-      for (const { shard, firstSeq, frames } of records) {
-        for (const [i, frame] of frames.entries()) {
-          placed.push({ firstStep, shard, seq: firstSeq + i, frame });
-          firstStep += stepsOf(frame);
-        }
-      }
-    }
-    return placed;
+  #placed(number: number): PlacedFrame[] {
+    return placeFrames(Array.from(this.#store.data(number)).flat());
   }
 
-  #opening(number: number, index: number): Opening {
-    const placed = this.#placed(number);
+  #openingOf(placed: readonly PlacedFrame[], index: number): Opening {
     const { firstStep, shard, seq, frame } = placed[index];
     const path = inclusionPath(keccak, placed.map(frameLeaf), index);
     return { firstStep, shard, seq, frame: hex(frame), index, frames: placed.length, path: path.map(hex) };
   }
 
+  #walk(number: number, recorder?: Recorder): Walk {
+    const verdicts = this.#prefetches ? this.#verdicts : undefined;
+    return new Walk(this.#load(number - 1, recorder), this.#placed(number), verdicts);
+  }
+
   /** The commitments after so many steps of a batch, ascending. */
   async commitments(number: number, ends: readonly number[]): Promise<Uint8Array[]> {
-    const shards = this.#load(number - 1);
-    const out: Uint8Array[] = [];
-    const next = (): number => ends[out.length] ?? Infinity;
-    const note = (context: Context): void => void out.push(commitment(shards.tree().root(), context));
-    let step = 0;
-    while (next() === 0) note(0);
-    for (const records of this.#store.data(number)) {
-      if (out.length === ends.length) break;
-      await this.#execute(shards, records, (engine, seq, frame) => {
-        const end = step + stepsOf(frame);
-        if (next() >= end) {
-          engine.run(seq, frame);
-        } else {
-          let context: Context = 0;
-          for (let index = 0; step + index < end; index++) {
-            ({ context } = runStep(engine, seq, frame, index, context));
-            while (next() === step + index + 1 && next() < end) note(context);
-          }
-        }
-        engine.takeSent();
-        step = end;
-        while (next() === end) note(0);
-      });
-    }
-    return out;
+    return commitmentsAt(this.#walk(number), ends);
+  }
+
+  /** What L1 needs to execute one step of a batch: its frame, and its witness. */
+  async step(number: number, step: number): Promise<{ readonly opening: Opening; readonly witness: Hex }> {
+    const recorder = new Recorder();
+    const walk = this.#walk(number, recorder);
+    await walk.to(step);
+    const { witness } = await walk.prove(recorder);
+    const placed = this.#placed(number);
+    const behind = placed.findIndex(({ firstStep }) => firstStep > step);
+    return { opening: this.#openingOf(placed, (behind < 0 ? placed.length : behind) - 1), witness: hex(witness) };
   }
 }
 

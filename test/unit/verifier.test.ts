@@ -9,8 +9,17 @@ import { Inbox, META_INBOX, Region, addressOf, get, getBytes } from '../../proto
 import { Signing } from '../../protocol/eip712.ts';
 import { type Context, commitment, stepsOf } from '../../protocol/engine.ts';
 import { Shards } from '../../protocol/shards.ts';
+import { keccak, verifyInclusion } from '../../protocol/log.ts';
+import { openWitness } from '../../protocol/witness.ts';
 import { runStep } from '../../protocol/step.ts';
-import { type BatchHeader, type ChunkRecord, batchHash, placeFrames, sealData } from '../../protocol/trace.ts';
+import {
+  type BatchHeader,
+  type ChunkRecord,
+  batchHash,
+  frameLeaf,
+  placeFrames,
+  sealData,
+} from '../../protocol/trace.ts';
 import { verifyCell } from '../../protocol/trie.ts';
 import { type KnownBatch, Verifier } from '../../protocol/verifier.ts';
 
@@ -139,6 +148,21 @@ test('knows the commitment after any step of a batch, also when later ones came'
     const ends = Array.from({ length: header.steps }, (_, i) => i + 1).filter((i) => i % 7 !== 3);
     const found = await verifier.commitments(header.number, [0, ...ends]);
     expect(found.map(hex)).toEqual([header.pre, ...ends.map((end) => after[end - 1])]);
+  }
+});
+
+test('proves any step of a batch, in the frame that holds it', async () => {
+  const verifier = await upTo(batches.length + 1);
+  const { header, after } = batches[2];
+  for (const step of [0, 1, 17, header.steps - 1]) {
+    const { opening, witness } = await verifier.step(header.number, step);
+    const { stateRoot, context } = openWitness(unhex(witness));
+    expect(hex(commitment(stateRoot, context))).toBe(step === 0 ? header.pre : after[step - 1]);
+    const { firstStep, shard, seq, frame, index, frames: size, path } = opening;
+    const placed = { firstStep, shard, seq, frame: unhex(frame) };
+    expect(step >= firstStep && step < firstStep + stepsOf(placed.frame)).toBe(true);
+    const hashes = path.map((one) => unhex(one));
+    expect(verifyInclusion(keccak, unhex(header.dataRoot), size, index, frameLeaf(placed), hashes)).toBe(true);
   }
 });
 
