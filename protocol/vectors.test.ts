@@ -9,12 +9,14 @@ import { accumulate } from './inbox.ts';
 import { verifyOwner, verifyP256, verifyP256Sync } from './keys.ts';
 import { leafHash, rootOf, verifyInclusion } from './log.ts';
 import { decodeChunkRecords, frameLeaf, placeFrames, sealData } from './trace.ts';
+import { commitment } from './engine.ts';
+import { openWitness } from './witness.ts';
 import { ZERO_HASHES, verifyCell } from './trie.ts';
 
 const read = (name: string) => JSON.parse(readFileSync(new URL(`../test/vectors/${name}`, import.meta.url), 'utf8'));
 
-test('the files are what the generator writes', () => {
-  for (const [name, value] of Object.entries(generate()))
+test('the files are what the generator writes', async () => {
+  for (const [name, value] of Object.entries(await generate()))
     expect(read(name), name).toEqual(JSON.parse(JSON.stringify(value)));
 });
 
@@ -98,4 +100,15 @@ test('inbox', () => {
   items.forEach((item: string, i: number) =>
     expect(hex(accumulate(unhex(accumulators[i]), unhex(item)))).toBe(accumulators[i + 1]),
   );
+});
+
+test('steps', () => {
+  const { steps } = read('steps.json') as { steps: Record<string, string[]> };
+  const { pre, post, witness } = steps;
+  for (const [i, bytes] of witness.entries()) {
+    const { stateRoot, context } = openWitness(unhex(bytes));
+    expect(hex(commitment(stateRoot, context))).toBe(pre[i]);
+    if (i > 0) expect(pre[i]).toBe(post[i - 1]);
+  }
+  expect(witness.length).toBeGreaterThan(300);
 });

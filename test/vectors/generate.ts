@@ -15,6 +15,7 @@ import { ownerAddress, signOwner } from '../../protocol/keys.ts';
 import { inclusionPath, leafHash, rootOf } from '../../protocol/log.ts';
 import { type ChunkRecord, encodeChunkRecord, frameLeaf, placeFrames, sealData } from '../../protocol/trace.ts';
 import { ShardTrie, StateTree, ZERO_HASHES } from '../../protocol/trie.ts';
+import { stepsVector } from './steps.ts';
 import { traceVector } from './trace.ts';
 
 /** 32 bytes that depend on a label only. */
@@ -235,19 +236,23 @@ function inbox() {
 }
 
 /** Every vector file by name. */
-export const generate = (): Record<string, unknown> => ({
-  'trie.json': trie(),
-  'digests.json': digests(),
-  'log.json': log(),
-  'dataroot.json': dataRoot(),
-  'cells.json': cells(),
-  'inbox.json': inbox(),
-  'trace.json': traceVector(),
-});
+export const generate = async (): Promise<Record<string, unknown>> => {
+  const trace = traceVector();
+  return {
+    'trie.json': trie(),
+    'digests.json': digests(),
+    'log.json': log(),
+    'dataroot.json': dataRoot(),
+    'cells.json': cells(),
+    'inbox.json': inbox(),
+    'trace.json': trace,
+    'steps.json': await stepsVector(trace),
+  };
+};
 
 if (import.meta.main) {
   let stale = 0;
-  for (const [name, value] of Object.entries(generate())) {
+  for (const [name, value] of Object.entries(await generate())) {
     const path = new URL(name, import.meta.url);
     const text = `${JSON.stringify(value, null, 1)}\n`;
     if (process.argv.includes('--check')) {
