@@ -118,6 +118,7 @@ contract VectorsTest {
         vm.assertEq(items[1], Items.deposit(owner, 256, 2 ** 53 - 1), "deposit");
         vm.assertEq(items[2], Items.withdraw(owner, 256, 5), "withdraw");
         vm.assertEq(items[3], Items.rotate(owner, 256, keyX, keyY), "rotate");
+        vm.assertEq(items[4], Items.act(owner, 256, hex"18"), "act");
         vm.assertEq(accumulators[0], 0);
         for (uint256 i; i < items.length; ++i) {
             vm.assertEq(Items.accumulate(accumulators[i], items[i]), accumulators[i + 1]);
