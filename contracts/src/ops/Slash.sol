@@ -18,23 +18,39 @@ library Slash {
     /// @dev session, dir, two halves.
     uint256 internal constant FORM = Wire.VARINT | Wire.BIT << 8 | HALF << 16 | HALF << 56;
 
+    /// @param rootA Place of the root; so with the others.
+    struct Args {
+        uint256 session;
+        uint256 dir;
+        uint256 seqA;
+        uint256 callsA;
+        uint256 paidA;
+        uint256 rootA;
+        uint256 signatureA;
+        uint256 seqB;
+        uint256 callsB;
+        uint256 paidB;
+        uint256 rootB;
+        uint256 signatureB;
+    }
+
     function where(uint256 id) internal pure returns (uint256) {
         return id;
     }
 
-    function run(Machine memory m, uint256 actor, Sessions.Half memory first, Sessions.Half memory second)
-        internal
-        view
-        returns (uint256)
-    {
-        Cell session = m.session(first.session);
+    function run(Machine memory m, uint256 actor, Args memory args) internal view returns (uint256) {
+        Cell session = m.session(args.session);
         if (session == NONE) return Status.UNKNOWN_SESSION;
         uint256 flags = Cells.SESSION_FLAGS.get(session);
-        uint256 bit = Cells.slashedOf(first.dir);
+        uint256 bit = Cells.slashedOf(args.dir);
         if (flags & bit != 0) return Status.ALREADY_SLASHED;
-        if (!Sessions.conflict(m, first, second)) return Status.NO_CONFLICT;
-        if (!Sessions.isSigned(m, first) || !Sessions.isSigned(m, second)) return Status.BAD_SIGNATURE;
-        uint256 signer = (first.dir == 0 ? Cells.SESSION_A : Cells.SESSION_B).get(session);
+        Sessions.Half memory a =
+            Sessions.Half(args.session, args.dir, args.seqA, args.callsA, args.paidA, args.rootA, args.signatureA);
+        Sessions.Half memory b =
+            Sessions.Half(args.session, args.dir, args.seqB, args.callsB, args.paidB, args.rootB, args.signatureB);
+        if (!Sessions.conflict(m, a, b)) return Status.NO_CONFLICT;
+        if (!Sessions.isSigned(m, a) || !Sessions.isSigned(m, b)) return Status.BAD_SIGNATURE;
+        uint256 signer = (args.dir == 0 ? Cells.SESSION_A : Cells.SESSION_B).get(session);
         if (!Agents.slashReaches(m, signer, actor)) return Status.CONGESTED;
         Cells.SESSION_FLAGS.set(session, flags | bit);
         Agents.slash(m, signer, actor);
