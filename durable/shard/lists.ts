@@ -17,6 +17,8 @@ import { type Hex, hex } from '../../protocol/bytes.ts';
 import { keccak } from '../../protocol/hash.ts';
 import { makeId, serialOf } from '../../protocol/ids.ts';
 import type { Machine } from '../../protocol/machine.ts';
+import type { Cell } from '../../protocol/memory.ts';
+import { isOrder } from '../../protocol/moves/escrow.ts';
 import type { Page, PageQuery, Supply } from './api.ts';
 import type { RecordJson } from './json.ts';
 import { capabilityJson } from './records.ts';
@@ -117,6 +119,16 @@ export class Lists {
     return sum;
   }
 
+  /** What an escrow holds: an order only while it waits, as its money then leaves with it. */
+  #heldBy(escrow: Cell): number {
+    const { cells } = this.#machine;
+    const status = Escrow.status.get(cells, escrow);
+    const { open, held, contested, waiting } = EscrowStatus;
+    const isHere = status === open || status === held || status === contested;
+    const holds = status === waiting || (isHere && !isOrder(this.#machine, escrow));
+    return holds ? Escrow.amount.get(cells, escrow) : 0;
+  }
+
   supply(withdrawals: number): Supply {
     const machine = this.#machine;
     let [stakes, escrows, sessions] = [0, 0, 0];
@@ -125,9 +137,7 @@ export class Lists {
     }
     const lastEscrow = this.#count(Head.escrows);
     for (let serial = Math.max(1, lastEscrow - REGION_SLOTS + 1); serial <= lastEscrow; serial++) {
-      const cell = machine.readEscrow(makeId(machine.shard, serial));
-      const status = get(cell, Escrow.status);
-      if (status === EscrowStatus.open || status === EscrowStatus.held) escrows += get(cell, Escrow.amount);
+      escrows += this.#heldBy(machine.escrow(makeId(machine.shard, serial)));
     }
     const lastSession = this.#count(Head.sessions);
     for (let serial = Math.max(1, lastSession - QUADS + 1); serial <= lastSession; serial++) {
