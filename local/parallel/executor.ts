@@ -1,9 +1,13 @@
 /**
  * Executes one shard's frames on several threads, with the outcomes, cells and roots of the serial engine (docs/protocol.md
- * §4b). The threads decode; then the first plans in the order of the trace while the others already execute what is planned,
- * and joins them. Frames are taken in order, each by one thread, and a step waits only for the last step before it with which
- * it has a cell in common: so the earliest that is unfinished never waits, and nothing stops. What makes records under
- * serials given on success, reaches another shard, or is no bundle, runs alone in between, on the engine.
+ * §4b, docs/decisions/0014). A root is asked for, and fetched later: what changed is copied, and while this thread goes on
+ * the others hash the copies; this one helps only where it has to wait for the root.
+ *
+ * Where several others have nothing to hash, they execute too. The threads decode; then the first plans in the order of the trace
+ * while the others already execute what is planned, and joins them. Frames are taken in order, each by one thread, and a
+ * step waits only for the last step before it with which it has a cell in common: so the earliest that is unfinished never
+ * waits, and nothing stops. What makes records under serials given on success, reaches another shard, or is no bundle, runs
+ * alone in between, on the engine.
  */
 import { Worker } from 'node:worker_threads';
 import { Head, META_HEAD, Region } from '../../protocol/cells.ts';
@@ -25,15 +29,17 @@ import {
   Phase,
   type Shared,
   Word,
+  fail,
   makeShared,
   numbersOf,
+  throwIfFailed,
   wordOf,
 } from './shared.ts';
 
 export interface ExecutorOptions extends Omit<EngineOptions, 'trie'> {
   /** Threads, this one among them: 1 to 16. */
   readonly threads: number;
-  /** Runs frames side by side even where so many wait for each other that one thread is faster. */
+  /** Runs frames side by side whenever that is possible, even where one thread is faster. */
   readonly always?: boolean;
 }
 
@@ -45,6 +51,8 @@ const WAITING = 4;
 const FIRST_REST = 1024;
 const LONGEST_REST = 16_384;
 const TRIED = 256;
+/** Milliseconds after which a thread that says nothing is taken for dead. */
+const SILENCE = 60_000;
 
 /** What each frame came to: `statuses` and `values` hold its steps from `first` to `end` − 1, until the call returns. */
 export type Visit = (frame: number, statuses: Uint8Array, values: Float64Array, first: number, end: number) => void;
@@ -52,7 +60,8 @@ export type Visit = (frame: number, statuses: Uint8Array, values: Float64Array, 
 export class ParallelExecutor {
   /** The engine for what runs alone; its state is all threads' state. */
   readonly engine: Engine;
-  readonly #shared: Shared;
+  /** What the threads have in common. */
+  readonly shared: Shared;
   readonly #lane: Lane;
   readonly #planner: Planner;
   readonly #workers: readonly Worker[];
@@ -61,21 +70,25 @@ export class ParallelExecutor {
   /** Frames that one thread is still to run, and how many it was to run the last time. */
   #rest = 0;
   #lastRest = 0;
+  #isRootDue = false;
+  /** What there was to be hashed for it, 0 when it is. */
+  #units = 0;
 
   /** Threads start at once and stay until {@link close}. */
   constructor(shard: number, signing: Signing, options: ExecutorOptions) {
     const { threads, shards = 1 } = options;
     if (!(threads >= 1 && threads <= MAX_LANES)) throw new RangeError(`1 to ${MAX_LANES} threads`);
     this.#always = options.always === true;
-    this.#shared = makeShared(threads, shard, shards);
-    const { control } = this.#shared;
+    this.shared = makeShared(threads, shard, shards);
+    const { control } = this.shared;
     for (let lane = 0; lane < threads; lane++) control[wordOf(lane)] = NOWHERE;
-    this.#lane = new Lane(this.#shared, 0);
+    control[Word.done] = threads - 1;
+    this.#lane = new Lane(this.shared, 0);
     this.engine = new Engine(shard, signing, { ...options, trie: this.#lane.trie });
-    this.#planner = new Planner(this.#shared, this.engine.machine, this.#lane.trie);
+    this.#planner = new Planner(this.shared, this.engine.machine, this.#lane.trie);
     this.#workers = Array.from({ length: threads - 1 }, (_, i) => {
       const worker = new Worker(new URL('./worker.ts', import.meta.url), {
-        workerData: { shared: this.#shared, lane: i + 1 },
+        workerData: { shared: this.shared, lane: i + 1 },
       });
       worker.unref();
       return worker;
@@ -92,15 +105,18 @@ export class ParallelExecutor {
     return this.#lane.trie.takeChanged();
   }
 
+  /** Stops the threads, whatever they are at. Rejects where one had failed. */
   async close(): Promise<void> {
     this.#begin(Phase.exit);
     await Promise.all(this.#workers.map((worker) => worker.terminate()));
+    throwIfFailed(this.shared);
+    fail(this.shared, 'it was closed');
   }
 
-  // --- phases: all threads do the same, and are done when all are ---
+  // --- phases: all other threads do the same, and this one does or not; another begins when all are done ---
 
   #begin(phase: number, first = 0): void {
-    const { control } = this.#shared;
+    const { control } = this.shared;
     this.#phases = (this.#phases + 1) % 2 ** 24;
     Atomics.store(control, Word.claim, first);
     Atomics.store(control, Word.done, 0);
@@ -108,20 +124,48 @@ export class ParallelExecutor {
     Atomics.notify(control, Word.phase);
   }
 
+  /** Whether the other threads are done. */
+  #areDone(): boolean {
+    return Atomics.load(this.shared.control, Word.done) === this.shared.lanes - 1;
+  }
+
   #end(): void {
-    const { control, lanes } = this.#shared;
-    for (let spins = 0; ; spins++) {
-      const done = Atomics.load(control, Word.done);
-      if (done === lanes - 1) return;
-      if (spins > SPINS) nap(control, Word.done, done);
+    const { control } = this.shared;
+    throwIfFailed(this.shared);
+    let since = 0;
+    for (let spins = 0; !this.#areDone(); spins++) {
+      if (spins <= SPINS) continue;
+      since ||= performance.now();
+      if (performance.now() - since > SILENCE) throw new Error('a thread does not answer');
+      nap(this.shared, Word.done, Atomics.load(control, Word.done));
     }
   }
 
   // --- frames ---
 
-  /** Executes frames from the engine's place on; `visit` is told what each came to. */
+  /**
+   * Executes frames from the engine's place on; `visit` is told what each came to, in order, at the latest when all have
+   * run. If it throws, the engine's place tells how many have.
+   */
   run(frames: readonly Uint8Array[], visit?: Visit): void {
-    for (let first = 0; first < frames.length;) first += this.#runSome(frames, first, visit);
+    for (let first = 0; first < frames.length;)
+      first += this.#areOthersFree() ? this.#runSome(frames, first, visit) : this.#runOne(frames, first, visit);
+  }
+
+  /** Whether there are other threads that it is worth sharing the next frames with. */
+  #areOthersFree(): boolean {
+    const { lanes } = this.shared;
+    // Two have enough to do with executing and hashing: planning takes what executing side by side gains.
+    const enough = this.#always ? 2 : 3;
+    return this.#rest === 0 && lanes >= enough && this.#areDone();
+  }
+
+  #runOne(frames: readonly Uint8Array[], f: number, visit?: Visit): number {
+    const { engine } = this;
+    if (this.#rest > 0) this.#rest -= 1;
+    const steps = engine.run(engine.seq, frames[f]);
+    visit?.(f, engine.statuses, engine.values, 0, steps);
+    return 1;
   }
 
   /** As {@link run}, for the outcomes. */
@@ -137,8 +181,8 @@ export class ParallelExecutor {
 
   /** Executes as many frames as there is room for. Returns how many. */
   #runSome(all: readonly Uint8Array[], from: number, visit?: Visit): number {
-    const { bytes, byteAt, stepAt, control, kinds, statuses, values } = this.#shared;
-    const most = this.#rest > 0 ? Math.min(this.#rest, MAX_FRAMES) : this.#lastRest > 0 ? TRIED : MAX_FRAMES;
+    const { bytes, byteAt, stepAt, control, kinds, statuses, values } = this.shared;
+    const most = this.#lastRest > 0 ? TRIED : MAX_FRAMES;
     let count = 0;
     for (; count < most && from + count < all.length; count++) {
       const frame = all[from + count];
@@ -150,15 +194,12 @@ export class ParallelExecutor {
       byteAt[count + 1] = byteAt[count] + (fits ? frame.length : 0);
       stepAt[count + 1] = stepAt[count] + steps;
     }
-    if (this.#rest > 0) {
-      this.#rest -= count;
-      kinds.fill(Kind.serial, 0, count);
-    } else {
-      control[Word.limit] = count;
-      this.#begin(Phase.decode);
-      this.#lane.decode(count);
-      this.#end();
-    }
+    control[Word.limit] = count;
+    // Who is done has left nothing to hash.
+    this.#units = 0;
+    this.#begin(Phase.decode);
+    this.#lane.decode(count);
+    this.#end();
     for (let f = 0; f < count;) {
       let end = f;
       while (end < count && kinds[end] === Kind.parallel) end += 1;
@@ -173,7 +214,7 @@ export class ParallelExecutor {
   }
 
   #runAlone(f: number, frame: Uint8Array): void {
-    const { stepAt, statuses, values } = this.#shared;
+    const { stepAt, statuses, values } = this.shared;
     const { engine } = this;
     const steps = engine.run(engine.seq, frame);
     statuses.set(engine.statuses.subarray(0, steps), stepAt[f]);
@@ -182,7 +223,7 @@ export class ParallelExecutor {
 
   /** Executes frames up to one that turns out to have to run alone. Returns which that is, `end` for none. */
   #runParallel(from: number, end: number, all: readonly Uint8Array[], offset: number): number {
-    const { control } = this.#shared;
+    const { control } = this.shared;
     Atomics.store(control, Word.planned, from);
     Atomics.store(control, Word.limit, NOWHERE);
     this.#begin(Phase.execute, from);
@@ -198,7 +239,7 @@ export class ParallelExecutor {
 
   /** Counts what was left to be counted when all has run, in the order of the trace. */
   #count(from: number, end: number): void {
-    const { actors, burned, codes, openings, stepAt, statuses, values } = this.#shared;
+    const { actors, burned, codes, openings, stepAt, statuses, values } = this.shared;
     const { machine } = this.engine;
     const { cells } = machine;
     const head = this.#lane.trie.make(Region.meta, META_HEAD);
@@ -211,21 +252,46 @@ export class ParallelExecutor {
       if (openings[f] !== Status.ok) continue;
       for (let step = stepAt[f] + 1; step < stepAt[f + 1]; step++) {
         if (codes[step] === withdraw.code && statuses[step] === Status.ok)
-          values[step] = machine.sendToOwner(actors[f], numbersOf(this.#shared, step)[0]);
+          values[step] = machine.sendToOwner(actors[f], numbersOf(this.shared, step)[0]);
       }
     }
   }
 
   // --- the root ---
 
+  /** Asks for the shard root over everything written so far, one at a time; what runs from now on does not change it. */
+  beginRoot(): void {
+    if (this.#isRootDue) throw new Error('the last root was not fetched');
+    this.#isRootDue = true;
+    this.#end();
+    const { trie } = this.#lane;
+    for (;;) {
+      this.#units = trie.freeze();
+      this.shared.control[Word.limit] = this.#units;
+      this.#begin(Phase.hash);
+      if (trie.isFrozen) return;
+      this.#hash();
+    }
+  }
+
+  /** The root that was asked for. */
+  endRoot(): Uint8Array {
+    if (!this.#isRootDue) throw new Error('no root was asked for');
+    this.#isRootDue = false;
+    this.#hash();
+    return this.#lane.trie.finishRoot();
+  }
+
+  /** Helps the others hash until all is. */
+  #hash(): void {
+    if (this.#units > 0) this.#lane.trie.hashUnits(this.#units);
+    this.#units = 0;
+    this.#end();
+  }
+
   /** Shard root over everything written. */
   root(): Uint8Array {
-    const { trie } = this.#lane;
-    const pages = trie.listDirty();
-    this.#shared.control[Word.limit] = pages;
-    this.#begin(Phase.hash);
-    trie.hashDirty(pages);
-    this.#end();
-    return trie.finishRoot(pages);
+    this.beginRoot();
+    return this.endRoot();
   }
 }

@@ -1,4 +1,4 @@
-/** What one thread does of a parallel run: decodes frames, executes those it takes, hashes pages. */
+/** What one thread does of a parallel run: decodes frames, executes those it takes, hashes cells. */
 import { Agent, Head, META_HEAD, Region } from '../../protocol/cells.ts';
 import { MAX_INTERACTIONS, decodeHeader } from '../../protocol/bundle.ts';
 import { Reader } from '../../protocol/bytes.ts';
@@ -11,7 +11,7 @@ import { Machine } from '../../protocol/machine.ts';
 import { decodeOp, opOf, runOp } from '../../protocol/ops/index.ts';
 import { Status } from '../../protocol/status.ts';
 import { numbersOf } from '../../protocol/wire.ts';
-import { Kind, NOWHERE, NUMBERS, POSITIONS, type Shared, Word, wordOf } from './shared.ts';
+import { Kind, NOWHERE, NUMBERS, POSITIONS, type Shared, Word, throwIfFailed, wordOf } from './shared.ts';
 import { SharedTrie } from './state.ts';
 
 /** Frames a thread decodes at a time. */
@@ -45,9 +45,9 @@ const unexpected = (): never => {
 };
 
 /** Sleeps for a moment, or until a word changes; throws where another thread has failed. */
-export function nap(control: Int32Array, word: number, value: number): void {
-  if (Atomics.load(control, Word.failed) !== 0) throw new Error('another thread has failed');
-  Atomics.wait(control, word, value, NAP);
+export function nap(shared: Shared, word: number, value: number): void {
+  throwIfFailed(shared);
+  Atomics.wait(shared.control, word, value, NAP);
 }
 
 /** A machine whose rings count by position, and whose other counters wait until all has run. */
@@ -187,7 +187,7 @@ export class Lane {
     for (let spins = 0; ; spins++) {
       if (Atomics.load(control, Word.planned) > f) return true;
       if (Atomics.load(control, Word.limit) <= f) return false;
-      if (spins > SPINS) nap(control, this.#word, f * POSITIONS);
+      if (spins > SPINS) nap(this.#shared, this.#word, f * POSITIONS);
     }
   }
 
@@ -240,7 +240,7 @@ export class Lane {
         // Who waits for this one while it waits has to know all it has done.
         if (!isTold) Atomics.store(control, this.#word, own);
         isTold = true;
-        if (spins > SPINS) nap(control, word, at);
+        if (spins > SPINS) nap(this.#shared, word, at);
       }
     }
   }

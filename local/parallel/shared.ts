@@ -39,7 +39,16 @@ export const treeOfPage = (page: number): number =>
 
 /** All the pages a shard can ever have: address space is cheap, and only what is written to takes memory. */
 export const MAX_PAGES: number = 10 * PAGES;
-export const MEMORY_PLACES: number = placeOfPage(MAX_PAGES) + BLOCK;
+
+/** Then copies of cells as they were when a root was asked for; and which of them goes to which leaf, as they are hashed. */
+export const FROZEN_CELLS = 2 ** 17;
+/** Cells hashed together, or up to a page more: few, so that the threads are done together. */
+export const UNIT_CELLS = 512;
+export const MAX_UNITS: number = FROZEN_CELLS / UNIT_CELLS + 1;
+export const FROZEN: number = (placeOfPage(MAX_PAGES) + BLOCK) * PAGE_BYTES;
+export const FROZEN_LIST: number = FROZEN + 64 * FROZEN_CELLS;
+const FROZEN_END = FROZEN_LIST + 8 * (FROZEN_CELLS + MAX_UNITS);
+export const MEMORY_PLACES: number = Math.ceil(FROZEN_END / PAGE_BYTES);
 
 // --- the words ---
 
@@ -56,6 +65,8 @@ export const Word = {
 } as const;
 export const wordOf = (lane: number): number => Word.lanes + 32 * lane;
 export const Phase = { decode: 1, execute: 2, hash: 3, exit: 4 } as const;
+const FAILING = 1;
+const FAILED = 2;
 /** A phase word is how many phases there were, times this, plus which it is. */
 export const PHASES = 8;
 /** Where a thread stands that holds no frame. */
@@ -74,10 +85,15 @@ export const Kind = { serial: 0, parallel: 1 } as const;
 
 const shared = {
   control: () => new Int32Array(new SharedArrayBuffer(4 * wordOf(MAX_LANES))),
+  /** What a thread failed with, as text. */
+  failure: () => new Uint8Array(new SharedArrayBuffer(1024)),
   /** By region and number, a page's place; 0 for none. */
   table: () => new Int32Array(new SharedArrayBuffer(4 * REGIONS * PAGES)),
-  /** Places of the pages to be hashed, and the number of each page. */
-  dirty: () => new Int32Array(new SharedArrayBuffer(4 * MAX_PAGES)),
+  /** Pages to be hashed, and which of their cells. */
+  frozen: () => new Int32Array(new SharedArrayBuffer(4 * MAX_PAGES)),
+  frozenMarks: () => new Int32Array(new SharedArrayBuffer(4 * MAX_PAGES * MARK_WORDS)),
+  /** In pairs, of which of these pages and which of the cells each unit starts with; one more, for where the last ends. */
+  units: () => new Int32Array(new SharedArrayBuffer(8 * (MAX_UNITS + 1))),
   /** Whether a page's tree is still to be made. */
   bare: () => new Uint8Array(new SharedArrayBuffer(MAX_PAGES)),
   /** Region and number of each page. */
@@ -134,6 +150,19 @@ export function makeShared(lanes: number, shard: number, shards: number): Shared
     touched: each(() => new Uint8Array(new SharedArrayBuffer(MEMORY_PLACES))),
     numbers: each(() => new Float64Array(new SharedArrayBuffer(8 * NUMBERS))),
   };
+}
+
+/** Tells the other threads that this one has failed: whoever waits for it throws. The first to fail says why. */
+export function fail({ control, failure }: Shared, error: unknown): void {
+  if (Atomics.compareExchange(control, Word.failed, 0, FAILING) !== 0) return;
+  failure.set(new TextEncoder().encode(String(error)).subarray(0, failure.length));
+  Atomics.store(control, Word.failed, FAILED);
+}
+
+/** Throws where a thread has failed. */
+export function throwIfFailed({ control, failure }: Shared): void {
+  if (Atomics.load(control, Word.failed) !== FAILED) return;
+  throw new Error(`a thread has failed: ${new TextDecoder().decode(failure.slice()).replace(/\0+$/, '')}`);
 }
 
 /** What the fields of a step decoded to. */

@@ -2,11 +2,10 @@
 import { workerData } from 'node:worker_threads';
 import '../../protocol/keccak/install.ts';
 import { Lane, SPINS } from './lane.ts';
-import { PHASES, Phase, type Shared, Word } from './shared.ts';
+import { PHASES, Phase, type Shared, Word, fail } from './shared.ts';
 
 const { shared, lane: number } = workerData as { readonly shared: Shared; readonly lane: number };
 const { control } = shared;
-const lane = new Lane(shared, number);
 
 /** Waits for the phase after `last`. */
 function next(last: number): number {
@@ -17,16 +16,20 @@ function next(last: number): number {
   }
 }
 
+function work(lane: Lane, phase: number): void {
+  if (phase === Phase.decode) lane.decode(control[Word.limit]);
+  else if (phase === Phase.execute) lane.execute();
+  else if (phase === Phase.hash) lane.trie.hashUnits(control[Word.limit]);
+  else throw new Error(`there is no phase ${phase}`);
+}
+
 try {
+  const lane = new Lane(shared, number);
   for (let phase = next(0); phase % PHASES !== Phase.exit; phase = next(phase)) {
-    if (phase % PHASES === Phase.decode) lane.decode(control[Word.limit]);
-    else if (phase % PHASES === Phase.execute) lane.execute();
-    else lane.trie.hashDirty(control[Word.limit]);
+    work(lane, phase % PHASES);
     Atomics.add(control, Word.done, 1);
     Atomics.notify(control, Word.done);
   }
 } catch (error) {
-  // Nobody waits for this thread any longer; the process hears why.
-  Atomics.store(control, Word.failed, 1);
-  throw error;
+  fail(shared, error);
 }

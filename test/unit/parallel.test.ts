@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { afterAll, expect, it } from 'vitest';
 import '../../protocol/keccak/install.ts';
 import { ParallelExecutor } from '../../local/parallel/executor.ts';
+import { FROZEN_CELLS, PHASES, Word } from '../../local/parallel/shared.ts';
 import { replayFrames } from '../../local/replay.ts';
 import { BUNDLE, encodeBundleBody } from '../../protocol/bundle.ts';
 import { concat } from '../../protocol/bytes.ts';
@@ -14,6 +15,7 @@ import {
   Escrow,
   EscrowStatus,
   REGION_SLOTS,
+  Region,
   Service,
   addressOf,
 } from '../../protocol/cells.ts';
@@ -22,8 +24,8 @@ import { Engine, tickFrame } from '../../protocol/engine.ts';
 import { type Foreign, advanceFrame } from '../../protocol/messages.ts';
 import { start } from '../../protocol/moves/escrow.ts';
 import type { Interaction } from '../../protocol/ops/index.ts';
-import { Status } from '../../protocol/status.ts';
-import { PAGE_CELLS } from '../../protocol/trie.ts';
+import { type Outcome, Status } from '../../protocol/status.ts';
+import { PAGE_CELLS, type ShardTrie } from '../../protocol/trie.ts';
 import { signing as referenceSigning } from '../reference/signatures.ts';
 import { engineAt, options, record, write } from '../support/recording.ts';
 import { type Actor, DOMAIN, World } from '../support/world.ts';
@@ -37,27 +39,53 @@ const opened = (executor: ParallelExecutor): ParallelExecutor => {
 
 const EMPTY = new Uint8Array(CELL_BYTES);
 
-it.each([1, 2, 3])('runs random traces as the engine does, on %i threads', (threads) => {
+/** Takes the root after every so many frames, each while the next run; tells what the frames came to, and the roots. */
+function pipelined(
+  executor: ParallelExecutor,
+  frames: readonly Uint8Array[],
+  every: number,
+): { readonly outcomes: Outcome[][]; readonly roots: Uint8Array[] } {
+  const outcomes: Outcome[][] = [];
+  const roots: Uint8Array[] = [];
+  for (let first = 0; first < frames.length; first += every) {
+    outcomes.push(...executor.execute(frames.slice(first, first + every)));
+    if (first > 0) roots.push(executor.endRoot());
+    executor.beginRoot();
+  }
+  return { outcomes, roots: [...roots, executor.endRoot()] };
+}
+/** The same by the engine, one after the other. */
+function serial(engine: Engine, frames: readonly Uint8Array[], every: number): ReturnType<typeof pipelined> {
+  const roots: Uint8Array[] = [];
+  const outcomes = frames.map((frame, i) => {
+    if (i > 0 && i % every === 0) roots.push(engine.trie.root());
+    return engine.execute(engine.seq, frame);
+  });
+  return { outcomes, roots: [...roots, engine.trie.root()] };
+}
+
+it.each([
+  [1, false],
+  [2, false],
+  [2, true],
+  [3, true],
+])('runs random traces as the engine does, on %i threads, always side by side: %s', (threads, always) => {
   let recording = record(0, 2, 0);
   const { verify } = options(recording);
   const foreign: Foreign = {
     holds: (from, number, hash) => recording.foreign.holds(from, number, hash),
     received: () => true,
   };
-  const executor = opened(
-    new ParallelExecutor(0, referenceSigning, { verify, foreign, shards: 2, threads, always: threads > 1 }),
-  );
+  const executor = opened(new ParallelExecutor(0, referenceSigning, { verify, foreign, shards: 2, threads, always }));
   for (let seed = threads * 1000; seed < threads * 1000 + 50; seed++) {
     recording = record(seed, 2, 100);
     // Without most of what stands between, there is more to run side by side.
     const keepsAll = seed % 4 === 0;
     const frames = recording.frames.filter((frame, i) => keepsAll || frame[0] === BUNDLE || i % 5 === 0);
-    const engine = engineAt(recording);
-    const outcomes = frames.map((frame) => engine.execute(engine.seq, frame));
     const { trie } = executor.engine;
     for (const { at, cell } of recording.start) write(trie, at, cell);
-    expect(executor.execute(frames), `seed ${seed}`).toEqual(outcomes);
-    expect(executor.root(), `seed ${seed}`).toEqual(engine.trie.root());
+    const every = 1 + (seed % 40);
+    expect(pipelined(executor, frames, every), `seed ${seed}`).toEqual(serial(engineAt(recording), frames, every));
     for (const { region, page, cells } of executor.pages())
       if (cells.some((byte) => byte !== 0))
         for (let i = 0; i < PAGE_CELLS; i++) write(trie, addressOf(0, region, page * PAGE_CELLS + i), EMPTY);
@@ -216,14 +244,18 @@ it('runs what conflicts everywhere as the engine does', () => {
   const four = opened(
     new ParallelExecutor(0, settings.signing, { verify: settings.verify, shards: 2, threads: 4, always: true }),
   );
-  for (const each of [engine, two.engine, four.engine]) populate(each);
+  const plain = opened(new ParallelExecutor(0, settings.signing, { verify: settings.verify, shards: 2, threads: 2 }));
+  const executors = [two, four, plain];
+  for (const each of [engine, ...executors.map((executor) => executor.engine)]) populate(each);
   const accepted = new Set<string>();
   fc.assert(
-    fc.property(fc.array(givens, { minLength: 8, maxLength: 60 }), (all) => {
-      for (const { machine } of [engine, two.engine, four.engine])
+    fc.property(fc.array(givens, { minLength: 8, maxLength: 60 }), fc.integer({ min: 1, max: 60 }), (all, every) => {
+      for (const { machine } of [engine, ...executors.map((executor) => executor.engine)])
         for (let i = 1; i <= AGENTS; i++) machine.credit(i * 256, 200);
       const frames: Uint8Array[] = [];
-      const outcomes = all.map((given) => {
+      const roots: Uint8Array[] = [];
+      const outcomes = all.map((given, n) => {
+        if (n > 0 && n % every === 0) roots.push(engine.trie.root());
         const frame = frameOf(engine, given);
         frames.push(frame);
         const came = engine.execute(engine.seq, frame);
@@ -231,11 +263,8 @@ it('runs what conflicts everywhere as the engine does', () => {
           for (const [i, { op }] of given.wishes.entries()) if (came[1 + i].status === Status.ok) accepted.add(op);
         return came;
       });
-      expect(two.execute(frames)).toEqual(outcomes);
-      expect(four.execute(frames)).toEqual(outcomes);
-      const root = engine.trie.root();
-      expect(two.root()).toEqual(root);
-      expect(four.root()).toEqual(root);
+      roots.push(engine.trie.root());
+      for (const executor of executors) expect(pipelined(executor, frames, every)).toEqual({ outcomes, roots });
     }),
     { numRuns: 80, endOnFailure: true },
   );
@@ -287,4 +316,95 @@ it('goes on from pages and gives them back', () => {
   expect(images.length).toBeGreaterThan(0);
   expect(images.every(({ cells }) => cells.length === 1024 * CELL_BYTES)).toBe(true);
   expect(addressOf(0, images[0].region, 0)).toBeLessThan(2 ** 24);
+});
+
+// --- where the threads end ---
+
+const transfers = (count: number, nonce: number): Uint8Array[] =>
+  Array.from({ length: count }, (_, i) =>
+    concat(
+      encodeBundleBody({ actor: 256, nonce: nonce + i, expiry: 9999 }, [{ op: 'transfer', to: 512, amount: 1 }]),
+      SIGNATURE,
+    ),
+  );
+
+it('leaves what is hashed as it was, whatever is written meanwhile, and hashes more than it has room for', () => {
+  const engine = new Engine(0, settings.signing, { verify: settings.verify });
+  const executor = opened(new ParallelExecutor(0, settings.signing, { verify: settings.verify, threads: 2 }));
+  // More cells than are copied at once, in pages of one cell and in whole ones.
+  const places = Array.from({ length: FROZEN_CELLS / PAGE_CELLS + 40 }, (_, page) =>
+    Array.from({ length: page % 7 === 0 ? 1 : PAGE_CELLS }, (_c, i) =>
+      addressOf(0, Region.escrow, page * PAGE_CELLS + i),
+    ),
+  ).flat();
+  const cellOf = (n: number, lap: number): Uint8Array => Uint8Array.from({ length: CELL_BYTES }, (_, i) => n + i * lap);
+  const fill = (trie: ShardTrie, lap: number): void => {
+    for (let n = 0; n < places.length; n += lap) write(trie, places[n], cellOf(n, lap));
+  };
+  for (const [lap, next] of [
+    [1, 31],
+    [37, 41],
+    [43, 29],
+  ]) {
+    fill(engine.trie, lap);
+    fill(executor.engine.trie, lap);
+    executor.beginRoot();
+    fill(executor.engine.trie, next);
+    expect(executor.endRoot()).toEqual(engine.trie.root());
+    fill(engine.trie, next);
+  }
+  expect(executor.root()).toEqual(engine.trie.root());
+});
+
+it('asks for one root at a time, and goes on where its caller has stopped it', () => {
+  const engine = new Engine(0, settings.signing, { verify: settings.verify });
+  const executor = opened(new ParallelExecutor(0, settings.signing, { verify: settings.verify, threads: 2 }));
+  for (const each of [engine, executor.engine]) populate(each);
+  expect(() => executor.endRoot()).toThrow('no root was asked for');
+  executor.beginRoot();
+  expect(() => executor.beginRoot()).toThrow('the last root was not fetched');
+  expect(executor.endRoot()).toEqual(engine.trie.root());
+  executor.beginRoot();
+  const frames = transfers(40, 0);
+  expect(() =>
+    executor.run(frames, (frame) => {
+      if (frame === 17) throw new Error('seen enough');
+    }),
+  ).toThrow('seen enough');
+  expect(executor.endRoot()).toEqual(engine.trie.root());
+  const done = executor.engine.seq - engine.seq;
+  expect(done).toBeGreaterThan(17);
+  for (const frame of frames.slice(0, done)) engine.execute(engine.seq, frame);
+  expect(executor.root()).toEqual(engine.trie.root());
+  expect(executor.execute(frames.slice(done))).toEqual(
+    frames.slice(done).map((frame) => engine.execute(engine.seq, frame)),
+  );
+  expect(executor.root()).toEqual(engine.trie.root());
+});
+
+it('ends in the middle of everything, and says so to who goes on', async () => {
+  for (const threads of [1, 2, 3]) {
+    const executor = new ParallelExecutor(0, settings.signing, { verify: settings.verify, threads });
+    populate(executor.engine);
+    executor.beginRoot();
+    executor.run(transfers(8, 0));
+    await executor.close();
+    expect(() => executor.endRoot()).toThrow('it was closed');
+  }
+});
+
+it.each([2, 3])('tells what one of %i threads has failed with', async (threads) => {
+  const executor = new ParallelExecutor(0, settings.signing, { verify: settings.verify, threads });
+  populate(executor.engine);
+  const root = executor.root();
+  const { control } = executor.shared;
+  // A phase that nobody knows.
+  Atomics.store(control, Word.done, 0);
+  Atomics.store(control, Word.phase, PHASES - 1);
+  Atomics.notify(control, Word.phase);
+  // What this thread does for itself goes on.
+  expect(executor.execute(transfers(4, 0))).toHaveLength(4);
+  expect(() => executor.root()).toThrow(`a thread has failed: Error: there is no phase ${PHASES - 1}`);
+  expect(root).toHaveLength(32);
+  await expect(executor.close()).rejects.toThrow('a thread has failed');
 });
