@@ -6,12 +6,23 @@ import {
   type PublicClient,
   createPublicClient,
   createWalletClient,
+  encodeDeployData,
+  encodeFunctionData,
   getContractAddress,
   http,
 } from 'viem';
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
 import { foundry } from 'viem/chains';
-import { rootAbi, rootBytecode, testTokenAbi, testTokenBytecode } from '../contracts/abi.ts';
+import {
+  faultsAbi,
+  faultsBytecode,
+  gameAbi,
+  gameBytecode,
+  rootAbi,
+  rootBytecode,
+  testTokenAbi,
+  testTokenBytecode,
+} from '../contracts/abi.ts';
 import { type Hex, hex } from '../protocol/bytes.ts';
 import { MachineKey } from '../protocol/keys.ts';
 import { packageFile } from './paths.ts';
@@ -30,12 +41,15 @@ export interface L1Options {
   readonly unit?: bigint;
   /** Seconds without a batch until anyone may freeze. */
   readonly freezeAfter?: number;
+  /** Seconds for each move of a dispute. */
+  readonly moveWindow?: number;
   readonly shards?: number;
   /** Seconds between L1 blocks; 0: a block for every transaction, at once. */
   readonly blockTime?: number;
 }
 
 const BOND = 10n ** 16n;
+const CHALLENGE_BOND = 10n ** 15n;
 const ETHER = 10n ** 18n;
 /** What {@link Wallet.write} needs of a contract. */
 interface Call {
@@ -55,6 +69,8 @@ export class L1 {
   readonly #blockTime: number;
   #anvil: Child;
   root: Address = '0x';
+  game: Address = '0x';
+  faults: Address = '0x';
   token: Address = '0x';
   unit = 1n;
   /** The sequencer's account: bonds, posts, finalizes. */
@@ -117,6 +133,7 @@ export class L1 {
     inboxDelay = 600,
     unit = 1n,
     freezeAfter = 86_400,
+    moveWindow = 60,
     shards = 256,
   }: Omit<L1Options, 'dir' | 'port' | 'blockTime'>): Promise<void> {
     const sequencer = privateKeyToAccount(this.posterKey);
@@ -124,9 +141,11 @@ export class L1 {
     const wallet = createWalletClient({ account: sequencer, chain: foundry, transport: http(this.rpc) });
     const { publicKey } = await MachineKey.import(Buffer.from(this.sequencerSecret.slice(2), 'hex'));
     this.unit = unit;
-    this.token = getContractAddress({ from: sequencer.address, nonce: 0n });
-    this.root = getContractAddress({ from: sequencer.address, nonce: 1n });
-    // What the dispute contracts will be: until then nobody can void a batch here.
+    // Addresses follow from the nonces: Root and the contracts around it know each other from the start.
+    [this.token, this.game, this.faults, this.root] = [0n, 1n, 2n, 3n].map((nonce) =>
+      getContractAddress({ from: sequencer.address, nonce }),
+    );
+    // What is not built yet: no step can be executed, and nothing leaves a frozen deployment.
     const placeholder: Address = '0x000000000000000000000000000000000000dEaD';
     const config = {
       token: this.token,
@@ -139,24 +158,34 @@ export class L1 {
       minBond: BOND,
       freezeAfter: BigInt(freezeAfter),
       shards,
-      game: placeholder,
-      faults: placeholder,
+      game: this.game,
+      faults: this.faults,
       exits: placeholder,
     };
-    // One block for all three: addresses follow from the nonces, gas is not estimated on what is not there yet.
-    const gas = 12_000_000n;
-    const hashes = [
-      await wallet.deployContract({ abi: testTokenAbi, bytecode: testTokenBytecode, nonce: 0, gas }),
-      await wallet.deployContract({ abi: rootAbi, bytecode: rootBytecode, args: [config], nonce: 1, gas }),
-      await wallet.writeContract({
-        address: this.root,
-        abi: rootAbi,
-        functionName: 'bond',
+    const deployments = [
+      encodeDeployData({ abi: testTokenAbi, bytecode: testTokenBytecode }),
+      encodeDeployData({
+        abi: gameAbi,
+        bytecode: gameBytecode,
+        args: [this.root, placeholder, BigInt(moveWindow), CHALLENGE_BOND],
+      }),
+      encodeDeployData({ abi: faultsAbi, bytecode: faultsBytecode, args: [this.root] }),
+      encodeDeployData({ abi: rootAbi, bytecode: rootBytecode, args: [config] }),
+    ];
+    // One block for all: gas is not estimated on what is not there yet.
+    const hashes: Hex[] = [];
+    for (const [nonce, data] of deployments.entries()) {
+      hashes.push(await wallet.sendTransaction({ data, nonce, gas: 12_000_000n }));
+    }
+    hashes.push(
+      await wallet.sendTransaction({
+        to: this.root,
+        data: encodeFunctionData({ abi: rootAbi, functionName: 'bond' }),
         value: BOND,
-        nonce: 2,
+        nonce: deployments.length,
         gas: 200_000n,
       }),
-    ];
+    );
     for (const hash of hashes) {
       const { status } = await this.client.waitForTransactionReceipt({ hash });
       if (status !== 'success') throw new Error(`deploying to L1 failed (${hash})`);

@@ -124,7 +124,8 @@ interface IGame {
     /// @notice Ends a game whose deadline has passed: whoever should have moved has lost.
     function timeout(Play calldata play) external;
 
-    /// @notice Ends a game whose batch no longer stands: the challenger has its bond back.
+    /// @notice Ends a game whose batch no longer stands, or was void and posted again since the last move: the challenger has
+    /// its bond back.
     function dissolve(Play calldata play) external;
 
     /// @notice Pays the caller what it is credited with.
