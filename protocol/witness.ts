@@ -11,7 +11,7 @@ import { HASH_BYTES, keccak } from './hash.ts';
 import type { Cell, Edit } from './memory.ts';
 import type { Shards } from './shards.ts';
 import { type StepOutcome, runStep } from './step.ts';
-import { DEPTH, type Paging, SHARD_DEPTH, ShardTrie, type StateTree, ZERO_HASHES } from './trie.ts';
+import { DEPTH, type PageImage, type Paging, SHARD_DEPTH, ShardTrie, type StateTree, ZERO_HASHES } from './trie.ts';
 
 /** Most cells of a step, neighbours counted once, and most bytes of its witness: what L1 can be sure to execute. */
 export const MAX_WITNESS_GROUPS = 8;
@@ -53,11 +53,15 @@ export class Recorder {
 class RecordedTrie extends ShardTrie {
   readonly #shard: number;
   readonly #recorder: Recorder;
+  readonly #isPaged: boolean;
+  /** While nothing changes: who proves steps asks for it again and again. */
+  #root: Uint8Array | null = null;
 
   constructor(shard: number, recorder: Recorder, paging: Paging | null) {
     super(paging);
     this.#shard = shard;
     this.#recorder = recorder;
+    this.#isPaged = paging !== null;
   }
 
   override cell(region: number, slot: number): Cell {
@@ -68,6 +72,19 @@ class RecordedTrie extends ShardTrie {
   override make(region: number, slot: number): Edit {
     if (this.#recorder.isRecording) this.cell(region, slot);
     return super.make(region, slot);
+  }
+  override mark(cell: Cell): Edit {
+    this.#root = null;
+    return super.mark(cell);
+  }
+  override load(image: PageImage): void {
+    this.#root = null;
+    super.load(image);
+  }
+  override root(): Uint8Array {
+    // A page that came back still has to be hashed, for a proof if not for the root.
+    if (this.#isPaged || this.#root === null) this.#root = super.root();
+    return this.#root.slice();
   }
 }
 

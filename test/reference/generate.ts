@@ -7,7 +7,7 @@ import { Intents } from './intents.ts';
 import { junk, mutated } from './mangle.ts';
 import { Random } from './random.ts';
 import { ACTS, Reference, type ReferenceOutcome } from './reference.ts';
-import { checks, sign, signing } from './signatures.ts';
+import { checks, newKey, sign, signing } from './signatures.ts';
 import { Step } from './step.ts';
 import { survey } from './survey.ts';
 import { begin, lapOutbox } from './underway.ts';
@@ -314,7 +314,7 @@ export class Trace {
     if (kind === 1) item.u8(random.below(this.shards + (random.chance(0.2) ? 2 : 0)));
     item.bytes(owner);
     if (kind > 1) item.u32(agent % 2 ** 32);
-    if (kind === 1 || kind === 4) item.bytes(new Uint8Array(64).fill(random.below(256)));
+    if (kind === 1 || kind === 4) item.bytes(newKey(new Uint8Array(64).fill(random.below(256))));
     if (kind < 4)
       item.bytes(
         be(7, random.chance(0.04) ? MAX + BigInt(random.below(3)) * BigInt(kind === 3 ? 1 : 2 ** 54) : amount),

@@ -1,7 +1,8 @@
 /** Where random traces begin: small states in which everything collides, and jumps to what only long histories reach. */
-import { AGENT, CAPABILITY, HEAD, KEY, type Layout, PEER, SERVICE, be, blank, encode } from './cells.ts';
+import { concat } from '../../protocol/bytes.ts';
+import { AGENT, CAPABILITY, HEAD, KEY, type Layout, PEER, SERVICE, be, big, blank, encode } from './cells.ts';
 import type { Random } from './random.ts';
-import { OWNERS } from './signatures.ts';
+import { OWNERS, newKey } from './signatures.ts';
 import { survey } from './survey.ts';
 import { type World, makeId, place, serialOf } from './world.ts';
 
@@ -71,10 +72,11 @@ export function populate(world: World, random: Random, poke: Poke): void {
   }
 }
 
-const keyFields = (random: Random) => ({
-  x: BigInt(random.below(2 ** 32)) << 224n,
-  y: BigInt(random.below(2 ** 32)) << 224n,
-});
+function keyFields(random: Random) {
+  const bytes = (): Uint8Array => be(32, BigInt(random.below(2 ** 32)) << 224n);
+  const key = newKey(concat(bytes(), bytes()));
+  return { x: big(key.subarray(0, 32)), y: big(key.subarray(32)) };
+}
 
 /** Now and then a counter of an agent that is about to stop, or has. */
 function extremes(random: Random): Change {

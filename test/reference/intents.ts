@@ -4,7 +4,7 @@ import { ESCROW_STATUS, type Fields, KEY, SESSION, be } from './cells.ts';
 import { rootBytes } from './genesis.ts';
 import { OPERATION_NAMES } from './frames.ts';
 import type { Random } from './random.ts';
-import { sign, signAsOwner, signing } from './signatures.ts';
+import { newKey, sign, signAsOwner, signing } from './signatures.ts';
 import type { Found, Survey } from './survey.ts';
 import { type World, place } from './world.ts';
 
@@ -136,12 +136,12 @@ export class Intents {
     const balance = this.balanceOf(actor);
     switch (name) {
       case 'register':
-        write.bytes(random.bytes(20)).bytes(new Uint8Array(64).fill(random.below(256)));
+        write.bytes(random.bytes(20)).bytes(newKey(new Uint8Array(64).fill(random.below(256))));
         return write.varint(this.amount(balance)).finish();
       case 'rotate': {
         const agent = this.id(now.agents);
         const { owner, epoch } = now.agents.find(({ id }) => id === agent)?.record ?? { owner: 0n, epoch: 0n };
-        const key = new Uint8Array(64).fill(random.below(256));
+        const key = newKey(new Uint8Array(64).fill(random.below(256)));
         const preimage = signing.rotate({ agent, epoch: Number(epoch), key });
         // A real signature takes a thousand times as long as anything else.
         const signature = random.chance(0.2) ? signAsOwner(owner, preimage) : random.bytes(65);
