@@ -9,6 +9,7 @@ export { Agent } from '../durable/agent.ts';
 export { Directory } from '../durable/directory.ts';
 export { Session } from '../durable/session.ts';
 export { Shard } from '../durable/shard.ts';
+export { Verifier } from '../durable/verifier.ts';
 
 installKeccak(keccakModule);
 

@@ -39,6 +39,11 @@ export class SqlVerifierStore implements VerifierStore {
     return this.#sql.exec<{ n: number }>('SELECT coalesce(max(number), 0) AS n FROM batches WHERE good = 1').one().n;
   }
 
+  /** Number of the newest batch that is known at all. */
+  get known(): number {
+    return this.#sql.exec<{ n: number }>('SELECT coalesce(max(number), 0) AS n FROM batches').one().n;
+  }
+
   batch(number: number): KnownBatch | undefined {
     const [row] = this.#sql.exec<{ body: string }>('SELECT body FROM batches WHERE number = ?', number).toArray();
     return row && (JSON.parse(row.body) as KnownBatch);

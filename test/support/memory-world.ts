@@ -170,7 +170,13 @@ export class MemoryWorld {
     return this.#record(rpcs, record);
   }
   async #record(rpcs: ShardRpc[], instead?: BatchRecord): Promise<BatchRecord | null> {
-    const composed = await compose(rpcs, this.#look, (event) => void this.events.push(event), instead);
+    const composed = await compose(
+      rpcs,
+      this.#look,
+      (event) => void this.events.push(event),
+      instead !== undefined,
+      instead,
+    );
     if (composed) await rpcs[0].recordBatch(composed.record);
     return composed?.record ?? null;
   }

@@ -5,6 +5,7 @@ import { batchRoutes } from './batches.ts';
 import { bundleRoutes } from './bundles.ts';
 import { directoryRoutes } from './directory.ts';
 import { callRoutes } from './calls.ts';
+import { disputeRoutes } from './disputes.ts';
 import type { Env } from './env.ts';
 import { graphRoutes } from './graph.ts';
 import { openApi } from './openapi.ts';
@@ -32,6 +33,7 @@ const resources: readonly Route[] = [
   ...traceRoutes,
   ...graphRoutes,
   ...batchRoutes,
+  ...disputeRoutes,
 ];
 
 /** Every route there is. */

@@ -11,6 +11,7 @@ export interface Env {
   readonly SESSION: DurableObjectNamespace;
   readonly AGENT: DurableObjectNamespace;
   readonly DIRECTORY: DurableObjectNamespace;
+  readonly VERIFIER: DurableObjectNamespace;
   readonly CHAIN_ID: string;
   readonly ROOT_ADDRESS: string;
   readonly SHARDS: string;

@@ -1,7 +1,8 @@
 /** L1 as settlement sees it: everything in one look, inbox items, and the block of a moment. Every call is bounded in time. */
-import { type PublicClient, createPublicClient, http } from 'viem';
+import { type ContractFunctionName, type PublicClient, createPublicClient, http } from 'viem';
 import { rootAbi } from '../../contracts/abi.ts';
 import { type Hex, unhex } from '../../protocol/bytes.ts';
+import type { L1Call } from './sender.ts';
 
 const CALL_TIMEOUT_MS = 8_000;
 /** Blocks a log query spans: hosted nodes refuse much more. */
@@ -29,6 +30,8 @@ export interface Look {
   readonly tip: PostedBatch;
   readonly finalized: number;
   readonly inboxLength: number;
+  /** Nothing is taken any more. */
+  readonly frozen: boolean;
   /** Data under way: for which batch, and the parts and frames that are in. */
   readonly pending: { readonly number: number; readonly parts: number; readonly frames: number };
 }
@@ -38,6 +41,9 @@ export interface Terms {
   readonly unit: bigint;
   readonly window: number;
   readonly sequencer: Hex;
+  readonly freezeAfter: number;
+  readonly game: Hex;
+  readonly faults: Hex;
 }
 
 export interface Event {
@@ -61,9 +67,24 @@ export class Chain {
     return { address: this.root, abi: rootAbi };
   }
 
+  /** A call of Root. */
+  call(functionName: ContractFunctionName<typeof rootAbi, 'nonpayable' | 'payable'>, args: readonly unknown[]): L1Call {
+    return { ...this.#at, functionName, args };
+  }
+
   async terms(): Promise<Terms> {
     const config = await this.client.readContract({ ...this.#at, functionName: 'config' });
-    return { unit: config.unit, window: Number(config.window), sequencer: config.sequencer };
+    const { unit, sequencer, game, faults } = config;
+    const [window, freezeAfter] = [Number(config.window), Number(config.freezeAfter)];
+    return { unit, window, sequencer, freezeAfter, game, faults };
+  }
+
+  async credits(account: Hex): Promise<bigint> {
+    return this.client.readContract({ ...this.#at, functionName: 'credits', args: [account] });
+  }
+  /** Wei of the sequencer's bond. */
+  async bonded(): Promise<bigint> {
+    return this.client.readContract({ ...this.#at, functionName: 'bonded' });
   }
 
   async block(number?: bigint): Promise<Block> {
@@ -76,11 +97,12 @@ export class Chain {
     const latest = await this.block();
     const blockNumber = BigInt(latest.number);
     const at = { ...this.#at, blockNumber };
-    const [head, finalized, inboxLength, [number, parts, frames]] = await Promise.all([
+    const [head, finalized, inboxLength, [number, parts, frames], frozen] = await Promise.all([
       this.client.readContract({ ...at, functionName: 'head' }),
       this.client.readContract({ ...at, functionName: 'finalized' }),
       this.client.readContract({ ...at, functionName: 'inboxLength' }),
       this.client.readContract({ ...at, functionName: 'pending' }),
+      this.client.readContract({ ...at, functionName: 'frozen' }),
     ]);
     return {
       latest,
@@ -88,6 +110,7 @@ export class Chain {
       tip: await this.posted(Number(head), blockNumber),
       finalized: Number(finalized),
       inboxLength: Number(inboxLength),
+      frozen,
       pending: { number: Number(number), parts: Number(parts), frames: Number(frames) },
     };
   }
@@ -101,6 +124,26 @@ export class Chain {
       blockNumber,
     });
     return { batchHash, post, postedAt: Number(postedAt), inboxCursor: Number(inboxCursor) };
+  }
+
+  /** Whether a game is open against a batch. */
+  async isContested(batchHash: Hex): Promise<boolean> {
+    return (await this.client.readContract({ ...this.#at, functionName: 'contested', args: [batchHash] })) > 0n;
+  }
+
+  /** Whether a batch that was posted in a block has been voided since. */
+  async isVoided(number: number, block: number, latest: Block): Promise<boolean> {
+    for (let from = block; from <= latest.number; from += Number(LOG_BLOCKS)) {
+      const logs = await this.client.getContractEvents({
+        ...this.#at,
+        eventName: 'Invalidated',
+        fromBlock: BigInt(from),
+        toBlock: BigInt(from) + LOG_BLOCKS,
+        strict: true,
+      });
+      if (logs.some(({ args }) => Number(args.from) <= number)) return true;
+    }
+    return false;
   }
 
   async accumulator(index: number): Promise<Hex> {

@@ -48,17 +48,18 @@ export async function finishCut(shards: readonly ShardRpc[], log: Log): Promise<
 
 /**
  * Makes cut `number` of every shard, for `batch`. null when there is nothing to post, or not all shards can be cut yet; why, the log says.
- * One that is begun already is made, work or not.
+ * One that is begun already is made, work or not; so is any with `evenEmpty`.
  */
 export async function cutShards(
   shards: readonly ShardRpc[],
   number: number,
   batch: number,
   log: Log,
+  evenEmpty = false,
 ): Promise<Cut[] | null> {
   const standing = await Promise.all(shards.map((shard) => shard.standing()));
   const isBegun = standing.some(({ cut }) => cut.number >= number);
-  if (!isBegun && !standing.some(({ hasWork }) => hasWork)) return null;
+  if (!isBegun && !evenEmpty && !standing.some(({ hasWork }) => hasWork)) return null;
   const last = await cutsAt(shards, number - 1);
   for (const [shard, { received }] of isBegun ? [] : standing.entries()) {
     const from = mustReceive(last, shard).findIndex((least, peer) => received[peer] < least);
@@ -66,6 +67,9 @@ export async function cutShards(
     log('not_ready', { batch, shard, from, received: received[from], of: last[from].sent[shard] });
     return null;
   }
+  // L1 takes no batch that leaves a clock far behind: so that of each shard that ever ran goes on right before it is cut.
+  const isRunning = (shard: number): boolean => standing[shard].hasWork || standing[shard].cut.toSeq > 0;
+  await Promise.all(shards.filter((_, shard) => isRunning(shard)).map((shard) => shard.tickIfDue(1)));
   return cutAll(shards, number, batch, last);
 }
 
@@ -96,6 +100,7 @@ export async function compose(
   shards: readonly ShardRpc[],
   look: Pick<Look, 'head' | 'tip'>,
   log: Log,
+  evenEmpty = false,
   instead?: BatchRecord,
 ): Promise<Composed | null> {
   const number = look.head + 1;
@@ -111,8 +116,9 @@ export async function compose(
   const after = previous?.cuts.upTo ?? 0;
   const upTo = (newest?.cuts.upTo ?? 0) + 1;
 
-  const cuts = await cutShards(shards, upTo, number, log);
+  const cuts = await cutShards(shards, upTo, number, log, evenEmpty);
   if (!cuts) return null;
+  const clocks = cuts.filter(({ toSeq }) => toSeq > 0);
   const held = cuts.filter(({ fromSeq, toSeq }) => toSeq > fromSeq);
   const ranges = held.map(({ shard, fromSeq, toSeq }) => ({ shard, firstSeq: fromSeq, frames: toSeq - fromSeq }));
   const order = await orderOf(shards, { cuts: { after, upTo }, ranges });
@@ -126,8 +132,9 @@ export async function compose(
     pre: look.tip.post,
     post: hex(commitment(stateRoot)),
     steps,
-    timeFrom: Math.min(...held.map(({ timeFrom }) => timeFrom)),
-    timeTo: Math.max(...held.map(({ timeTo }) => timeTo)),
+    // Of those that ever ran a frame: a shard whose clock the batch does not move must not be behind it either.
+    timeFrom: Math.min(...clocks.map(({ timeFrom }) => timeFrom)),
+    timeTo: Math.max(...clocks.map(({ timeTo }) => timeTo)),
     inboxCursor: cuts[0].inboxCursor,
     dataRoot: hex(dataRoot),
     da: CALLDATA,

@@ -1,6 +1,6 @@
 /** The settlement worker: what the cron calls. */
 import type { SettlementEnv } from './env.ts';
-import { runPass } from './pass.ts';
+import { runPass, runWatch } from './pass.ts';
 
 export type { SettlementEnv } from './env.ts';
 
@@ -9,5 +9,5 @@ export async function scheduled(
   env: SettlementEnv,
   _ctx: ExecutionContext,
 ): Promise<void> {
-  await runPass(env);
+  await Promise.all([runPass(env), runWatch(env)]);
 }

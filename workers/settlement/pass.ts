@@ -9,16 +9,20 @@ import {
   type ShardRpc,
   shardStub,
 } from '../../durable/shard/api.ts';
+import { type VerifierRpc, verifierStub } from '../../durable/verifier/api.ts';
 import { type Hex, hex } from '../../protocol/bytes.ts';
 import type { Range } from '../../protocol/schedule.ts';
 import { Chain, type Look, type Terms } from './chain.ts';
 import { compose, finishCut, nextPart } from './compose.ts';
 import { type Settings, type SettlementEnv, readSettings } from './env.ts';
 import { feed, inboxAgrees } from './feed.ts';
+import { Games, playOf, playToWire, turnOf } from './games.ts';
 import { type Log, log as defaultLog, reason } from './log.ts';
+import { reveal } from './moves.ts';
 import { orderOf } from './order.ts';
-import { checkExtends, finalizable, isDue, progress, reconcile } from './plan.ts';
-import { Refused, type RootCall, Sender, toWire } from './sender.ts';
+import { Diverged, checkExtends, finalizable, isDue, needsHeartbeat, progress, reconcile } from './plan.ts';
+import { Watch, openGames } from './watch.ts';
+import { type L1Call, Refused, Sender, toWire } from './sender.ts';
 
 /** Records looked at in every pass, newest first: no reorg is deeper. */
 const RECENT = 16;
@@ -29,16 +33,26 @@ const NO_DATA = '0x';
 const CLOCK_POLL_MS = 500;
 
 /** Errors of Root that only say that L1 moved on since we looked. */
-const MOVED_ON = new Set(['WrongNumber', 'WrongPart', 'AlreadyFinal', 'NotFinal']);
+const MOVED_ON = new Set([
+  'WrongNumber',
+  'WrongPart',
+  'AlreadyFinal',
+  'NotFinal',
+  'WrongPlay',
+  'NotStanding',
+  'WrongMove',
+  'DeadlinePassed',
+]);
 /** Errors that say that the parts on L1 are not this batch's. */
 const WRONG_DATA = new Set(['WrongSteps', 'WrongDataRoot', 'NoData']);
 
 /** What to do next at L1, and where in the data it stands. `wait`: nothing, until L1's clock has moved. */
-type Step = { readonly call: RootCall; readonly batch?: BatchRecord; readonly fromFrame?: number } | 'wait' | null;
+type Step = { readonly call: L1Call; readonly batch?: BatchRecord; readonly fromFrame?: number } | 'wait' | null;
 
 class Pass {
   readonly #settings: Settings;
   readonly #shards: readonly ShardRpc[];
+  readonly #verifier: VerifierRpc | null;
   readonly #chain: Chain;
   readonly #log: Log;
   readonly #started = Date.now();
@@ -47,14 +61,16 @@ class Pass {
   #sent = 0;
   #posterWei: bigint | null = null;
   #look: Look | null = null;
+  #games: Games | null = null;
   /** The order of the batch that is being posted. */
   #order: { readonly hash: Hex; readonly ranges: readonly Range[] } | null = null;
   /** The parts on L1 turned out to be something else: start with part 0. */
   #restart = false;
 
-  constructor(settings: Settings, shards: readonly ShardRpc[], log: Log) {
+  constructor(settings: Settings, shards: readonly ShardRpc[], verifier: VerifierRpc | null, log: Log) {
     this.#settings = settings;
     this.#shards = shards;
+    this.#verifier = verifier;
     this.#chain = new Chain(settings.rpc, settings.root);
     this.#log = log;
     this.#deadline = this.#started + settings.passMs;
@@ -89,7 +105,7 @@ class Pass {
   }
 
   async #work(): Promise<void> {
-    const { posterKey, chainId, root, maxFee, passMs } = this.#settings;
+    const { posterKey, chainId, maxFee, passMs } = this.#settings;
     if (posterKey === null) {
       await this.#newLook();
       await this.#tick();
@@ -98,7 +114,6 @@ class Pass {
     }
     const sender = new Sender({
       client: this.#chain.client,
-      root,
       chainId,
       key: posterKey,
       maxFee,
@@ -151,6 +166,12 @@ class Pass {
       const posted = await this.#chain.posted(record.number);
       const changed = reconcile(record, look, posted, this.#terms.window);
       if (!changed) continue;
+      if (changed.state === 'pending' && (await this.#chain.isVoided(record.number, record.block ?? 0, look.latest))) {
+        await this.#shards[0].recordBatch({ ...record, state: 'invalid' });
+        throw new Diverged(
+          `batch ${record.number} was shown to be wrong: posting it again would only lose the bond again`,
+        );
+      }
       const where = changed.state === 'pending' ? null : await this.#chain.postedIn(record.number, posted, look.latest);
       await this.#shards[0].recordBatch({ ...changed, ...where });
       this.#log('batch', {
@@ -166,14 +187,24 @@ class Pass {
 
   /** The transaction that L1 needs next; null when there is none, or none yet. */
   async #next(look: Look): Promise<Step> {
+    const answer = await this.#answer(look);
+    if (answer) return answer;
     const postedAt: number[] = [];
-    for (let n = look.finalized + 1; n <= look.head && postedAt.length < FINALIZE_AHEAD; n++)
-      postedAt.push((await this.#chain.posted(n)).postedAt);
+    for (let n = look.finalized + 1; n <= look.head && postedAt.length < FINALIZE_AHEAD; n++) {
+      const posted = await this.#chain.posted(n);
+      if (await this.#chain.isContested(posted.batchHash)) break;
+      postedAt.push(posted.postedAt);
+    }
     const upTo = finalizable(look.finalized, postedAt, this.#terms.window, look.latest.timestamp);
-    if (upTo !== null) return { call: { functionName: 'finalize', args: [BigInt(upTo)] } };
+    if (upTo !== null) return { call: this.#chain.call('finalize', [BigInt(upTo)]) };
 
+    if (look.frozen) {
+      this.#log('frozen', { note: 'this deployment takes no more batches: everybody leaves by the exits' });
+      return null;
+    }
     const batch = await this.#nextBatch(look);
     if (!batch) return null;
+    if (batch.state === 'invalid') throw new Diverged(`batch ${batch.number} was shown to be wrong`);
     checkExtends(batch, look);
     if (batch.header.timeTo > look.latest.timestamp) {
       // The shard's clock is ours, L1's is its newest block's: the next block will do.
@@ -190,16 +221,40 @@ class Pass {
     const isLast = at.frames + (part?.frames ?? 0) >= total;
     if (part && (!isLast || this.#restart)) {
       return {
-        call: { functionName: 'postData', args: [BigInt(batch.number), at.part, hex(part.data)] },
+        call: this.#chain.call('postData', [BigInt(batch.number), at.part, hex(part.data)]),
         batch,
         fromFrame: at.frames,
       };
     }
     return {
-      call: { functionName: 'postBatch', args: [toWire(batch.header), part ? hex(part.data) : NO_DATA] },
+      call: this.#chain.call('postBatch', [toWire(batch.header), part ? hex(part.data) : NO_DATA]),
       batch,
       fromFrame: at.frames,
     };
+  }
+
+  /** What the sequencer has to say in a game against a batch of its own. */
+  async #answer(look: Look): Promise<Step> {
+    const verifier = this.#verifier;
+    if (!verifier) return null;
+    this.#games ??= new Games(this.#chain, this.#terms.game);
+    for (const game of await openGames(this.#games, verifier, look)) {
+      const play = playOf(game);
+      const { id, number, batchHash, deadline } = play;
+      if (number > look.head || (await this.#chain.posted(number)).batchHash !== batchHash) continue;
+      if (turnOf(play) === 'challenger') {
+        if (look.latest.timestamp > deadline) return { call: this.#games.call('timeout', [playToWire(play)]) };
+        continue;
+      }
+      if (look.latest.timestamp > deadline) continue;
+      const known = await verifier.batch(number);
+      // Not taken in yet: the next look, or the next pass, will do.
+      if (known?.hash !== batchHash) this.#log('cannot_answer_yet', { game: id, batch: number });
+      else if (known.verdict.fault !== null)
+        this.#log('cannot_defend', { game: id, batch: number, fault: known.verdict.fault });
+      else return { call: await reveal(verifier, this.#games, game) };
+    }
+    return null;
   }
 
   async #nextBatch(look: Look): Promise<BatchRecord | null> {
@@ -208,17 +263,18 @@ class Pass {
     const [recorded] = await this.#shards[0].batches({ after: look.head, limit: 1 });
     if (recorded) return recorded;
     if (!isDue(look, this.#settings.batchSeconds)) return null;
+    const isLate = needsHeartbeat(look, this.#terms.freezeAfter);
     if (!(await inboxAgrees(this.#chain, this.#shards[0], look))) {
       this.#log('inbox_diverged', {
         note: 'shard 0 consumed items that L1 does not hold (any more): no batch until it does',
       });
       return null;
     }
-    return this.#compose(look);
+    return this.#compose(look, isLate);
   }
 
-  async #compose(look: Look, instead?: BatchRecord): Promise<BatchRecord | null> {
-    const composed = await compose(this.#shards, look, this.#log, instead);
+  async #compose(look: Look, evenEmpty: boolean, instead?: BatchRecord): Promise<BatchRecord | null> {
+    const composed = await compose(this.#shards, look, this.#log, evenEmpty, instead);
     if (!composed) return null;
     const { record, order } = composed;
     const { number, header, hash, cuts } = record;
@@ -255,7 +311,7 @@ class Pass {
     if (inboxCursor <= batch.header.inboxCursor || look?.head !== batch.number - 1) return false;
     this.#log('recompose', { batch: batch.number, inboxCursor });
     this.#restart = false;
-    return (await this.#compose(look, batch)) !== null;
+    return (await this.#compose(look, true, batch)) !== null;
   }
 
   async #report(error: string | undefined): Promise<void> {
@@ -290,7 +346,8 @@ export async function runPass(env: SettlementEnv, log: Log = defaultLog): Promis
     try {
       const settings = readSettings(env);
       const shards = Array.from({ length: settings.shards }, (_, shard) => shardStub(env.SHARD, shard));
-      await new Pass(settings, shards, log).run();
+      const verifier = env.VERIFIER ? verifierStub(env.VERIFIER) : null;
+      await new Pass(settings, shards, verifier, log).run();
     } catch (error) {
       log('pass_failed', { error: reason(error), kind: (error as Error)?.name ?? 'unknown' });
     }
@@ -299,5 +356,25 @@ export async function runPass(env: SettlementEnv, log: Log = defaultLog): Promis
     await running;
   } finally {
     running = null;
+  }
+}
+
+let watching: Promise<void> | null = null;
+
+/** Looks at what was posted, and shows what is wrong with it, unless that is under way. Never throws. */
+export async function runWatch(env: SettlementEnv, log: Log = defaultLog): Promise<void> {
+  if (watching || !env.VERIFIER) return;
+  const { VERIFIER } = env;
+  watching = (async () => {
+    try {
+      await new Watch(readSettings(env), verifierStub(VERIFIER), log).run();
+    } catch (error) {
+      log('watch_failed', { error: reason(error), kind: (error as Error)?.name ?? 'unknown' });
+    }
+  })();
+  try {
+    await watching;
+  } finally {
+    watching = null;
   }
 }

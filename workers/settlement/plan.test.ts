@@ -41,6 +41,7 @@ const look = (head: number, extra: Partial<Look> = {}): Look => ({
   tip: posted(head),
   finalized: 0,
   inboxLength: 0,
+  frozen: false,
   pending: { number: 0, parts: 0, frames: 0 },
   ...extra,
 });

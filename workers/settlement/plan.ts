@@ -26,6 +26,12 @@ export function checkExtends({ header }: BatchRecord, { head, tip }: Pick<Look, 
 export const isDue = ({ latest, head, tip }: Pick<Look, 'latest' | 'head' | 'tip'>, batchSeconds: number): boolean =>
   head === 0 || latest.timestamp - tip.postedAt >= batchSeconds;
 
+/** Whether a batch must go out although there is nothing to tell: without one for `freezeAfter` anybody may freeze the deployment. */
+export const needsHeartbeat = (
+  { latest, head, tip }: Pick<Look, 'latest' | 'head' | 'tip'>,
+  freezeAfter: number,
+): boolean => head > 0 && latest.timestamp - tip.postedAt >= freezeAfter / 3;
+
 /** How a record must change to say what L1 says; null when it already does. */
 export function reconcile(
   record: BatchRecord,

@@ -3,6 +3,7 @@
  * overlap, or one that died after sending, compete for the same nonce, and only one of their transactions can ever be mined.
  */
 import {
+  type Abi,
   BaseError,
   ContractFunctionRevertedError,
   type PublicClient,
@@ -11,7 +12,6 @@ import {
   keccak256,
 } from 'viem';
 import { type PrivateKeyAccount, privateKeyToAccount } from 'viem/accounts';
-import { rootAbi } from '../../contracts/abi.ts';
 import type { Hex } from '../../protocol/bytes.ts';
 import type { BatchHeader } from '../../protocol/trace.ts';
 import { type Log, reason } from './log.ts';
@@ -27,10 +27,15 @@ const POLL_MS = 250;
 const KNOWN = /already (?:known|imported)/i;
 const UNDERPRICED = /underpriced|replacement|already reserved/i;
 
-export type RootCall =
-  | { readonly functionName: 'postData'; readonly args: readonly [number: bigint, part: number, data: Hex] }
-  | { readonly functionName: 'postBatch'; readonly args: readonly [batch: WireHeader, data: Hex] }
-  | { readonly functionName: 'finalize'; readonly args: readonly [upTo: bigint] };
+/** A call of one of the deployment's contracts, as viem types it. */
+export interface L1Call {
+  readonly address: Hex;
+  readonly abi: Abi;
+  readonly functionName: string;
+  readonly args: readonly unknown[];
+  /** Wei that go with it. */
+  readonly value?: bigint;
+}
 
 type WireHeader = Omit<BatchHeader, 'number' | 'steps' | 'timeFrom' | 'timeTo' | 'inboxCursor'> & {
   readonly [K in 'number' | 'steps' | 'timeFrom' | 'timeTo' | 'inboxCursor']: bigint;
@@ -65,9 +70,13 @@ export type Sent = { readonly outcome: 'mined' | 'open' | 'replaced' | 'reverted
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class Sender {
+  /** The account of a key, lower-case. */
+  static addressOf(key: Hex): Hex {
+    return privateKeyToAccount(key).address.toLowerCase() as Hex;
+  }
+
   readonly account: PrivateKeyAccount;
   readonly #client: PublicClient;
-  readonly #root: Hex;
   readonly #chainId: number;
   readonly #maxFee: bigint;
   readonly #log: Log;
@@ -76,7 +85,6 @@ export class Sender {
 
   constructor(options: {
     client: PublicClient;
-    root: Hex;
     chainId: number;
     key: Hex;
     maxFee: bigint;
@@ -85,7 +93,6 @@ export class Sender {
   }) {
     this.account = privateKeyToAccount(options.key);
     this.#client = options.client;
-    this.#root = options.root;
     this.#chainId = options.chainId;
     this.#maxFee = options.maxFee;
     this.#deadline = options.deadline;
@@ -121,11 +128,10 @@ export class Sender {
    * Tries the call on L1's newest state, then signs and sends it and waits while there is time. With `outbid`, never settles for a
    * transaction that already waits. Throws {@link Refused}, or when L1 is out of reach.
    */
-  async send(call: RootCall, outbid = false): Promise<Sent> {
-    const data = encodeFunctionData({ abi: rootAbi, ...call } as Parameters<
-      typeof encodeFunctionData<typeof rootAbi>
-    >[0]);
-    const gas = await this.#estimate(call.functionName, data);
+  async send(call: L1Call, outbid = false): Promise<Sent> {
+    const { abi, functionName, args, address: to, value = 0n } = call;
+    const data = encodeFunctionData({ abi, functionName, args });
+    const gas = await this.#estimate(call, data);
     const { mined: nonce } = await this.#nonces();
     const { baseFeePerGas } = await this.#client.getBlock({ blockTag: 'latest' });
     const tip = await this.#client.estimateMaxPriorityFeePerGas().catch(() => MIN_TIP);
@@ -137,8 +143,9 @@ export class Sender {
       const tx = {
         type: 'eip1559',
         chainId: this.#chainId,
-        to: this.#root,
+        to,
         data,
+        value,
         nonce,
         gas,
         maxFeePerGas,
@@ -176,18 +183,19 @@ export class Sender {
     }
   }
 
-  async #estimate(functionName: string, data: Hex): Promise<bigint> {
+  async #estimate({ address: to, abi, functionName, value }: L1Call, data: Hex): Promise<bigint> {
     try {
       const estimate = await this.#client.estimateGas({
         account: this.account.address,
-        to: this.#root,
+        to,
         data,
+        value,
         blockTag: 'latest',
       });
       const roomy = (estimate * 120n) / 100n + 30_000n;
       return roomy < TX_GAS_CAP ? roomy : TX_GAS_CAP;
     } catch (error) {
-      const name = revertName(error);
+      const name = revertName(error, abi);
       if (name === null) throw error;
       throw new Refused(functionName, name, `${name} (${reason(error)})`);
     }
@@ -207,13 +215,13 @@ export class Sender {
 }
 
 /** The contract's error in what a node answered, by name; null when it is no revert. */
-export function revertName(error: unknown): string | null {
+export function revertName(error: unknown, abi: Abi): string | null {
   if (!(error instanceof BaseError)) return null;
   const reverted = error.walk((e) => e instanceof ContractFunctionRevertedError || hasRevertData(e));
   if (reverted instanceof ContractFunctionRevertedError) return reverted.data?.errorName ?? 'revert';
   if (hasRevertData(reverted)) {
     try {
-      return decodeErrorResult({ abi: rootAbi, data: revertData(reverted)! }).errorName;
+      return decodeErrorResult({ abi, data: revertData(reverted)! }).errorName;
     } catch {
       return 'revert';
     }

@@ -1,0 +1,348 @@
+/**
+ * The challenger: executes every batch again from what L1 has of it, and shows at L1 what is wrong, by a direct proof or a game played to
+ * its end. Asks nobody but L1 and the verifier, has a key of its own, and keeps nothing between passes but what those two keep: so a pass may
+ * die between any two lines, and several challengers don't disturb each other.
+ */
+import { type Abi } from 'viem';
+import { faultsAbi } from '../../contracts/abi.ts';
+import type { FaultRecord, GameRecord, VerifierRpc, WatchMetrics } from '../../durable/verifier/api.ts';
+import { type Hex, concat, unhex } from '../../protocol/bytes.ts';
+import { encodeChunkRecord } from '../../protocol/trace.ts';
+import type { KnownBatch, ProvenCell } from '../../protocol/verifier.ts';
+import { isFailure } from '../../durable/shard/api.ts';
+import { Chain, type Look, type Terms } from './chain.ts';
+import type { Settings } from './env.ts';
+import { Games, openingToWire, playOf, playToWire, turnOf } from './games.ts';
+import { type Log, reason } from './log.ts';
+import { challenge } from './moves.ts';
+import { NotShown, findPosted, postedRecords } from './posted.ts';
+import { runway } from './runway.ts';
+import { type L1Call, Refused, Sender, toWire } from './sender.ts';
+
+const MAX_STALE = 4;
+/** Games looked at, newest first; closed ones not any more once L1 has gone on for so many blocks. */
+const RECENT_GAMES = 256;
+const REORG_BLOCKS = 64;
+const LOG_BLOCKS = 1_000;
+/** Errors that only say that L1 moved on since we looked. */
+const MOVED_ON = new Set(['WrongPlay', 'NotStanding', 'DeadlinePassed', 'DeadlineNotPassed', 'TooLate', 'WrongMove']);
+const LOW_RUNWAY_HOURS = 24;
+
+interface Act {
+  readonly call: L1Call;
+  readonly why: string;
+  readonly number: number;
+}
+
+export class Watch {
+  readonly #settings: Settings;
+  readonly #verifier: VerifierRpc;
+  readonly #chain: Chain;
+  readonly #log: Log;
+  readonly #started = Date.now();
+  readonly #deadline: number;
+  #terms!: Terms;
+  #games!: Games;
+  #bond = 0n;
+  /** Seconds that a move may take. */
+  #moveWindow = 0;
+  /** Batches that stand, are known, and are not what they say; the lowest first. */
+  #lying: KnownBatch[] = [];
+  #open: GameRecord[] = [];
+
+  constructor(settings: Settings, verifier: VerifierRpc, log: Log) {
+    this.#settings = settings;
+    this.#verifier = verifier;
+    this.#chain = new Chain(settings.rpc, settings.root);
+    this.#log = log;
+    this.#deadline = this.#started + settings.passMs;
+  }
+
+  /** Never throws: what went wrong is logged and shown, and the next pass tries again. */
+  async run(): Promise<void> {
+    let error: string | undefined;
+    let look: Look | null = null;
+    try {
+      this.#terms = await this.#chain.terms();
+      this.#games = new Games(this.#chain, this.#terms.game);
+      ({ challengeBond: this.#bond, moveWindow: this.#moveWindow } = await this.#games.terms());
+      look = await this.#look();
+      if (this.#settings.challengerKey) look = await this.#act(this.#settings.challengerKey, look);
+    } catch (caught) {
+      error = reason(caught);
+      this.#log('watch_failed', { error, kind: (caught as Error)?.name ?? 'unknown' });
+    }
+    try {
+      await this.#report(look, error);
+    } catch (caught) {
+      this.#log('watch_failed', { error: reason(caught), kind: (caught as Error)?.name ?? 'unknown' });
+    }
+  }
+
+  async #look(): Promise<Look> {
+    const look = await this.#chain.look();
+    await this.#sync(look);
+    this.#open = await openGames(this.#games, this.#verifier, look);
+    return look;
+  }
+
+  // --- following L1 ---
+
+  async #sync(look: Look): Promise<void> {
+    this.#lying = [];
+    while (Date.now() < this.#deadline) {
+      const { head, known } = await this.#verifier.standing();
+      const parted = await this.#parted(known, look);
+      if (parted !== null) {
+        this.#log('went_back', { batch: parted });
+        await this.#verifier.drop(parted);
+        continue;
+      }
+      if (known > head) {
+        this.#lying.push((await this.#verifier.batch(known))!);
+        break;
+      }
+      if (head >= look.head || !(await this.#takeIn(head + 1, look))) break;
+    }
+    await this.#verifier.settle(look.finalized);
+  }
+
+  /** The lowest batch that is known otherwise than L1 now has it; null when there is none. */
+  async #parted(known: number, look: Look): Promise<number | null> {
+    let parted: number | null = null;
+    for (let number = known; number > 0; number--) {
+      const batch = await this.#verifier.batch(number);
+      // Forgotten, because it is final.
+      if (!batch) break;
+      if (number <= look.head && (await this.#chain.posted(number)).batchHash === batch.hash) break;
+      parted = number;
+    }
+    return parted;
+  }
+
+  /** False when it can't be taken in yet. */
+  async #takeIn(number: number, look: Look): Promise<boolean> {
+    try {
+      const posted = await findPosted(this.#chain, number, look.latest);
+      if (posted.block + this.#settings.confirmations > look.latest.number) return false;
+      const { header } = posted;
+      const intake = await this.#verifier.begin(header);
+      if (typeof intake !== 'number') return this.#overtaken(number, intake.error.detail);
+      for await (const records of postedRecords(this.#chain, posted)) {
+        const failed = await this.#verifier.take(intake, concat(...records.map(encodeChunkRecord)));
+        if (failed) return this.#overtaken(number, failed.error.detail);
+      }
+      const batch = await this.#verifier.finish(intake, unhex(await this.#chain.accumulator(header.inboxCursor)));
+      if (isFailure(batch)) return this.#overtaken(number, batch.error.detail);
+      const { fault } = batch.verdict;
+      this.#log(fault === null ? 'verified' : 'lie', { batch: number, hash: batch.hash, fault, frames: batch.frames });
+      return true;
+    } catch (error) {
+      if (!(error instanceof NotShown)) throw error;
+      this.#log('not_shown', { batch: number, error: error.message });
+      return false;
+    }
+  }
+
+  #overtaken(number: number, detail: string): false {
+    this.#log('overtaken', { batch: number, detail });
+    return false;
+  }
+
+  // --- showing ---
+
+  async #act(key: Hex, first: Look): Promise<Look> {
+    const sender = new Sender({
+      client: this.#chain.client,
+      chainId: this.#settings.chainId,
+      key,
+      maxFee: this.#settings.maxFee,
+      deadline: this.#deadline,
+      log: this.#log,
+    });
+    const me = sender.account.address.toLowerCase() as Hex;
+    if (me === this.#terms.sequencer.toLowerCase())
+      throw new Error('CHALLENGER_KEY is the sequencer’s: a challenger needs an account of its own');
+    let look = first;
+    let stuck = !(await sender.settled(this.#deadline - this.#settings.passMs / 3));
+    for (let stale = 0; Date.now() < this.#deadline && stale <= MAX_STALE; look = await this.#look()) {
+      const act = await this.#next(me, look);
+      if (!act) break;
+      const { functionName } = act.call;
+      try {
+        const { outcome, tx } = await sender.send(act.call, stuck);
+        stuck = false;
+        this.#log(outcome, { call: functionName, batch: act.number, why: act.why, tx });
+        if (outcome === 'open') break;
+        if (outcome === 'reverted') stale += 1;
+      } catch (error) {
+        if (!(error instanceof Refused)) throw error;
+        stale += 1;
+        this.#log('refused', { call: functionName, batch: act.number, why: act.why, error: error.errorName });
+        if (!MOVED_ON.has(error.errorName)) throw error;
+      }
+    }
+    return look;
+  }
+
+  /** What to do at L1 next; null when there is nothing, or nothing yet. */
+  async #next(me: Hex, look: Look): Promise<Act | null> {
+    const now = look.latest.timestamp;
+    for (const game of this.#open) {
+      const play = playOf(game);
+      const { number } = play;
+      const stands = number <= look.head && (await this.#chain.posted(number)).batchHash === play.batchHash;
+      const isMine = play.challenger === me;
+      if (!stands) {
+        if (isMine) return { call: this.#games.call('dissolve', [playToWire(play)]), why: 'the batch is gone', number };
+      } else if (turnOf(play) === 'sequencer') {
+        if (now > play.deadline)
+          return { call: this.#games.call('timeout', [playToWire(play)]), why: 'the sequencer did not answer', number };
+      } else if (isMine && now <= play.deadline && this.#isLying(play.batchHash)) {
+        return { call: await challenge(this.#verifier, this.#games, game), why: 'our turn', number };
+      }
+    }
+    const lying = this.#lying[0];
+    const act = lying && (await this.#show(me, lying, look));
+    return act ?? (await this.#collect(me));
+  }
+
+  #isLying(hash: Hex): boolean {
+    return this.#lying.some((batch) => batch.hash === hash);
+  }
+
+  /** Shows a lie directly, or begins the game about it. */
+  async #show(me: Hex, batch: KnownBatch, look: Look): Promise<Act | null> {
+    const { header, verdict } = batch;
+    const { number } = header;
+    if (number <= look.finalized) {
+      this.#log('too_late', { batch: number, fault: verdict.fault });
+      return null;
+    }
+    const wire = toWire(header);
+    const act = (functionName: string, ...args: readonly unknown[]): Act => ({
+      call: { address: this.#terms.faults, abi: faultsAbi as Abi, functionName, args },
+      why: verdict.fault ?? '',
+      number,
+    });
+    switch (verdict.fault) {
+      case 'inbox':
+        return act('proveInbox', wire, provenToWire(verdict.inbox));
+      case 'time':
+        return act('proveTime', wire, openingToWire(verdict.tick));
+      case 'clock':
+        return act('proveClock', wire, verdict.shard, provenToWire(verdict.head));
+      case 'late': {
+        const previous = toWire((await this.#verifier.batch(number - 1))!.header);
+        const { from, to, sent, received } = verdict;
+        return act('proveLate', previous, wire, from, to, provenToWire(sent), provenToWire(received));
+      }
+      case 'post': {
+        const isOpen = this.#open.some(
+          (game) => playOf(game).batchHash === batch.hash && playOf(game).challenger === me,
+        );
+        const { postedAt } = await this.#chain.posted(number);
+        if (isOpen || look.latest.timestamp >= postedAt + this.#terms.window) return null;
+        return { call: this.#games.call('open', [wire], this.#bond), why: 'it does not come to its post', number };
+      }
+      default:
+        return null;
+    }
+  }
+
+  async #collect(me: Hex): Promise<Act | null> {
+    if ((await this.#games.credits(me)) > 0n)
+      return { call: this.#games.call('collect', []), why: 'bonds are due to us', number: 0 };
+    if ((await this.#chain.credits(me)) > 0n)
+      return { call: this.#chain.call('collect', []), why: 'rewards are due to us', number: 0 };
+    return null;
+  }
+
+  // --- telling ---
+
+  async #report(look: Look | null, error: string | undefined): Promise<void> {
+    const before = await this.#verifier.watch();
+    if (!look) {
+      if (before) await this.#verifier.recordWatch({ ...before, ...(error === undefined ? {} : { error }) });
+      return;
+    }
+    const scanned = await this.#scanFaults(before?.scannedBlock ?? 0, look.latest.number);
+    const { challengerKey } = this.#settings;
+    const me = challengerKey ? Sender.addressOf(challengerKey) : null;
+    const balance = async (of: Hex): Promise<bigint> => this.#chain.client.getBalance({ address: of });
+    const [poster, challenger] = [await balance(this.#terms.sequencer), me ? await balance(me) : null];
+    const plays = this.#open.map(playOf);
+    const awaited = plays.map(({ deadline }) => deadline - this.#moveWindow);
+    const { samples, hours } = runway(before?.samples ?? [], Date.now(), [poster, challenger ?? 0n]);
+    const metrics: WatchMetrics = {
+      atMs: Date.now(),
+      tookMs: Date.now() - this.#started,
+      head: look.head,
+      verified: (await this.#verifier.standing()).head,
+      finalized: look.finalized,
+      games: {
+        open: plays.length,
+        ours: plays.filter((play) => play.challenger === me).length,
+        hostile: plays.filter(({ batchHash }) => !this.#isLying(batchHash)).length,
+      },
+      lying: this.#lying.length,
+      ...(awaited.length > 0 ? { awaitedSince: Math.min(...awaited) } : {}),
+      bondWei: String(await this.#chain.bonded()),
+      stakedWei: String(this.#bond * BigInt(plays.length)),
+      ...(challenger === null ? {} : { challengerWei: String(challenger) }),
+      ...(hours === null ? {} : { runwayHours: hours }),
+      samples,
+      scannedBlock: scanned,
+      ...(error === undefined ? {} : { error }),
+    };
+    if (hours !== null && hours < LOW_RUNWAY_HOURS) this.#log('low_gas', { hours });
+    await this.#verifier.recordWatch(metrics);
+  }
+
+  /** Notes what was shown at L1 without a game, by anybody. Returns the block up to which it looked. */
+  async #scanFaults(scanned: number, latest: number): Promise<number> {
+    const from = Math.max(0, scanned - REORG_BLOCKS);
+    const to = Math.min(latest, from + LOG_BLOCKS);
+    const at = { address: this.#terms.faults, abi: faultsAbi, fromBlock: BigInt(from), toBlock: BigInt(to) } as const;
+    const [shown, broken] = await Promise.all([
+      this.#chain.client.getContractEvents({ ...at, eventName: 'FaultShown', strict: true }),
+      this.#chain.client.getContractEvents({ ...at, eventName: 'ReceiptBroken', strict: true }),
+    ]);
+    const where = (log: { transactionHash: Hex; blockNumber: bigint }): { tx: Hex; block: number } => ({
+      tx: log.transactionHash,
+      block: Number(log.blockNumber),
+    });
+    const faults: FaultRecord[] = [
+      ...shown.map((log) => ({ ...log.args, number: Number(log.args.number), ...where(log) })),
+      ...broken.map((log) => ({ ...log.args, seq: Number(log.args.seq), ...where(log) })),
+    ];
+    if (faults.length > 0) await this.#verifier.recordFaults(faults);
+    return to;
+  }
+}
+
+const provenToWire = ({ stateRoot, cell, proof }: ProvenCell): Record<string, unknown> => ({ stateRoot, cell, proof });
+
+/** Games that are open at L1, as they stand. Notes what it finds of any game with the verifier, for who wants to see. */
+export async function openGames(
+  games: Games,
+  verifier: VerifierRpc,
+  { latest }: Pick<Look, 'latest'>,
+): Promise<GameRecord[]> {
+  const count = await games.count();
+  if (count === 0) return [];
+  const first = Math.max(1, count - RECENT_GAMES + 1);
+  const known = new Map((await verifier.games({ limit: RECENT_GAMES })).map((game) => [game.id, game]));
+  const ids = Array.from({ length: count - first + 1 }, (_, i) => first + i).filter((id) => {
+    const last = known.get(id)?.moves.at(-1);
+    return last?.kind !== 'closed' || last.block + REORG_BLOCKS > latest.number;
+  });
+  const records = await Promise.all(ids.map((id) => games.record(id, 0, latest)));
+  const open: GameRecord[] = [];
+  for (const record of records) {
+    if (!record) continue;
+    if (JSON.stringify(known.get(record.id)) !== JSON.stringify(record)) await verifier.recordGame(record);
+    if (record.moves.at(-1)!.kind !== 'closed') open.push(record);
+  }
+  return open;
+}
