@@ -37,6 +37,7 @@ interface IExits {
     error NothingThere(uint32 cellAddress);
     error AlreadyShown(uint32 cellAddress);
     error BadSignature();
+    error AlreadyReturned(uint64 index);
     /// @notice Halves and verdicts may be shown until `halvesUntil`, what depends on them afterwards.
     error TooLate(uint64 halvesUntil);
     error TooEarly(uint64 halvesUntil);
@@ -53,16 +54,18 @@ interface IExits {
     /// @notice An escrow or a waiting order outside of workflows, or one that is not held.
     function showEscrow(Shown calldata escrow) external;
 
-    /// @notice A held escrow of a workflow, with the workflow's quad. If the record in that place is of a later one, this
-    /// works only after `halvesUntil`.
+    /// @notice A held escrow of a workflow, with the workflow's quad. If the record in that place is of another one, this
+    /// works only after `halvesUntil`, unless a verdict was shown.
     function showLeg(Shown calldata escrow, Shown calldata workflow) external;
 
     /// @notice The verdict on a held escrow that was on its way: the message's cell, its receiver's peer cell, the payload.
     function showVerdict(Shown calldata message, Shown calldata peer, bytes calldata payload) external;
 
     /// @notice A message sent and not received, with its receiver's peer cell.
+    /// Transfers and items of the inbox that bring money say more than the cell.
     /// @param payload What its hash is of; needed for items, and for a transfer whose addressee is not there.
-    /// @param addressee The cell of the agent it is for, which shows that there is none; empty cells if it need not.
+    /// @param addressee Of a transfer the cell of the agent it is for, which shows whether there is one: else its money could
+    /// become the claim of nobody. Not looked at for anything else.
     function showMessage(Shown calldata message, Shown calldata peer, bytes calldata payload, Shown calldata addressee)
         external;
 
@@ -87,4 +90,9 @@ interface IExits {
     function claims(uint32 agentId) external view returns (uint64);
     function ownerOf(uint32 agentId) external view returns (address);
     function shown(uint32 cellAddress) external view returns (bool);
+    function returned(uint64 index) external view returns (bool);
+    /// @notice The most that halves shown for a session say was paid in a direction; 0 without any.
+    function paidBy(uint32 cellAddress, uint8 dir) external view returns (uint64);
+    /// @notice The verdict that was shown on an escrow.
+    function verdictOn(uint64 escrowId) external view returns (bool isKnown, bool release);
 }

@@ -57,6 +57,28 @@ library Trie {
         return keccak256(abi.encodePacked(c0, c1, c2, c3));
     }
 
+    /// @notice The node above the four cells of a quad.
+    function quad(bytes calldata cells) internal pure returns (bytes32) {
+        return
+            node(keccak256(cells[0:64]), keccak256(cells[64:128]), keccak256(cells[128:192]), keccak256(cells[192:256]));
+    }
+
+    /// @notice The root which a node and its proof lead to.
+    /// @param path The node's place among those of its height: a cell's address, a quad's by 4.
+    /// @param siblings From the node up, 3 a level, in child order without the path's own child.
+    function climb(uint256 path, bytes32 hash, bytes32[] calldata siblings) internal pure returns (bytes32) {
+        for (uint256 i; i < siblings.length; i += 3) {
+            (bytes32 a, bytes32 b, bytes32 c) = (siblings[i], siblings[i + 1], siblings[i + 2]);
+            uint256 child = path & 3;
+            if (child == 0) hash = node(hash, a, b, c);
+            else if (child == 1) hash = node(a, hash, b, c);
+            else if (child == 2) hash = node(a, b, hash, c);
+            else hash = node(a, b, c, hash);
+            path >>= 2;
+        }
+        return hash;
+    }
+
     /// @notice The root which a cell and its proof lead to. The caller has checked that the cell has 64 bytes.
     /// @param siblings 16 levels from the leaf up, 3 siblings each, in child order without the path's own child.
     function root(uint32 address_, bytes calldata cell, bytes32[48] calldata siblings)
