@@ -22,8 +22,8 @@ type Domain = { chainId: number; root: `0x${string}` };
 /** Executes frames of shard 0, of a deployment in which it hears from no other; on several threads if so told. */
 export async function replayFrames(domain: Domain, frames: Iterable<Uint8Array>, threads = 1): Promise<Replay> {
   if (threads > 1) {
-    const { engine, executed } = await executeParallel(domain, [...frames], threads);
-    return { engine, executed, stateRoot: new StateTree([[0, engine.trie.root()]]).root() };
+    const { engine, executed, root } = await executeParallel(domain, [...frames], threads);
+    return { engine, executed, stateRoot: new StateTree([[0, root]]).root() };
   }
   const trace = new Trace({ ...domain, shards: 1 });
   for (const frame of frames) await trace.execute(0, frame);

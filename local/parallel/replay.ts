@@ -10,12 +10,12 @@ import { ParallelExecutor } from './executor.ts';
 /** Frames whose signatures are checked together, before they run. */
 const AHEAD = 1024;
 
-/** The engine it returns has the state for itself, on one thread. */
+/** The engine it returns has the state for itself, on one thread; the root over it is already known. */
 export async function executeParallel(
   domain: { readonly chainId: number; readonly root: `0x${string}` },
   frames: readonly Uint8Array[],
   threads: number,
-): Promise<{ readonly engine: Engine; readonly executed: readonly Executed[] }> {
+): Promise<{ readonly engine: Engine; readonly executed: readonly Executed[]; readonly root: Uint8Array }> {
   const signing = new Signing(domain);
   const verdicts = new Verdicts();
   const executor = new ParallelExecutor(0, signing, { verify: verdicts.verify, threads });
@@ -27,9 +27,10 @@ export async function executeParallel(
       for (const [i, outcomes] of executor.execute(some).entries())
         executed.push({ seq: first + i, frame: some[i], outcomes });
     }
+    const root = executor.root();
     const trie = new ShardTrie();
     for (const page of executor.pages()) trie.load(page);
-    return { engine: new Engine(0, signing, { verify: verdicts.verify, trie }), executed };
+    return { engine: new Engine(0, signing, { verify: verdicts.verify, trie }), executed, root };
   } finally {
     await executor.close();
   }
