@@ -227,14 +227,24 @@ export class ParallelExecutor {
     Atomics.store(control, Word.planned, from);
     Atomics.store(control, Word.limit, NOWHERE);
     this.#begin(Phase.execute, from);
-    const stop = this.#planner.plan(from, end, all, offset);
+    const stop = this.#orFail(() => this.#planner.plan(from, end, all, offset));
     Atomics.store(control, Word.limit, stop);
-    this.#lane.execute();
+    this.#orFail(() => this.#lane.execute());
     this.#end();
     this.#count(from, stop);
     if (this.#planner.waiting * WAITING <= stop - from || this.#always) this.#lastRest = 0;
     else this.#rest = this.#lastRest = Math.min(Math.max(2 * this.#lastRest, FIRST_REST), LONGEST_REST);
     return stop;
+  }
+
+  /** Does what the others wait for. */
+  #orFail<T>(part: () => T): T {
+    try {
+      return part();
+    } catch (error) {
+      fail(this.shared, error);
+      throw error;
+    }
   }
 
   /** Counts what was left to be counted when all has run, in the order of the trace. */

@@ -408,3 +408,18 @@ it.each([2, 3])('tells what one of %i threads has failed with', async (threads) 
   expect(root).toHaveLength(32);
   await expect(executor.close()).rejects.toThrow('a thread has failed');
 });
+
+it('stops where the question for a signature fails, and the others with it', async () => {
+  const verify = (_key: Uint8Array, _preimage: () => Uint8Array, signature: Uint8Array): boolean => {
+    if (signature[0] === 2) throw new Error('no answer');
+    return true;
+  };
+  const executor = new ParallelExecutor(0, settings.signing, { verify, threads: 3, always: true });
+  populate(executor.engine);
+  const frames = transfers(20, 0);
+  const last = frames.at(-1)!;
+  last[last.length - 64] = 2;
+  expect(() => executor.run(frames)).toThrow('no answer');
+  expect(() => executor.root()).toThrow('a thread has failed: Error: no answer');
+  await expect(executor.close()).rejects.toThrow('no answer');
+});
