@@ -26,7 +26,7 @@ library Invoke {
     /// @param amount Most the payer will pay.
     /// @param given Which of the options are.
     /// @param after_ An escrow or order of this shard that must be fulfilled first …
-    /// @param workflow A workflow (0: the one planned last), and which of its legs this is.
+    /// @param workflow A workflow (0: the one planned last, which takes its place), and which of its legs this is.
     /// @param back … or how many serials before this one it was given.
     struct Args {
         uint256 service;
@@ -60,38 +60,40 @@ library Invoke {
         }
         uint256 shard = Ids.shardOf(args.service);
         if (shard >= m.shards || Ids.shardOf(args.workflow) >= m.shards) return Status.WRONG_SHARD;
-        uint256 joins = args.workflow;
-        if (args.given & WORKFLOW != 0 && joins == 0) {
-            joins = m.newestWorkflow();
-            if (joins == 0) return Status.UNKNOWN_WORKFLOW;
+        if (args.given & WORKFLOW != 0 && args.workflow == 0) {
+            args.workflow = m.newestWorkflow();
+            if (args.workflow == 0) return Status.UNKNOWN_WORKFLOW;
         }
-        bool isHere = shard == m.shard;
-        if (isHere) {
-            refused = Escrows.terms(m, payer, args.service, args.amount, joins);
+        if (shard == m.shard) {
+            refused = Escrows.terms(m, payer, args.service, args.amount, args.workflow);
             if (refused != Status.OK) return refused;
         }
         uint256 waitsFor;
         if (args.given & (AFTER | BACK) != 0) {
-            (waitsFor, refused) = _dependency(m, id, args, joins);
+            (waitsFor, refused) = _dependency(m, id, args);
             if (refused != Status.OK) return refused;
         }
         if (m.balance(payer) < args.amount) return Status.INSUFFICIENT_BALANCE;
         if (!m.hasEscrowSlot(id)) return Status.REGION_FULL;
-        if (!isHere && waitsFor == 0 && !m.reaches(shard)) return Status.CONGESTED;
+        if (waitsFor == 0 && !m.reaches(shard)) return Status.CONGESTED;
+        _create(m, id, payer, waitsFor, args);
+        return m.ok(id);
+    }
+
+    function _create(Machine memory m, uint256 id, uint256 payer, uint256 waitsFor, Args memory args) private pure {
         m.debit(payer, args.amount);
-        Cell cell = m.createEscrow(id, payer, args.service, args.amount, joins, args.leg);
+        Cell escrow = m.createEscrow(id, payer, args.service, args.amount, args.workflow, args.leg);
         if (args.capability != 0) {
-            Cells.ESCROW_CAPABILITY.set(cell, args.capability);
+            Cells.ESCROW_CAPABILITY.set(escrow, args.capability);
             Cell charged = m.capability(args.capability);
             Cells.CAPABILITY_USED.set(charged, Cells.CAPABILITY_USED.get(charged) + args.amount);
         }
         if (waitsFor == 0) {
-            Escrows.start(m, cell);
+            Escrows.start(m, escrow);
         } else {
-            Cells.ESCROW_STATUS.set(cell, EscrowStatus.WAITING);
-            Cells.ESCROW_LINK.set(cell, waitsFor);
+            Cells.ESCROW_STATUS.set(escrow, EscrowStatus.WAITING);
+            Cells.ESCROW_LINK.set(escrow, waitsFor);
         }
-        return m.ok(id);
     }
 
     /// @dev Who pays by a capability, or why it would not pay for a call.
@@ -113,7 +115,7 @@ library Invoke {
     }
 
     /// @dev What the call must wait for, 0 for nothing; or why it can't.
-    function _dependency(Machine memory m, uint256 id, Args memory args, uint256 joins)
+    function _dependency(Machine memory m, uint256 id, Args memory args)
         private
         pure
         returns (uint256 waitsFor, uint256 refused)
@@ -125,7 +127,7 @@ library Invoke {
         }
         if (!m.isLocal(first)) return (0, Status.WRONG_SHARD);
         if (m.escrow(first) == NONE) return (0, Status.UNKNOWN_ESCROW);
-        uint256 state = Dependencies.dependency(m, first, joins);
+        uint256 state = Dependencies.dependency(m, first, args.workflow);
         if (state == Dependencies.FAILED) return (0, Status.DEPENDENCY_FAILED);
         return (state == Dependencies.PENDING ? first : 0, Status.OK);
     }

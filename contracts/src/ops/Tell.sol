@@ -29,14 +29,17 @@ library Tell {
         uint256 bit = leg < Cells.MAX_LEGS ? 1 << leg : 0;
         if (Cells.WORKFLOW_DONE.get(workflow) & bit & ~told == 0) return Status.NOTHING_TO_TELL;
         uint256 escrow = Cells.LEG_ESCROW.get(m.leg(id, leg));
-        uint256 shard = Ids.shardOf(escrow);
-        Cell held = shard == m.shard ? m.escrow(escrow) : NONE;
-        if (held == NONE ? !m.reaches(shard) : !Escrows.canTell(m, held)) return Status.CONGESTED;
+        if (!_canTell(m, escrow)) return Status.CONGESTED;
         if (isOpen) Cells.WORKFLOW_STATUS.set(workflow, WorkflowStatus.ABORTED);
         Cells.WORKFLOW_TOLD.set(workflow, told | bit);
         bool isCommitted = status == WorkflowStatus.COMMITTED;
-        if (shard == m.shard) Escrows.verdict(m, escrow, isCommitted);
-        else m.send(shard, 0, 0, Messages.verdict(escrow, isCommitted));
+        if (m.isLocal(escrow)) Escrows.verdict(m, escrow, isCommitted);
+        else m.send(Ids.shardOf(escrow), 0, 0, Messages.verdict(escrow, isCommitted));
         return Status.OK;
+    }
+
+    function _canTell(Machine memory m, uint256 id) private pure returns (bool) {
+        Cell escrow = m.isLocal(id) ? m.escrow(id) : NONE;
+        return escrow == NONE ? m.reaches(Ids.shardOf(id)) : Escrows.canTell(m, escrow);
     }
 }
