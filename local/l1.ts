@@ -75,6 +75,8 @@ export class L1 {
   unit = 1n;
   /** The sequencer's account: bonds, posts, finalizes. */
   readonly posterKey: Hex = generatePrivateKey();
+  /** An account of its own, that shows what is wrong with batches. */
+  readonly challengerKey: Hex = generatePrivateKey();
   /** The sequencer's P-256 secret: signs receipts. */
   readonly sequencerSecret: Hex = hex(MachineKey.randomSecret());
 
@@ -138,6 +140,7 @@ export class L1 {
   }: Omit<L1Options, 'dir' | 'port' | 'blockTime'>): Promise<void> {
     const sequencer = privateKeyToAccount(this.posterKey);
     await this.fund(sequencer.address);
+    await this.fund(privateKeyToAccount(this.challengerKey).address);
     const wallet = createWalletClient({ account: sequencer, chain: foundry, transport: http(this.rpc) });
     const { publicKey } = await MachineKey.import(Buffer.from(this.sequencerSecret.slice(2), 'hex'));
     this.unit = unit;

@@ -77,6 +77,7 @@ export class Worker {
       SHARDS: String(shards),
       SEQUENCER_KEY: l1.sequencerSecret,
       POSTER_KEY: l1.posterKey,
+      CHALLENGER_KEY: l1.challengerKey,
       PASS_SECONDS: '10',
       BATCH_SECONDS: '2',
       ...vars,
