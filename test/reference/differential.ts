@@ -27,7 +27,10 @@ function fieldsApart(at: number, expected: Uint8Array, actual: Uint8Array): stri
 }
 
 /** The first cell that the engine has otherwise. */
-export function stateDifference(reference: Reference, deployment: Deployment): string | undefined {
+export function stateDifference(
+  reference: Reference,
+  deployment: { read(at: number): Uint8Array },
+): string | undefined {
   for (const at of reference.world.places()) {
     const [expected, actual] = [reference.world.cell(at), deployment.read(at)];
     if (!equal(expected, actual)) return fieldsApart(at, expected, actual);

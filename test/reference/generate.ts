@@ -143,7 +143,7 @@ export class Trace {
             this.give(
               shard,
               Uint8Array.of(0x01, 0, 0, 9, random.below(256)),
-              this.seqOf(shard) + random.pick([-1, 1, 7]),
+              Math.abs(this.seqOf(shard) + random.pick([-1, 1, 7])),
             ),
         ],
         [this.theme === 'ends' && late ? 30 : 0.5, () => this.#jumped(shard)],

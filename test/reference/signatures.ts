@@ -7,7 +7,8 @@ import { ownerAddress, signOwner, verifyOwner } from '../../protocol/keys.ts';
 import { big } from './cells.ts';
 import type { Checks } from './step.ts';
 
-export const signing = new Signing({ chainId: 1, root: `0x${'42'.repeat(20)}` });
+export const DOMAIN = { chainId: 1, root: `0x${'42'.repeat(20)}` } as const;
+export const signing = new Signing(DOMAIN);
 
 /** How the machine keys of traces are made and sign. */
 export interface MachineKeys {
