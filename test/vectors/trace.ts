@@ -4,7 +4,7 @@
  */
 import { p256 } from '@noble/curves/nist.js';
 import { encodeBundleBody } from '../../protocol/bundle.ts';
-import { Writer, concat, equal, hex } from '../../protocol/bytes.ts';
+import { type Hex, Writer, concat, equal, hex } from '../../protocol/bytes.ts';
 import { MessageCell, Peer, Region, messageSlot } from '../../protocol/cells.ts';
 import { Signing } from '../../protocol/eip712.ts';
 import { Engine, inboxFrame, tickFrame } from '../../protocol/engine.ts';
@@ -17,9 +17,22 @@ import { type Foreign, ackFrame, advanceFrame, receiveFrame, tellFrame } from '.
 import { type Interaction, encodeInteraction } from '../../protocol/ops/index.ts';
 import { STATUSES } from '../../protocol/status.ts';
 
-const DOMAIN = { chainId: 31337, root: '0x5fbdb2315678afecb367f032d93f642f64180aa3' } as const;
 const SHARDS = 2;
-const START = 1_900_000_000;
+/** Bytes of an act's interaction. */
+const MAX_ACT = 512;
+
+export interface TraceOptions {
+  readonly domain: { readonly chainId: number; readonly root: Hex };
+  /** Its first tick, Unix seconds. */
+  readonly start: number;
+  /** Leaves out the inbox items that L1's contract would refuse to queue. */
+  readonly queueable: boolean;
+}
+const VECTOR: TraceOptions = {
+  domain: { chainId: 31337, root: '0x5fbdb2315678afecb367f032d93f642f64180aa3' },
+  start: 1_900_000_000,
+  queueable: false,
+};
 
 interface Actor {
   readonly id: number;
@@ -34,19 +47,22 @@ interface Step {
 interface FrameVector {
   readonly shard: number;
   readonly seq: number;
-  readonly frame: string;
+  readonly frame: Hex;
   readonly steps: readonly Step[];
 }
 
 /** Both shards, the messages between them carried by hand. */
 class Trace {
-  readonly signing = new Signing(DOMAIN);
+  readonly options: TraceOptions;
+  readonly signing: Signing;
   readonly frames: FrameVector[] = [];
   readonly #engines: readonly Engine[];
   /** What was sent and not received: by sender, then receiver. */
   readonly #mail: Uint8Array[][][] = [0, 1].map(() => [[], []]);
 
-  constructor() {
+  constructor(options: TraceOptions) {
+    this.options = options;
+    this.signing = new Signing(options.domain);
     this.#engines = [0, 1].map(
       (shard) => new Engine(shard, this.signing, { shards: SHARDS, foreign: this.#foreign(shard) }),
     );
@@ -120,8 +136,12 @@ class Trace {
     return out;
   }
 
-  tick(time: number): void {
-    for (const shard of [0, 1]) this.execute(shard, tickFrame(time));
+  /** Seconds after its start. */
+  tick(seconds: number): void {
+    for (const shard of [0, 1]) this.execute(shard, tickFrame(this.time(seconds)));
+  }
+  time(seconds: number): number {
+    return this.options.start + seconds;
   }
   roots(): string[] {
     return this.#engines.map(({ trie }) => hex(trie.root()));
@@ -166,7 +186,7 @@ function calls(trace: Trace, ann: Actor, bob: Actor, judge: Actor): void {
   trace.run(ann, { op: 'contest', escrow: a }, { op: 'contest', escrow: d }, { op: 'expire', escrow: late });
   trace.run(judge, { op: 'rule', escrow: d, amount: 91 }, { op: 'rule', escrow: d, amount: 45 });
   trace.run(ann, { op: 'attest', kind: 'escrow', id: a, score: 4 }, { op: 'attest', kind: 'escrow', id: a, score: 4 });
-  trace.tick(START + 100);
+  trace.tick(100);
   trace.run(judge, { op: 'expire', escrow: e });
   for (const escrow of [late, late]) trace.execute(0, advanceFrame(escrow));
   trace.run(bob, { op: 'unstake' }, { op: 'withdraw', amount: 10 }, { op: 'transfer', to: ann.id, amount: 3 });
@@ -185,7 +205,7 @@ function graphs(trace: Trace, ann: Actor, eve: Actor, far: Actor): void {
     grantee: far.id,
     service: 0,
     limit: 150,
-    expiry: START + 5000,
+    expiry: trace.time(5000),
   });
   trace.run(far, { op: 'invoke', service: there, amount: 100, capability });
   trace.run(far, { op: 'invoke', service: near, amount: 100, capability });
@@ -248,7 +268,7 @@ function sessions(trace: Trace, ann: Actor, far: Actor): void {
   const [, opened] = trace.settleMail();
   trace.run(ann, { op: 'exit', session: Number(opened.value) }, { op: 'finalize', session: Number(opened.value) });
   trace.settleMail();
-  trace.tick(START + 1000);
+  trace.tick(1000);
   trace.run(ann, { op: 'finalize', session: Number(opened.value) });
   trace.settleMail();
 }
@@ -270,7 +290,8 @@ function acts(trace: Trace, ann: Actor, bob: Actor, judge: Actor, eve: Actor, fa
   };
   const exit = bytesOf({ op: 'unstake' });
   for (const agent of [far.id, 99 * 256, 99 * 256 + 1, 256 + SHARDS]) forceBytes(ann, exit, agent);
-  for (const bytes of [Uint8Array.of(), Uint8Array.of(0xff), concat(exit, exit), new Uint8Array(513)]) forceBytes(ann, bytes);
+  for (const bytes of [Uint8Array.of(), Uint8Array.of(0xff), concat(exit, exit), new Uint8Array(513)])
+    if (!trace.options.queueable || (bytes.length > 0 && bytes.length <= MAX_ACT)) forceBytes(ann, bytes);
   forceBytes(far, Uint8Array.of(0x03));
   force(far, { op: 'withdraw', amount: 1 });
   force(ann, { op: 'stake', amount: 1 }, { op: 'transfer', to: bob.id, amount: 7 }, { op: 'transfer', to: far.id, amount: 7 });
@@ -283,7 +304,7 @@ function acts(trace: Trace, ann: Actor, bob: Actor, judge: Actor, eve: Actor, fa
   force(eve, { op: 'respond', escrow: answered, price: 51, result: 'fulfilled' });
   force(eve, { op: 'respond', escrow: answered, price: 50, result: 'fulfilled' });
   force(ann, { op: 'contest', escrow: answered }, { op: 'contest', escrow: late });
-  const [capability] = trace.run(ann, { op: 'grant', grantee: far.id, service: 0, limit: 1, expiry: START + 9000 });
+  const [capability] = trace.run(ann, { op: 'grant', grantee: far.id, service: 0, limit: 1, expiry: trace.time(9000) });
   force(ann, { op: 'revoke', capability }, { op: 'revoke', capability });
 
   const open: Interaction = { op: 'open', peer: far.id, deposit: 60, exitDelay: 50 };
@@ -310,15 +331,20 @@ function acts(trace: Trace, ann: Actor, bob: Actor, judge: Actor, eve: Actor, fa
   force(far, { op: 'respond', escrow: Number(leg.value), price: 9, result: 'fulfilled' });
   force(far, { op: 'tell', workflow: decided, leg: 0 });
 
-  trace.tick(START + 2000);
+  trace.tick(2000);
   force(bob, { op: 'expire', escrow: late }, { op: 'expire', escrow: answered }, { op: 'unstake' });
   force(far, { op: 'finalize', session: left });
 }
 
 /** The frames in the order of the trace, and both shards' roots behind the last. */
-export function traceVector(): { domain: typeof DOMAIN; shards: number; frames: readonly FrameVector[]; roots: string[] } {
-  const trace = new Trace();
-  trace.tick(START);
+export function traceVector(options: Partial<TraceOptions> = {}): {
+  domain: TraceOptions['domain'];
+  shards: number;
+  frames: readonly FrameVector[];
+  roots: string[];
+} {
+  const trace = new Trace({ ...VECTOR, ...options });
+  trace.tick(0);
   const [ann, bob, judge, eve] = [1, 2, 3, 4].map((seed) => trace.register(0, seed, 10_000));
   const far = trace.register(1, 5, 10_000);
   calls(trace, ann, bob, judge);
@@ -330,5 +356,5 @@ export function traceVector(): { domain: typeof DOMAIN; shards: number; frames: 
   trace.execute(0, inboxFrame(encodeInboxItem({ kind: 'withdraw', owner: from, agent: far.id, amount: 50 })));
   trace.settleMail();
   acts(trace, ann, bob, judge, eve, far);
-  return { domain: DOMAIN, shards: SHARDS, frames: trace.frames, roots: trace.roots() };
+  return { domain: trace.options.domain, shards: SHARDS, frames: trace.frames, roots: trace.roots() };
 }
