@@ -33,26 +33,28 @@ contract BatchesTest is RootBase {
         config = configOf(token);
         config.sequencerX = 0;
         _refuseConfig(config);
+        config = configOf(token);
+        config.freezeAfter = 0;
+        _refuseConfig(config);
+        config = configOf(token);
+        config.shards = 0;
+        _refuseConfig(config);
+        config.shards = 257;
+        _refuseConfig(config);
+        config.shards = 256;
+        deploy(config);
+        config.game = address(0);
+        _refuseConfig(config);
+        config = configOf(token);
+        config.faults = address(0);
+        _refuseConfig(config);
+        config = configOf(token);
+        config.exits = address(0);
+        _refuseConfig(config);
     }
 
     function test_config_tellsTheConstants() public view {
         vm.assertEq(keccak256(abi.encode(root.config())), keccak256(abi.encode(configOf(token))));
-    }
-
-    function test_bond_adds() public {
-        vm.deal(sequencer, 3);
-        vm.expectEmit();
-        emit IRoot.Bonded(3, MIN_BOND + 3);
-        vm.prank(sequencer);
-        root.bond{value: 3}();
-        vm.assertEq(root.bonded(), MIN_BOND + 3);
-    }
-
-    function test_bond_revertsForOthers() public {
-        vm.deal(alice, 1);
-        vm.prank(alice);
-        vm.expectRevert(IRoot.NotSequencer.selector);
-        root.bond{value: 1}();
     }
 
     function test_postBatch_extendsTheChain() public {
@@ -70,6 +72,7 @@ contract BatchesTest is RootBase {
         vm.assertEq(posted.post, batch.post);
         vm.assertEq(posted.postedAt, block.timestamp);
         vm.assertEq(posted.inboxCursor, 1);
+        vm.assertEq(posted.timeTo, batch.timeTo);
         vm.assertEq(root.head(), 1);
         postNext();
         vm.assertEq(root.head(), 2);
@@ -135,6 +138,38 @@ contract BatchesTest is RootBase {
         batch.timeTo = batch.timeFrom - 1;
         _refuse(batch, abi.encodeWithSelector(IRoot.BadTimes.selector));
         batch.timeTo = batch.timeFrom;
+        post(batch, someData());
+    }
+
+    function test_postBatch_revertsOnTimesLongPast() public {
+        vm.warp(block.timestamp + 10 days);
+        IRoot.Batch memory batch = nextBatch();
+        batch.timeFrom = uint64(block.timestamp) - FREEZE_AFTER - 1;
+        _refuse(batch, abi.encodeWithSelector(IRoot.BadTimes.selector));
+        batch.timeFrom += 1;
+        post(batch, someData());
+    }
+
+    /// @dev What is withdrawn keeps its slot for 2^20 seconds.
+    function test_postBatch_revertsOnALeapOfTheClock() public {
+        uint64 genesis = uint64(block.timestamp);
+        IRoot.Config memory config = configOf(token);
+        config.freezeAfter = 365 days;
+        root = deploy(config);
+        bondSequencer();
+        vm.warp(genesis + 30 days);
+        IRoot.Batch memory batch = nextBatch();
+        batch.timeFrom = genesis;
+        batch.timeTo = genesis + 2 ** 20;
+        _refuse(batch, abi.encodeWithSelector(IRoot.BadTimes.selector));
+        batch.timeTo -= 1;
+        post(batch, someData());
+
+        batch = nextBatch();
+        batch.timeFrom = genesis;
+        batch.timeTo = genesis + 2 ** 21 - 1;
+        _refuse(batch, abi.encodeWithSelector(IRoot.BadTimes.selector));
+        batch.timeTo -= 1;
         post(batch, someData());
     }
 
@@ -282,124 +317,6 @@ contract BatchesTest is RootBase {
         vm.expectRevert(abi.encodeWithSelector(DataRoot.MalformedData.selector, 0));
         root.postData(1, 1, hex"00");
         _expectPending(1, 1, 3, 9);
-    }
-
-    function test_finalize_waitsForTheWindow() public {
-        postNext();
-        vm.warp(block.timestamp + WINDOW - 1);
-        vm.expectRevert(abi.encodeWithSelector(IRoot.NotFinal.selector, 1));
-        root.finalize(1);
-        vm.warp(block.timestamp + 1);
-        vm.expectEmit();
-        emit IRoot.Finalized(1);
-        vm.prank(bob);
-        root.finalize(1);
-        vm.assertTrue(root.isFinal(1));
-        vm.assertFalse(root.isFinal(2));
-    }
-
-    function test_finalize_takesManyAtOnce() public {
-        postNext();
-        postNext();
-        vm.warp(block.timestamp + 1 days);
-        postNext();
-        vm.warp(block.timestamp + WINDOW - 1 days);
-        vm.expectRevert(abi.encodeWithSelector(IRoot.NotFinal.selector, 3));
-        root.finalize(3);
-        root.finalize(2);
-        vm.assertEq(root.finalized(), 2);
-    }
-
-    function test_finalize_revertsOnWhatIsNotNew() public {
-        vm.expectRevert(abi.encodeWithSelector(IRoot.AlreadyFinal.selector, 0));
-        root.finalize(0);
-        vm.expectRevert(abi.encodeWithSelector(IRoot.NotFinal.selector, 1));
-        root.finalize(1);
-    }
-
-    function test_invalidate_reopensFromTheLastGoodBatch() public {
-        deposit(alice, 256, 1);
-        IRoot.Batch memory good = nextBatch();
-        good.inboxCursor = 0;
-        post(good, someData());
-        trie.set(0, outboxCell(0, 0, alice, 0));
-        IRoot.Batch memory bad = postNext();
-        postNext();
-        postPart(4, 0, someData());
-        vm.warp(block.timestamp + 1);
-
-        bytes32 batchHash = keccak256(abi.encode(bad));
-        vm.expectEmit();
-        emit IRoot.Invalidated(2);
-        vm.prank(game);
-        root.invalidate(2, batchHash, bob);
-        vm.assertEq(root.head(), 1);
-        vm.assertEq(root.posted(2).batchHash, 0);
-        vm.assertEq(root.posted(3).batchHash, 0);
-        _expectPending(2, 0, 0, 0);
-
-        bondSequencer(); // it lost what it had
-        IRoot.Batch memory again = nextBatch();
-        vm.assertEq(again.pre, good.post);
-        again.inboxCursor = 0; // the void batches' cursor went with them
-        post(again, someData());
-        vm.assertFalse(root.posted(2).batchHash == keccak256(abi.encode(bad)));
-        vm.assertEq(root.posted(2).postedAt, block.timestamp);
-    }
-
-    function test_invalidate_stopsFinality() public {
-        postNext();
-        postNext();
-        vm.warp(block.timestamp + WINDOW);
-        invalidate(2);
-        vm.expectRevert(abi.encodeWithSelector(IRoot.NotFinal.selector, 2));
-        root.finalize(2);
-        root.finalize(1);
-        bondSequencer();
-        postNext();
-        vm.expectRevert(abi.encodeWithSelector(IRoot.NotFinal.selector, 2));
-        root.finalize(2);
-    }
-
-    function test_invalidate_revertsOnFinal() public {
-        settle(postNext());
-        bytes32 batchHash = root.posted(1).batchHash;
-        vm.prank(game);
-        vm.expectRevert(abi.encodeWithSelector(IRoot.AlreadyFinal.selector, 1));
-        root.invalidate(1, batchHash, bob);
-        batchHash = root.posted(0).batchHash;
-        vm.prank(faults);
-        vm.expectRevert(abi.encodeWithSelector(IRoot.AlreadyFinal.selector, 0));
-        root.invalidate(0, batchHash, bob);
-    }
-
-    function test_invalidate_revertsOnWhatDoesNotStand() public {
-        postNext();
-        bytes32 batchHash = root.posted(1).batchHash;
-        vm.prank(game);
-        vm.expectRevert(abi.encodeWithSelector(IRoot.NotStanding.selector, 1));
-        root.invalidate(1, ~batchHash, bob);
-        vm.prank(game);
-        vm.expectRevert(abi.encodeWithSelector(IRoot.NotStanding.selector, 2));
-        root.invalidate(2, 0, bob);
-        invalidate(1);
-        vm.prank(game); // its record is still there
-        vm.expectRevert(abi.encodeWithSelector(IRoot.NotStanding.selector, 1));
-        root.invalidate(1, batchHash, bob);
-    }
-
-    function test_invalidate_revertsForOthers() public {
-        postNext();
-        bytes32 batchHash = root.posted(1).batchHash;
-        address[4] memory others = [alice, sequencer, exits, address(this)];
-        for (uint256 i; i < others.length; ++i) {
-            vm.prank(others[i]);
-            vm.expectRevert(IRoot.NotAllowed.selector);
-            root.invalidate(1, batchHash, others[i]);
-        }
-        vm.prank(faults);
-        root.invalidate(1, batchHash, bob);
-        vm.assertEq(root.head(), 0);
     }
 
     function test_domainSeparator_bindsChainAndContract() public view {

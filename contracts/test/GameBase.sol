@@ -85,8 +85,11 @@ abstract contract GameBase is RootBase {
         vm.deal(carol, 100 ether);
     }
 
+    /// @dev A move was just made.
+    function moved(string memory move) internal virtual {}
+
     function newGame(IRoot root_, IStep stepper) internal returns (Game) {
-        return new Game(root_, stepper, MOVE_WINDOW, CHALLENGE_BOND);
+        return Game(vm.deployCode("Game.sol:Game", abi.encode(root_, stepper, MOVE_WINDOW, CHALLENGE_BOND)));
     }
 
     function stepsOfAFrame() internal pure virtual returns (uint256) {
@@ -168,6 +171,7 @@ abstract contract GameBase is RootBase {
     function openBy(address challenger, IRoot.Batch memory batch) internal returns (IGame.Play memory play) {
         vm.prank(challenger);
         uint256 id = play_.open{value: CHALLENGE_BOND}(batch);
+        moved("open");
         play = IGame.Play({
             id: id,
             batchHash: keccak256(abi.encode(batch)),
@@ -220,6 +224,7 @@ abstract contract GameBase is RootBase {
     function reveal(IGame.Play memory play, bytes32[] memory inner) internal returns (IGame.Play memory next) {
         vm.prank(sequencer);
         play_.reveal(play, inner);
+        moved("reveal");
         next = copy(play);
         // 128 is a power of two: the tree of RFC 6962 has the same shape.
         next.reveals = Rfc6962Model.root(leavesOf(play, inner), pairHash);
@@ -269,6 +274,7 @@ abstract contract GameBase is RootBase {
         Pick memory pick_ = pickOf(play, segment);
         vm.prank(play.challenger);
         play_.pick(play, pick_.segment, pick_.before, pick_.beforePath, pick_.after_, pick_.afterPath);
+        moved("pick");
         next = picked(play, pick_);
         expectStanding(next);
     }

@@ -108,6 +108,24 @@ contract InboxTest is RootBase {
         root.forceRotate(256, 0, 0);
     }
 
+    function test_force_queues() public {
+        bytes memory longest = new bytes(512);
+        longest[511] = 0x01;
+        _expectItem(0, abi.encodePacked(uint8(5), alice, uint32(256), longest));
+        vm.prank(alice);
+        root.force(256, longest);
+        _expectItem(1, abi.encodePacked(uint8(5), bob, uint32(7), hex"18"));
+        vm.prank(bob);
+        root.force(7, hex"18");
+    }
+
+    function test_force_revertsOnABadLength() public {
+        vm.expectRevert(IRoot.BadInteraction.selector);
+        root.force(256, "");
+        vm.expectRevert(IRoot.BadInteraction.selector);
+        root.force(256, new bytes(513));
+    }
+
     function test_accumulator_chainsItems(uint64[5] memory amounts) public {
         bytes32 accumulator;
         for (uint64 i; i < amounts.length; ++i) {
