@@ -72,6 +72,9 @@ library WorkflowStatus {
 library Cells {
     uint256 internal constant SIZE = 64;
 
+    /// @dev Largest amount, and largest varint.
+    uint256 internal constant MAX_AMOUNT = 2 ** 53 - 1;
+
     /// @dev Outbox kind 1: a withdrawal.
     uint256 internal constant WITHDRAWAL = 1;
 

@@ -8,6 +8,7 @@ import {Keys} from "./Keys.sol";
 import {State} from "./State.sol";
 import {Status} from "./Status.sol";
 import {Trie} from "./Trie.sol";
+import {MAX_NUMBERS} from "./Wire.sol";
 
 /// @notice The machine that operations run on: one shard's cells, its clock and counters, for one step.
 /// @param state The cells.
@@ -19,6 +20,7 @@ import {Trie} from "./Trie.sol";
 /// @param actorKey Place of the machine key (x ‖ y) that a foreign actor of `open` brought; 0 for an actor of this shard.
 /// @param value The id or number the step made, 0 if none.
 /// @param slots Slots of a ring that what runs now may fill.
+/// @param operate Runs an operation of an actor on its shard, by its code and numbers. Returns the status.
 /// @param headAt The head's cell, once somebody looked at it.
 struct Machine {
     State state;
@@ -30,6 +32,7 @@ struct Machine {
     uint256 actorKey;
     uint256 value;
     uint256 slots;
+    function(Machine memory, uint256, uint256, uint256[MAX_NUMBERS] memory) internal view returns (uint256) operate;
     Cell headAt;
 }
 
@@ -52,7 +55,12 @@ library Machines {
 
     /// @notice A cell of this shard, to read and to write.
     function cell(Machine memory m, uint256 region, uint256 slot) internal pure returns (Cell) {
-        return m.state.find(m.shard << 24 | region << 20 | slot);
+        return m.cellOf(m.shard, region, slot);
+    }
+
+    /// @notice A cell of any shard.
+    function cellOf(Machine memory m, uint256 shard, uint256 region, uint256 slot) internal pure returns (Cell) {
+        return m.state.find(shard << 24 | region << 20 | slot);
     }
 
     // --- the head ---
@@ -84,6 +92,20 @@ library Machines {
     }
 
     // --- bytes of the frame ---
+
+    /// @notice A byte of the frame.
+    function byteAt(Machine memory, uint256 place) internal pure returns (uint256 byte_) {
+        assembly ("memory-safe") {
+            byte_ := byte(0, calldataload(place))
+        }
+    }
+
+    /// @notice A big-endian number of `width` bytes of the frame.
+    function uintAt(Machine memory, uint256 place, uint256 width) internal pure returns (uint256 value) {
+        assembly ("memory-safe") {
+            value := shr(sub(256, shl(3, width)), calldataload(place))
+        }
+    }
 
     /// @notice 32 bytes of the frame, from a place on.
     function word(Machine memory, uint256 place) internal pure returns (bytes32 bytes_) {
@@ -124,6 +146,12 @@ library Machines {
     /// @notice x ‖ y of an agent that exists.
     function key(Machine memory m, uint256 id) internal pure returns (Cell) {
         return m.cell(Trie.KEY, Ids.serialOf(id));
+    }
+
+    /// @notice The same as bytes of its own.
+    function keyOf(Machine memory m, uint256 id) internal pure returns (bytes memory) {
+        Cell key_ = m.key(id);
+        return abi.encodePacked(Cells.KEY_X.get(key_), Cells.KEY_Y.get(key_));
     }
 
     function balance(Machine memory m, uint256 id) internal pure returns (uint256) {

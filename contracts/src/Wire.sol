@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+/// @dev Most numbers the fields of one interaction decode to.
+uint256 constant MAX_NUMBERS = 12;
+
 /// @title Fields of operations (docs/protocol.md §4; twin of protocol/wire.ts)
 /// @notice A `FORM` is an operation's fields in the order of the wire, one byte each, the lowest first: 0 ends it. Every
 /// field decodes to a number; of `BYTES`, the place where they start; of an option left out, 0; of `LEGS` two, how many and
 /// the place where they start.
 library Wire {
-    /// @dev Most numbers the fields of one interaction decode to.
-    uint256 internal constant MAX_NUMBERS = 12;
+    // By kind, from the highest byte on: the bits of a varint, the most a byte may be. By kind, from the lowest bit on:
+    // whether it is not 0.
+    uint256 private constant BITS = 0x0035203035200000 << 192;
+    uint256 private constant MOST = 0x0000000000000000ff01020b05ff0f0c << 128;
+    uint256 private constant SOME = 1 << 4 | 1 << 5 | 1 << 12 | 1 << 13 | 1 << 15;
 
     /// @dev A varint below 2^53: amounts, durations, ids of any kind.
     uint256 internal constant VARINT = 1;
@@ -33,4 +39,80 @@ library Wire {
     uint256 internal constant IF = 0x40;
     /// @dev Added to a length below 128: so many bytes.
     uint256 internal constant BYTES = 0x80;
+
+    /// @notice Decodes the fields of a form, from a place in calldata on. Returns where they end; 0 when they are malformed
+    /// or end after `end`.
+    function decode(uint256 form, uint256 place, uint256 end, uint256[MAX_NUMBERS] memory numbers)
+        internal
+        pure
+        returns (uint256 next)
+    {
+        // Assembly because the opening of a bundle decodes hundreds of interactions. What is read after `end` is caught at
+        // the end: places only grow.
+        assembly ("memory-safe") {
+            function varint(at) -> value, after_ {
+                let word := calldataload(at)
+                value := byte(0, word)
+                after_ := add(at, 1)
+                if gt(value, 0x7f) {
+                    value := and(value, 0x7f)
+                    let last := 0x80
+                    for { let i := 1 } and(gt(last, 0x7f), lt(i, 8)) { i := add(i, 1) } {
+                        last := byte(i, word)
+                        value := or(value, shl(mul(7, i), and(last, 0x7f)))
+                        after_ := add(after_, 1)
+                    }
+                    // Overlong, or more than 8 bytes.
+                    if or(iszero(last), gt(last, 0x7f)) { after_ := 0 }
+                }
+            }
+
+            next := place
+            let given := 0
+            for { let to := numbers } form { form := shr(8, form) } {
+                let kind := and(form, 0xff)
+                if gt(kind, 0x7f) {
+                    mstore(to, next)
+                    to := add(to, 0x20)
+                    next := add(next, and(kind, 0x7f))
+                    continue
+                }
+                let value := 0
+                if or(lt(kind, IF), and(shr(and(shr(4, kind), 3), given), 1)) {
+                    kind := and(kind, 0x0f)
+                    switch lt(kind, BYTE)
+                    case 1 {
+                        value, next := varint(next)
+                        // As many bits as the kind has.
+                        if shr(byte(kind, BITS), value) { next := 0 }
+                    }
+                    default {
+                        value := byte(0, calldataload(next))
+                        next := add(next, 1)
+                        if gt(value, byte(kind, MOST)) { next := 0 }
+                    }
+                    if and(iszero(value), shr(kind, SOME)) { next := 0 }
+                    if eq(kind, GIVEN) {
+                        given := value
+                        if eq(and(value, 9), 9) { next := 0 }
+                    }
+                    if eq(kind, LEGS) {
+                        mstore(to, value)
+                        to := add(to, 0x20)
+                        let legs := shl(1, value)
+                        value := next
+                        for {} mul(legs, next) { legs := sub(legs, 1) } {
+                            let id
+                            id, next := varint(next)
+                            if shr(32, id) { next := 0 }
+                        }
+                    }
+                    if iszero(next) { break }
+                }
+                mstore(to, value)
+                to := add(to, 0x20)
+            }
+            next := mul(next, iszero(gt(next, end)))
+        }
+    }
 }
