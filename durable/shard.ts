@@ -9,7 +9,6 @@ import { DurableObject } from 'cloudflare:workers';
 import { type Hex, unhex } from '../protocol/bytes.ts';
 import {
   Agent,
-  Head,
   Inbox,
   META_INBOX,
   MessageCell,
@@ -55,6 +54,7 @@ import {
   failure,
   shardStub,
 } from './shard/api.ts';
+import { AgentIndex, type AgentsQuery } from './shard/agents.ts';
 import { Batches } from './shard/batches.ts';
 import { listEscrows, listWorkflows } from './shard/calls.ts';
 import { Core, type Executed } from './shard/core.ts';
@@ -68,6 +68,8 @@ import { Mail } from './shard/mail.ts';
 import { Nonces } from './shard/nonces.ts';
 import { Proofs } from './shard/proofs.ts';
 import { capabilityJson, workflowJson } from './shard/records.ts';
+import { Roots } from './shard/roots.ts';
+import { StatusReader } from './shard/status.ts';
 import { agentJson, cellJson, escrowJson, serviceJson, sessionFacts, sessionJson } from './shard/views.ts';
 
 export interface ShardEnv {
@@ -87,9 +89,12 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
   readonly #cuts: Cuts;
   readonly #batches: Batches;
   readonly #lists: Lists;
+  readonly #agents: AgentIndex;
   readonly #history: History;
   readonly #graph: GraphReader;
+  readonly #roots: Roots;
   readonly #proofs: Proofs;
+  readonly #status: StatusReader;
   readonly #signing: Signing;
   #sequencer: MachineKey | null = null;
   readonly #nonces: Nonces;
@@ -107,10 +112,13 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
     this.#cuts = new Cuts(sql, this.#core.engine, this.#core.log);
     this.#batches = new Batches(sql);
     this.#nonces = new Nonces(sql);
-    this.#lists = new Lists(this.#core.engine.machine);
+    this.#lists = new Lists(this.#core.engine.machine, () => this.#core.rest());
+    this.#agents = new AgentIndex(sql, this.#core.engine.machine);
     this.#history = new History(this.#core, this.#cuts);
     this.#graph = new GraphReader(sql, this.#core.engine.machine, this.#core.log, this.#core.arrivals);
-    this.#proofs = new Proofs(this.#core, this.#signing);
+    this.#roots = new Roots(this.#core);
+    this.#proofs = new Proofs(this.#core, this.#signing, this.#roots);
+    this.#status = new StatusReader(this.#core, this.#lists, this.#roots);
     this.#mail = new Mail(sql, this.#core, {
       together: (work) => this.#together(work),
       peer: (to) => shardStub(env.SHARD, to),
@@ -119,6 +127,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
       came: (from, count) => this.#intake.came(from, count),
       ran: (from, count) => this.#intake.ran(from, count),
     });
+    this.#mail.sweeper.onAgent = (id) => this.#agents.note(id);
     this.#intake = new Intake(
       this.#core,
       {
@@ -132,6 +141,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
       this.#claim(`${env.CHAIN_ID}:${env.ROOT_ADDRESS.toLowerCase()}:${shard}`);
       if (env.SEQUENCER_KEY) this.#sequencer = await MachineKey.import(unhex(env.SEQUENCER_KEY, 32));
       this.#core.restore();
+      this.#agents.restore(() => this.#core.rest());
       this.#mail.restore();
     });
   }
@@ -203,7 +213,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
       seq,
       time,
       running: running.slice(),
-      root: engine.trie.root(),
+      root: this.#roots.newest().shardRoot,
       inboxCursor: get(inbox, Inbox.cursor),
       inboxAccumulator: getBytes(inbox, Inbox.accumulator).slice(),
       cut: this.#cuts.newest(),
@@ -293,21 +303,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
   // --- reading ---
 
   async status(): Promise<ShardStatus> {
-    const head = this.#machine.head();
-    return {
-      shard: this.#shard,
-      seq: this.#core.seq,
-      time: this.#core.time,
-      chunks: this.#core.log.length,
-      agents: get(head, Head.agents),
-      services: get(head, Head.services),
-      sessions: get(head, Head.sessions),
-      escrows: get(head, Head.escrows),
-      outbox: get(head, Head.outbox),
-      interactions: this.#core.interactions,
-      balances: this.#lists.balances(),
-      root: this.#core.engine.trie.root(),
-    };
+    return this.#status.read();
   }
 
   async key(agent: number): Promise<{ key: Uint8Array; epoch: number } | null> {
@@ -324,8 +320,8 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
   async agent(id: number): Promise<RecordJson | null> {
     return agentJson(this.#machine, id);
   }
-  async agents(query: PageQuery & { owner?: Hex; key?: Hex }): Promise<Page<RecordJson>> {
-    return this.#lists.agents(query);
+  async agents(query: AgentsQuery): Promise<Page<RecordJson>> {
+    return query.key || query.owner ? this.#agents.list(query) : this.#lists.agents(query);
   }
   async service(id: number): Promise<RecordJson | null> {
     return serviceJson(this.#machine, id);
@@ -381,9 +377,13 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
     return this.#proofs.prove(this.#sequencer, kind, id);
   }
 
-  async cell(address: number): Promise<CellJson> {
+  async root(): Promise<Uint8Array | Failure> {
+    const root = await this.#roots.read(({ shardRoot }) => shardRoot);
+    return root ?? failure('overloaded', 'too many are waiting for a root: come back in a second');
+  }
+  async cell(address: number, withPath = false): Promise<CellJson | Failure> {
     if (placeOf(address).shard !== this.#shard) throw new RangeError(`cell ${address} is not of shard ${this.#shard}`);
-    return cellJson(this.#machine, address);
+    return withPath ? this.#proofs.cell(address) : cellJson(this.#machine, address);
   }
 
   async claimNonce(nonce: Hex, timeMs: number): Promise<boolean> {

@@ -282,6 +282,7 @@ export interface RecordProof {
 }
 
 export interface ReadRpc {
+  /** All of one moment, now or up to a second later. */
   status(): Promise<ShardStatus>;
   /** x ‖ y and epoch; null for an unknown agent. */
   key(agent: number): Promise<{ readonly key: Uint8Array; readonly epoch: number } | null>;
@@ -301,12 +302,14 @@ export interface ReadRpc {
   workflow(id: number): Promise<WorkflowJson | null>;
   workflows(query: PageQuery & { readonly planner?: number }): Promise<LookedPage<WorkflowJson>>;
   /**
-   * A record with its proof, as it stands now or up to a second later: while frames run, roots for proofs are made once a second. null
-   * for an unknown id; `overloaded` when too many wait; `unavailable` without a sequencer's key.
+   * A record with its proof, as it stands now or up to a second later: much that ran takes a while to hash. null for an unknown id;
+   * `overloaded` when too many wait; `unavailable` without a sequencer's key.
    */
   prove(kind: RecordKind, id: number): Promise<RecordProof | null | Failure>;
-  /** A cell of this shard with its 12 × 3 siblings (from the leaf up) under the shard root of `seq`. */
-  cell(address: number): Promise<CellJson>;
+  /** The shard's root, as of now or up to a second later; `overloaded` when too many wait. */
+  root(): Promise<Uint8Array | Failure>;
+  /** A cell of this shard; with its path, as of now or up to a second later, or `overloaded` when too many wait. */
+  cell(address: number, withPath?: boolean): Promise<CellJson | Failure>;
   chunks(query: PageQuery): Promise<Page<ChunkJson>>;
   chunk(number: number): Promise<ChunkJson | null>;
   frame(seq: number): Promise<FrameJson | null>;

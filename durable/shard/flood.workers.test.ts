@@ -88,7 +88,7 @@ test('100,000 calls that wait, half for one and half each for the one before, ho
     { op: 'respond', escrow: root, price: 0, result: 'declined' },
   );
   const places = await placesOf(other, 20);
-  await until('the last to start, or to end', async () => (await supply()) === before + HALF);
+  while ((await supply()) !== before + HALF) await new Promise((resolve) => setTimeout(resolve, 200));
   // All of them had receipts while there was still much to do.
   expect((await shardAt(0).head()).seq - places.at(-1)!).toBeGreaterThan(HALF);
   // And not a chunk for each.
@@ -97,7 +97,7 @@ test('100,000 calls that wait, half for one and half each for the one before, ho
   expect((await shardAt(0).agent(many.id))?.balance).toBe(String(10_000_000 - HALF - 1));
   const { items } = await shardAt(0).escrows({ payer: many.id, statuses: ['waiting'] });
   expect(items).toEqual([]);
-}, 60_000);
+}, 120_000);
 
 test('messages, as many as rings take and again as soon as there is room, hold up no bundles, and all arrive', async () => {
   const EACH = 2048;
@@ -118,4 +118,4 @@ test('messages, as many as rings take and again as soon as there is room, hold u
   expect(receipts).toBeGreaterThan(0);
   await until('all to arrive', async () => (await balanceOf(hoarder)) === 1_000_000 + senders.length * EACH);
   for (const sender of senders) expect(await balanceOf(sender)).toBe(1_000_000 - EACH);
-}, 60_000);
+}, 120_000);

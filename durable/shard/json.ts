@@ -32,8 +32,9 @@ export interface CellJson {
   /** The record's kind and fields; null where nothing is laid out. */
   kind: string | null;
   fields: RecordJson | null;
-  siblings: Hex[];
-  shardRoot: Hex;
+  /** Only where they were asked for: 12 × 3 from the leaf up, and the shard root of `seq` that they lead to. */
+  siblings?: Hex[];
+  shardRoot?: Hex;
   seq: string;
 }
 

@@ -10,11 +10,8 @@ import {
   Session,
   SessionStatus,
   get,
-  getBytes,
 } from '../../protocol/cells.ts';
 import { QUADS, REGION_SLOTS } from '../../protocol/cells.ts';
-import { type Hex, hex } from '../../protocol/bytes.ts';
-import { keccak } from '../../protocol/hash.ts';
 import { makeId, serialOf } from '../../protocol/ids.ts';
 import type { Machine } from '../../protocol/machine.ts';
 import type { Cell } from '../../protocol/memory.ts';
@@ -25,8 +22,11 @@ import { capabilityJson } from './records.ts';
 import { agentJson, serviceJson, sessionJson } from './views.ts';
 
 export const MAX_PAGE = 100;
-/** Capabilities looked through for a page: anybody may ask for those of nobody. */
-const CAPABILITIES_LOOKED_AT = 2 ** 16;
+/** Records looked through for a page: anybody may ask for those of nobody. */
+const LOOKED_AT_A_PAGE = 2 ** 16;
+
+/** Records looked through before memory is tidied. */
+const LOOKED_AT = 2 ** 14;
 
 /** Page of what `view` shows of serials above `after`, up to `last`; `wanted` decides on the id. */
 function page(
@@ -48,43 +48,57 @@ function page(
   return { items };
 }
 
+/** As {@link page}, of so many records at most: it may be short and still have a next. */
+function look(
+  machine: Machine,
+  query: PageQuery,
+  end: number,
+  wanted: (id: number) => boolean,
+  view: (id: number) => RecordJson | null,
+): Page<RecordJson> {
+  const last = Math.min(end, (query.after ?? 0) + LOOKED_AT_A_PAGE);
+  const found = page(machine, query, last, wanted, view);
+  return found.next === undefined && last < end ? { ...found, next: last } : found;
+}
+
 export class Lists {
   readonly #machine: Machine;
-  /** By serial: the agent's epoch when its key was last hashed, and keccak(x ‖ y) then. */
-  readonly #keys: { epoch: number; hash: Hex }[] = [];
+  readonly #rest: () => void;
 
-  constructor(machine: Machine) {
+  /** `rest` lets go of pages that there is no room for: whoever looks through a whole region calls it now and then, while no cell is in use. */
+  constructor(machine: Machine, rest: () => void = () => {}) {
     this.#machine = machine;
+    this.#rest = rest;
+  }
+
+  /** Serials `first` to `last`. */
+  *#serials(first: number, last: number): Generator<number> {
+    for (let serial = first; serial <= last; serial++) {
+      yield serial;
+      if (serial % LOOKED_AT === 0) this.#rest();
+    }
   }
 
   #count(field: (typeof Head)[keyof typeof Head]): number {
     return get(this.#machine.head(), field);
   }
 
-  /** keccak(x ‖ y) of an agent's key; hashed again only when its epoch has changed. */
-  #keyHash(id: number): Hex {
-    const epoch = get(this.#machine.readAgent(id), Agent.epoch);
-    const known = this.#keys[serialOf(id)];
-    if (known?.epoch === epoch) return known.hash;
-    const hash = hex(keccak(this.#machine.keyOf(id)));
-    this.#keys[serialOf(id)] = { epoch, hash };
-    return hash;
-  }
-
-  agents(query: PageQuery & { owner?: Hex; key?: Hex }): Page<RecordJson> {
+  agents(query: PageQuery): Page<RecordJson> {
     const machine = this.#machine;
-    const owner = query.owner?.toLowerCase();
-    const key = query.key?.toLowerCase();
-    const wanted = (id: number): boolean =>
-      (!key || this.#keyHash(id) === key) && (!owner || hex(getBytes(machine.readAgent(id), Agent.owner)) === owner);
-    return page(machine, query, this.#count(Head.agents), wanted, (id) => agentJson(machine, id));
+    return page(
+      machine,
+      query,
+      this.#count(Head.agents),
+      () => true,
+      (id) => agentJson(machine, id),
+    );
   }
 
   services(query: PageQuery & { provider?: number }): Page<RecordJson> {
     const machine = this.#machine;
     const wanted = (id: number): boolean =>
       query.provider === undefined || get(machine.readService(id), Service.provider) === query.provider;
-    return page(machine, query, this.#count(Head.services), wanted, (id) => serviceJson(machine, id));
+    return look(machine, query, this.#count(Head.services), wanted, (id) => serviceJson(machine, id));
   }
 
   sessions(query: PageQuery & { agent?: number }): Page<RecordJson> {
@@ -93,12 +107,12 @@ export class Lists {
     const after = Math.max(query.after ?? 0, last - QUADS);
     const wanted = (id: number): boolean =>
       query.agent === undefined || machine.partyOf(machine.readSession(id), query.agent) !== -1;
-    return page(machine, { ...query, after }, last, wanted, (id) => sessionJson(machine, id));
+    return look(machine, { ...query, after }, last, wanted, (id) => sessionJson(machine, id));
   }
 
   capabilities(query: PageQuery & { grantor?: number; grantee?: number }): Page<RecordJson> {
     const machine = this.#machine;
-    const { grantor, grantee, after = 0 } = query;
+    const { grantor, grantee } = query;
     const wanted = (id: number): boolean => {
       const cell = machine.trie.read(Region.capability, serialOf(id));
       return (
@@ -106,15 +120,12 @@ export class Lists {
         (grantee === undefined || get(cell, Capability.grantee) === grantee)
       );
     };
-    const end = this.#count(Head.capabilities);
-    const last = Math.min(end, after + CAPABILITIES_LOOKED_AT);
-    const found = page(machine, query, last, wanted, (id) => capabilityJson(machine, id));
-    return found.next === undefined && last < end ? { ...found, next: last } : found;
+    return look(machine, query, this.#count(Head.capabilities), wanted, (id) => capabilityJson(machine, id));
   }
 
   balances(): number {
     let sum = 0;
-    for (let serial = 1; serial <= this.#count(Head.agents); serial++)
+    for (const serial of this.#serials(1, this.#count(Head.agents)))
       sum += this.#machine.balance(makeId(this.#machine.shard, serial));
     return sum;
   }
@@ -132,15 +143,15 @@ export class Lists {
   supply(withdrawals: number): Supply {
     const machine = this.#machine;
     let [stakes, escrows, sessions] = [0, 0, 0];
-    for (let serial = 1; serial <= this.#count(Head.agents); serial++) {
+    for (const serial of this.#serials(1, this.#count(Head.agents))) {
       stakes += get(machine.readAgent(makeId(machine.shard, serial)), Agent.stake);
     }
     const lastEscrow = this.#count(Head.escrows);
-    for (let serial = Math.max(1, lastEscrow - REGION_SLOTS + 1); serial <= lastEscrow; serial++) {
+    for (const serial of this.#serials(Math.max(1, lastEscrow - REGION_SLOTS + 1), lastEscrow)) {
       escrows += this.#heldBy(machine.escrow(makeId(machine.shard, serial)));
     }
     const lastSession = this.#count(Head.sessions);
-    for (let serial = Math.max(1, lastSession - QUADS + 1); serial <= lastSession; serial++) {
+    for (const serial of this.#serials(Math.max(1, lastSession - QUADS + 1), lastSession)) {
       const cell = machine.readSession(makeId(machine.shard, serial));
       const status = get(cell, Session.status);
       if (status === SessionStatus.open || status === SessionStatus.exiting)

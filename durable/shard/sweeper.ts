@@ -57,6 +57,8 @@ export class Sweeper {
   /** By the shard that must be reached. */
   readonly #tasks = new Map<number, Tasks>();
   readonly orders: Orders;
+  /** Called for an agent that may be new, or have another key: nothing to be done about, but the sweeper sees what every frame touches. */
+  onAgent: (id: number) => void = () => {};
   readonly #touch: Touch;
   #touchedEscrows: number[] = [];
   #touchedWorkflows: number[] = [];
@@ -77,6 +79,7 @@ export class Sweeper {
       );
     });
     this.#touch = {
+      agent: (id) => this.onAgent(id),
       escrow: (id) => this.#touchedEscrows.push(id),
       workflow: (id) => this.#touchedWorkflows.push(id),
       leg: (workflow, leg) => {

@@ -1,4 +1,4 @@
-/** Which escrows and workflows a frame may have changed, from its operations and messages alone: a few too many do no harm. */
+/** Which escrows, workflows and agents a frame may have changed, from its operations and messages alone: a few too many do no harm. */
 import type { Bundle } from '../../protocol/bundle.ts';
 import { Reader } from '../../protocol/bytes.ts';
 import { codeOf } from '../../protocol/errors.ts';
@@ -10,7 +10,9 @@ import { expire } from '../../protocol/ops/expire.ts';
 import { MAX_NUMBERS, decodeOp } from '../../protocol/ops/index.ts';
 import { invoke } from '../../protocol/ops/invoke.ts';
 import { plan } from '../../protocol/ops/plan.ts';
+import { register } from '../../protocol/ops/register.ts';
 import { respond } from '../../protocol/ops/respond.ts';
+import { rotate } from '../../protocol/ops/rotate.ts';
 import { rule } from '../../protocol/ops/rule.ts';
 import { tell } from '../../protocol/ops/tell.ts';
 import { Status } from '../../protocol/status.ts';
@@ -21,6 +23,8 @@ export interface Touch {
   workflow(id: number): void;
   /** A workflow, and the escrow of one of its legs. */
   leg(workflow: number, leg: number): void;
+  /** An agent that may be new, or have another key. */
+  agent(id: number): void;
 }
 
 /** First byte of the payload in a receive frame. */
@@ -29,6 +33,10 @@ const PAYLOAD = 2;
 /** An operation went well: its numbers from `at` on, and what it made. */
 function touchedByOp(touch: Touch, code: number, numbers: Float64Array, at: number, value: number): void {
   switch (code) {
+    case register.code:
+      return touch.agent(value);
+    case rotate.code:
+      return touch.agent(numbers[at]);
     case invoke.code:
       return touch.escrow(value);
     case respond.code:
@@ -80,6 +88,8 @@ export function touchedByMessage(touch: Touch, frame: Uint8Array, value: number)
 /** An inbox item went well, and made this. One that was sent on did nothing here: a few too many do no harm. */
 export function touchedByItem(touch: Touch, bytes: Uint8Array, value: number): void {
   const item = decodeInboxItem(bytes);
+  if (item.kind === 'register') touch.agent(value);
+  if (item.kind === 'rotate') touch.agent(item.agent);
   if (item.kind !== 'act') return;
   try {
     touchedByOp(touch, decodeOp(new Reader(item.interaction), ofCall, 0), ofCall, 0, value);

@@ -105,7 +105,8 @@ export function escrowJson(machine: Machine, id: number): RecordJson | null {
   };
 }
 
-export function cellJson(machine: Machine, address: number): CellJson {
+/** Without what proves it. */
+export function cellJson(machine: Machine, address: number): Omit<CellJson, 'siblings' | 'shardRoot'> {
   const { region, slot } = placeOf(address);
   const cell = machine.trie.read(region, slot);
   const layout = layoutAt(region, slot);
@@ -115,8 +116,6 @@ export function cellJson(machine: Machine, address: number): CellJson {
     cell: hex(cell),
     kind: layout?.kind ?? null,
     fields: layout && record(layout.fields, cell),
-    siblings: machine.trie.proof(region, slot).map(hex),
-    shardRoot: hex(machine.trie.root()),
     seq: String(get(machine.head(), Head.seq)),
   };
 }
