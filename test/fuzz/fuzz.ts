@@ -4,11 +4,13 @@ import { type Context, stepsOf } from '../../protocol/engine.ts';
 import { STATUSES, Status } from '../../protocol/status.ts';
 import { bundleIn } from '../../protocol/step.ts';
 import { type Seen, addSeen, stateDifference } from '../reference/differential.ts';
-import { Trace } from '../reference/generate.ts';
+import { type Entry, Trace, type TraceOptions } from '../reference/generate.ts';
 import { Random } from '../reference/random.ts';
 import type { ReferenceOutcome } from '../reference/reference.ts';
 import { type Answer, type Evm, WITNESS_ERRORS, difference } from './evm.ts';
+import type { Situation } from './extremes.ts';
 import { type FuzzStep, Stepper, boundsBroken } from './stepper.ts';
+import type { Strange } from './strangers.ts';
 
 export interface Mismatch {
   /** How to see it again: a seed, or the name of a situation. */
@@ -101,14 +103,27 @@ export class Fuzz {
   }
 
   /** One random trace. */
-  async trace(seed: number): Promise<void> {
-    const where = `seed ${seed}`;
-    const events: (readonly [
-      Parameters<NonNullable<ConstructorParameters<typeof Trace>[0]['watch']>>[0],
-      readonly ReferenceOutcome[],
-    ])[] = [];
-    const trace = new Trace({ seed, watch: (entry, outcomes) => events.push([entry, outcomes]) });
-    trace.run(framesOf(seed));
+  trace(seed: number): Promise<void> {
+    return this.#drive(`seed ${seed}`, { seed }, (trace) => trace.run(framesOf(seed)));
+  }
+
+  /** A situation made by hand, on a random state. */
+  situation({ name, shards, drive }: Situation, seed: number): Promise<void> {
+    return this.#drive(`${name}, seed ${seed}`, { seed, shards }, drive);
+  }
+
+  /** Steps that the reference knows nothing of. */
+  async strange({ name, shards, drive }: Strange, seed: number): Promise<void> {
+    const random = new Random(seed);
+    for (const step of drive(new Stepper(shards), random))
+      await this.check(shards, step, `${name}, seed ${seed}`, random);
+  }
+
+  async #drive(where: string, options: Omit<TraceOptions, 'watch'>, drive: (trace: Trace) => void): Promise<void> {
+    const { seed } = options;
+    const events: [Entry, readonly ReferenceOutcome[]][] = [];
+    const trace = new Trace({ ...options, watch: (entry, outcomes) => events.push([entry, outcomes]) });
+    drive(trace);
     const { reference, shards } = trace;
     const kind = `${shards} ${seed % 2}`;
     const stepper = this.#idle.get(kind) ?? new Stepper(shards, seed % 2 === 1);

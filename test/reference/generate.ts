@@ -79,7 +79,7 @@ export class Trace {
     this.reference = new Reference({ shards: this.shards, ...checks });
     this.#watch = watch;
     const { world } = this.reference;
-    const poke = (at: number, cell: Uint8Array) => this.#poke(at, cell);
+    const poke = (at: number, cell: Uint8Array) => this.poke(at, cell);
     if (!this.random.chance(0.03)) {
       populate(world, this.random, poke);
       if (this.random.chance(0.6)) begin(world, this.random, poke);
@@ -90,7 +90,8 @@ export class Trace {
     this.#intents = new Intents(world, this.random, survey(world));
   }
 
-  #poke(at: number, cell: Uint8Array): void {
+  /** Puts a cell in place, as a long history would have. */
+  poke(at: number, cell: Uint8Array): void {
     this.reference.world.poke(at, cell);
     this.#watch({ poke: at, cell }, []);
   }
@@ -163,7 +164,7 @@ export class Trace {
       const due = Number(untold.record.deadline) + random.between(0, 2);
       this.give(shard, new Writer().u8(1).u32(due).finish());
     } else if (random.chance(0.4)) this.#tick(shard);
-    const poke = (at: number, cell: Uint8Array) => this.#poke(at, cell);
+    const poke = (at: number, cell: Uint8Array) => this.poke(at, cell);
     jumpCounters(this.reference.world, random, poke, shard, untold && random.chance(0.5) ? 'workflows' : undefined);
     this.#bundle(shard, 'serials', untold && random.chance(0.5) ? 'plan' : undefined);
   }
@@ -171,7 +172,7 @@ export class Trace {
   /** Something that would send, now that there is hardly room. */
   #crowded(shard: number, late: boolean): void {
     const { random } = this;
-    const poke = (at: number, cell: Uint8Array) => this.#poke(at, cell);
+    const poke = (at: number, cell: Uint8Array) => this.poke(at, cell);
     const others = Array.from({ length: this.shards }, (_, other) => other).filter((other) => other !== shard);
     // Room for an answer, but none to send on to a third shard, is rare by chance.
     const onward = others.find((from) => sendsOn(this.pending(from, shard).payload));
