@@ -562,19 +562,19 @@ contract ExitsTest is ExitsBase {
         uint32 escrow = setEscrow(0, _open(1, A, B, idOf(1, 0), 50));
         uint32 session = setSession(1, Session(1, A, B, 100, 20, 30, 5, 1));
         openWith(500);
-        vm.snapshotGasLastCall("Exits", "open");
+        vm.snapshotGasLastCall("Leaving", "open");
         exit.showAgent(shown(agentAt(A)));
-        vm.snapshotGasLastCall("Exits", "showAgent");
+        vm.snapshotGasLastCall("Leaving", "showAgent");
         exit.showEscrow(shown(escrow));
-        vm.snapshotGasLastCall("Exits", "showEscrow");
+        vm.snapshotGasLastCall("Leaving", "showEscrow");
         (Digests.Half memory made, bytes32 r, bytes32 s) = half(idOf(1, 1), 0, 60);
         exit.showHalf(shownQuad(session), made, r, s);
-        vm.snapshotGasLastCall("Exits", "showHalf");
+        vm.snapshotGasLastCall("Leaving", "showHalf");
         pastHalves();
         exit.showSession(shownQuad(session));
-        vm.snapshotGasLastCall("Exits", "showSession");
+        vm.snapshotGasLastCall("Leaving", "showSession");
         exit.collect(A);
-        vm.snapshotGasLastCall("Exits", "collect");
+        vm.snapshotGasLastCall("Leaving", "collect");
     }
 
     // --- helpers ---

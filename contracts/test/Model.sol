@@ -7,6 +7,17 @@ contract TrieModel {
     mapping(uint256 height => mapping(uint256 path => bool)) private _known;
     mapping(uint32 address_ => bytes) private _cells;
 
+    /// @dev Of a subtree in which nothing was ever set, by height.
+    bytes32[17] private _empty;
+
+    constructor() {
+        bytes32 empty = keccak256(new bytes(64));
+        for (uint256 height; height <= 16; ++height) {
+            _empty[height] = empty;
+            empty = keccak256(abi.encodePacked(empty, empty, empty, empty));
+        }
+    }
+
     function set(uint32 address_, bytes memory cell) public {
         require(cell.length == 64, "cell");
         _cells[address_] = cell;
@@ -41,12 +52,7 @@ contract TrieModel {
     }
 
     function node(uint256 height, uint256 path) public view returns (bytes32) {
-        if (_known[height][path]) return _nodes[height][path];
-        bytes32 empty = keccak256(new bytes(64));
-        for (; height > 0; --height) {
-            empty = keccak256(abi.encodePacked(empty, empty, empty, empty));
-        }
-        return empty;
+        return _known[height][path] ? _nodes[height][path] : _empty[height];
     }
 
     function _put(uint256 height, uint256 path, bytes32 hash) private {
