@@ -17,7 +17,7 @@ import { Engine, type EngineOptions, stepsOf } from '../../protocol/engine.ts';
 import { withdraw } from '../../protocol/ops/withdraw.ts';
 import { type Outcome, Status } from '../../protocol/status.ts';
 import type { PageImage } from '../../protocol/trie.ts';
-import { Lane, SPINS, nap } from './lane.ts';
+import { Lane } from './lane.ts';
 import { Planner } from './plan.ts';
 import {
   Kind,
@@ -27,10 +27,12 @@ import {
   NOWHERE,
   PHASES,
   Phase,
+  SPINS,
   type Shared,
   Word,
   fail,
   makeShared,
+  nap,
   numbersOf,
   throwIfFailed,
   wordOf,
@@ -71,8 +73,8 @@ export class ParallelExecutor {
   #rest = 0;
   #lastRest = 0;
   #isRootDue = false;
-  /** What there was to be hashed for it, 0 when it is. */
-  #units = 0;
+  /** Whether there may be something left to be hashed. */
+  #isHashing = false;
 
   /** Threads start at once and stay until {@link close}. */
   constructor(shard: number, signing: Signing, options: ExecutorOptions) {
@@ -122,6 +124,14 @@ export class ParallelExecutor {
     Atomics.store(control, Word.done, 0);
     Atomics.store(control, Word.phase, this.#phases * PHASES + phase);
     Atomics.notify(control, Word.phase);
+  }
+
+  /** Begins what is planned, from `first` on, while others already do it. */
+  #beginPlanned(phase: number, first: number): void {
+    const { control } = this.shared;
+    Atomics.store(control, Word.planned, first);
+    Atomics.store(control, Word.limit, NOWHERE);
+    this.#begin(phase, first);
   }
 
   /** Whether the other threads are done. */
@@ -196,7 +206,7 @@ export class ParallelExecutor {
     }
     control[Word.limit] = count;
     // Who is done has left nothing to hash.
-    this.#units = 0;
+    this.#isHashing = false;
     this.#begin(Phase.decode);
     this.#lane.decode(count);
     this.#end();
@@ -224,9 +234,7 @@ export class ParallelExecutor {
   /** Executes frames up to one that turns out to have to run alone. Returns which that is, `end` for none. */
   #runParallel(from: number, end: number, all: readonly Uint8Array[], offset: number): number {
     const { control } = this.shared;
-    Atomics.store(control, Word.planned, from);
-    Atomics.store(control, Word.limit, NOWHERE);
-    this.#begin(Phase.execute, from);
+    this.#beginPlanned(Phase.execute, from);
     const stop = this.#orFail(() => this.#planner.plan(from, end, all, offset));
     Atomics.store(control, Word.limit, stop);
     this.#orFail(() => this.#lane.execute());
@@ -276,9 +284,9 @@ export class ParallelExecutor {
     this.#end();
     const { trie } = this.#lane;
     for (;;) {
-      this.#units = trie.freeze();
-      this.shared.control[Word.limit] = this.#units;
-      this.#begin(Phase.hash);
+      this.#isHashing = true;
+      this.#beginPlanned(Phase.hash, 0);
+      this.#orFail(() => trie.freeze());
       if (trie.isFrozen) return;
       this.#hash();
     }
@@ -294,8 +302,8 @@ export class ParallelExecutor {
 
   /** Helps the others hash until all is. */
   #hash(): void {
-    if (this.#units > 0) this.#lane.trie.hashUnits(this.#units);
-    this.#units = 0;
+    if (this.#isHashing) this.#lane.trie.hashUnits();
+    this.#isHashing = false;
     this.#end();
   }
 

@@ -11,18 +11,13 @@ import { Machine } from '../../protocol/machine.ts';
 import { decodeOp, opOf, runOp } from '../../protocol/ops/index.ts';
 import { Status } from '../../protocol/status.ts';
 import { numbersOf } from '../../protocol/wire.ts';
-import { Kind, NOWHERE, NUMBERS, POSITIONS, type Shared, Word, throwIfFailed, wordOf } from './shared.ts';
+import { Kind, NOWHERE, NUMBERS, POSITIONS, SPINS, type Shared, Word, isPlanned, nap, wordOf } from './shared.ts';
 import { SharedTrie } from './state.ts';
 
 /** Frames a thread decodes at a time. */
 const DECODED = 16;
 /** Bits of a step's number that are 0 when its thread tells the others where it is: telling takes time. */
 const TELLS = 3;
-/** Looks at a word before a thread sleeps. */
-export const SPINS = 20_000;
-/** Milliseconds it then sleeps between looks. */
-const NAP = 0.05;
-
 /** Numbers each operation's fields decode to. */
 const COUNTS = Uint8Array.from({ length: 256 }, (_, code) => numbersOf(opOf(code)?.slots ?? []));
 /**
@@ -43,12 +38,6 @@ const MAKES_IF_ZERO = Int8Array.from({ length: 256 }, (_, code) =>
 const unexpected = (): never => {
   throw new Error('ran beside others what has to run alone');
 };
-
-/** Sleeps for a moment, or until a word changes; throws where another thread has failed. */
-export function nap(shared: Shared, word: number, value: number): void {
-  throwIfFailed(shared);
-  Atomics.wait(shared.control, word, value, NAP);
-}
 
 /** A machine whose rings count by position, and whose other counters wait until all has run. */
 class LaneMachine extends Machine {
@@ -174,21 +163,11 @@ export class Lane {
       Atomics.store(control, this.#word, Atomics.load(control, Word.claim) * POSITIONS);
       const f = Atomics.add(control, Word.claim, 1);
       Atomics.store(control, this.#word, f * POSITIONS);
-      if (!this.#isPlanned(f)) break;
+      if (!isPlanned(this.#shared, f)) break;
       this.#runFrame(machine, f);
     }
     Atomics.store(control, this.#word, NOWHERE);
     burned[this.#lane] = machine.burned;
-  }
-
-  /** Waits until a frame is planned; false when it is not one of these. */
-  #isPlanned(f: number): boolean {
-    const { control } = this.#shared;
-    for (let spins = 0; ; spins++) {
-      if (Atomics.load(control, Word.planned) > f) return true;
-      if (Atomics.load(control, Word.limit) <= f) return false;
-      if (spins > SPINS) nap(this.#shared, this.#word, f * POSITIONS);
-    }
   }
 
   #runFrame(machine: LaneMachine, f: number): void {

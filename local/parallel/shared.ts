@@ -65,6 +65,10 @@ export const Word = {
 } as const;
 export const wordOf = (lane: number): number => Word.lanes + 32 * lane;
 export const Phase = { decode: 1, execute: 2, hash: 3, exit: 4 } as const;
+/** Looks at a word before a thread sleeps. */
+export const SPINS = 20_000;
+/** Milliseconds it then sleeps between looks. */
+const NAP = 0.05;
 const FAILING = 1;
 const FAILED = 2;
 /** A phase word is how many phases there were, times this, plus which it is. */
@@ -163,6 +167,23 @@ export function fail({ control, failure }: Shared, error: unknown): void {
 export function throwIfFailed({ control, failure }: Shared): void {
   if (Atomics.load(control, Word.failed) !== FAILED) return;
   throw new Error(`a thread has failed: ${new TextDecoder().decode(failure.slice()).replace(/\0+$/, '')}`);
+}
+
+/** Sleeps for a moment, or until a word changes; throws where another thread has failed. */
+export function nap(shared: Shared, word: number, value: number): void {
+  throwIfFailed(shared);
+  Atomics.wait(shared.control, word, value, NAP);
+}
+
+/** Waits until so many of what is planned while others already take it, and one more, are; false when there are no more. */
+export function isPlanned(shared: Shared, number: number): boolean {
+  const { control } = shared;
+  for (let spins = 0; ; spins++) {
+    const planned = Atomics.load(control, Word.planned);
+    if (planned > number) return true;
+    if (Atomics.load(control, Word.limit) <= number) return false;
+    if (spins > SPINS) nap(shared, Word.planned, planned);
+  }
 }
 
 /** What the fields of a step decoded to. */

@@ -20,6 +20,7 @@ import {
   type Shared,
   UNIT_CELLS,
   Word,
+  isPlanned,
   listOf,
   placeOfPage,
   regionTree,
@@ -170,10 +171,10 @@ export class SharedTrie extends ShardTrie {
 
   /**
    * Takes what has changed since it was last asked and copies it, as far as there is room: from then on it may change
-   * again. Returns in how many units it is to be hashed; when they are, {@link isFrozen} tells whether that is all.
+   * again. Others already hash what is copied. When all of that is hashed, {@link isFrozen} tells whether there is more.
    */
-  freeze(): number {
-    const { frozen, frozenMarks, units, keys, touched } = this.#shared;
+  freeze(): void {
+    const { control, frozen, frozenMarks, units, keys, touched } = this.#shared;
     const { words } = this.memory;
     const places = this.#count;
     let [pages, cells, entries, count] = [0, 0, 0, 0];
@@ -190,6 +191,7 @@ export class SharedTrie extends ShardTrie {
         entries = this.#evenUp(entries);
         units[2 * count] = pages;
         units[2 * count + 1] = entries;
+        Atomics.store(control, Word.planned, count);
         count += 1;
       }
       frozen[pages] = page;
@@ -214,7 +216,8 @@ export class SharedTrie extends ShardTrie {
     units[2 * count] = pages;
     units[2 * count + 1] = this.#evenUp(entries);
     if (this.#next === places) this.#next = 0;
-    return count;
+    Atomics.store(control, Word.planned, count);
+    Atomics.store(control, Word.limit, count);
   }
 
   /** Whether all that has changed is with those who hash. */
@@ -241,11 +244,11 @@ export class SharedTrie extends ShardTrie {
   }
 
   /** Hashes units that nobody else has taken. */
-  hashUnits(count: number): void {
+  hashUnits(): void {
     const { control } = this.#shared;
     for (;;) {
       const unit = Atomics.add(control, Word.claim, 1);
-      if (unit >= count) return;
+      if (!isPlanned(this.#shared, unit)) return;
       this.#hashUnit(unit);
     }
   }

@@ -1,8 +1,8 @@
 /** One more thread of a parallel executor: does its part of each phase. */
 import { workerData } from 'node:worker_threads';
 import '../../protocol/keccak/install.ts';
-import { Lane, SPINS } from './lane.ts';
-import { PHASES, Phase, type Shared, Word, fail } from './shared.ts';
+import { Lane } from './lane.ts';
+import { PHASES, Phase, SPINS, type Shared, Word, fail } from './shared.ts';
 
 const { shared, lane: number } = workerData as { readonly shared: Shared; readonly lane: number };
 const { control } = shared;
@@ -19,7 +19,7 @@ function next(last: number): number {
 function work(lane: Lane, phase: number): void {
   if (phase === Phase.decode) lane.decode(control[Word.limit]);
   else if (phase === Phase.execute) lane.execute();
-  else if (phase === Phase.hash) lane.trie.hashUnits(control[Word.limit]);
+  else if (phase === Phase.hash) lane.trie.hashUnits();
   else throw new Error(`there is no phase ${phase}`);
 }
 
