@@ -5,6 +5,7 @@ import {IGame} from "../src/IGame.sol";
 import {IRoot} from "../src/IRoot.sol";
 import {IStep} from "../src/IStep.sol";
 import {GameBase} from "./GameBase.sol";
+import {Rfc6962Model} from "./Model.sol";
 import {vm} from "./Vm.sol";
 
 /// @notice Every move of one game, and what refuses it.
@@ -92,13 +93,8 @@ contract GameTest is GameBase {
         IGame.Play memory play = _open(64);
         IGame.Play memory next = copy(play);
         bytes32[] memory inner = innerOf(play);
-        bytes32[] memory level = leavesOf(play, inner);
-        for (uint256 width = 64; width > 0; width /= 2) {
-            for (uint256 i; i < width; ++i) {
-                level[i] = pairHash(level[2 * i], level[2 * i + 1]);
-            }
-        }
-        next.reveals = level[0];
+        // 128 is a power of two: the tree of RFC 6962 has the same shape.
+        next.reveals = Rfc6962Model.root(leavesOf(play, inner), pairHash);
         next.deadline = uint64(block.timestamp) + MOVE_WINDOW;
         vm.expectEmit();
         emit IGame.Revealed(1, next, inner);

@@ -217,6 +217,22 @@ abstract contract GameBase is RootBase {
         return keccak256(bytes.concat(left, right));
     }
 
+    /// @dev The binary tree over 128 leaves, level by level: its root, and the path of one of them.
+    function treeOf(bytes32[] memory all, uint256 index) internal pure returns (bytes32 top, bytes32[] memory path) {
+        bytes32[] memory level = new bytes32[](128);
+        for (uint256 i; i < 128; ++i) {
+            level[i] = all[i];
+        }
+        path = new bytes32[](7);
+        for (uint256 height; height < 7; ++height) {
+            path[height] = level[index >> height ^ 1];
+            for (uint256 i; i < 64 >> height; ++i) {
+                level[i] = pairHash(level[2 * i], level[2 * i + 1]);
+            }
+        }
+        top = level[0];
+    }
+
     function reveal(IGame.Play memory play) internal returns (IGame.Play memory next) {
         return reveal(play, innerOf(play));
     }
@@ -226,8 +242,7 @@ abstract contract GameBase is RootBase {
         play_.reveal(play, inner);
         moved("reveal");
         next = copy(play);
-        // 128 is a power of two: the tree of RFC 6962 has the same shape.
-        next.reveals = Rfc6962Model.root(leavesOf(play, inner), pairHash);
+        (next.reveals,) = treeOf(leavesOf(play, inner), 0);
         next.deadline = uint64(block.timestamp) + MOVE_WINDOW;
         expectStanding(next);
     }
@@ -254,10 +269,10 @@ abstract contract GameBase is RootBase {
         pick_.segment = segment;
         if (segment > 0) {
             pick_.before = all[segment - 1];
-            pick_.beforePath = Rfc6962Model.path(all, segment - 1, pairHash);
+            (, pick_.beforePath) = treeOf(all, segment - 1);
         }
         pick_.after_ = all[segment];
-        pick_.afterPath = Rfc6962Model.path(all, segment, pairHash);
+        (, pick_.afterPath) = treeOf(all, segment);
     }
 
     function picked(IGame.Play memory play, Pick memory pick_) internal view returns (IGame.Play memory next) {

@@ -352,13 +352,7 @@ contract GameSidesTest is GameBase {
     /// @dev The play after the reveal that was just made.
     function _revealed(IGame.Play memory play) private view returns (IGame.Play memory next) {
         next = copy(play);
-        bytes32[] memory level = leavesOf(play, innerOf(play));
-        for (uint256 width = 64; width > 0; width /= 2) {
-            for (uint256 i; i < width; ++i) {
-                level[i] = pairHash(level[2 * i], level[2 * i + 1]);
-            }
-        }
-        next.reveals = level[0];
+        (next.reveals,) = treeOf(leavesOf(play, innerOf(play)), 0);
         expectStanding(next);
     }
 
