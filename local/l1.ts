@@ -1,6 +1,7 @@
 /** The local L1: anvil with Osaka's rules (the P-256 precompile), a test token, and Root with a bonded sequencer. */
 import { join } from 'node:path';
 import {
+  type Abi,
   type Account,
   type Address,
   type PublicClient,
@@ -227,6 +228,16 @@ export class L1 {
       if (status !== 'success')
         throw new Error(`${calls[i].functionName} of ${account.address} was reverted at L1 (${hash})`);
     }
+  }
+
+  /** A call by any account, whoever has its key. */
+  async as(account: Address, { address, abi, functionName, args, value = 0n }: Call): Promise<void> {
+    const data = encodeFunctionData({ abi: abi as Abi, functionName, args });
+    await this.request('anvil_impersonateAccount', [account]);
+    const tx = { from: account, to: address, data, gas: '0x1e8480', value: `0x${value.toString(16)}` };
+    const hash = (await this.request('eth_sendTransaction', [tx])) as Hex;
+    const { status } = await this.client.waitForTransactionReceipt({ hash, timeout: 30_000 });
+    if (status !== 'success') throw new Error(`${functionName} of ${account} was reverted at L1 (${hash})`);
   }
 
   async tokenBalance(of: Address): Promise<bigint> {

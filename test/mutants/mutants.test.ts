@@ -1,0 +1,100 @@
+/**
+ * Every lie is found and shown by the challenger alone, whatever the sequencer says in the game; and of an honest batch nothing can be shown.
+ * MUTANTS sets how many lies (CI: at least 300 of all kinds).
+ */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import '../../protocol/keccak/install.ts';
+import { VerifierHost } from '../../durable/verifier/host.ts';
+import { openSql } from '../../local/sql.ts';
+import { readSettings } from '../../workers/settlement/env.ts';
+import { outcomeOf } from '../../workers/settlement/games.ts';
+import { Watch } from '../../workers/settlement/watch.ts';
+import { Random } from '../reference/random.ts';
+import { KINDS, type Mutant } from './kinds.ts';
+import { Liar, MANNERS } from './liar.ts';
+import { DisputeWorld, SHARDS } from './world.ts';
+
+const MUTANTS = Number(process.env.MUTANTS ?? (process.env.CI ? 300 : 70));
+const PER_BATCH = 40;
+/** Looks of the challenger until a lie is down: two for each round of a game, and some. */
+const MAX_LOOKS = 12;
+
+let world: DisputeWorld;
+let host: VerifierHost;
+const events: string[] = [];
+
+const look = async (): Promise<void> => {
+  const settings = readSettings({
+    SHARD: { getByName: () => null },
+    SHARDS: String(SHARDS),
+    CHAIN_ID: String(world.l1.chainId),
+    ROOT_ADDRESS: world.l1.root,
+    L1_RPC: world.l1.rpc,
+    L1_CONFIRMATIONS: '0',
+    CHALLENGER_KEY: world.l1.challengerKey,
+  });
+  await new Watch(settings, host, (event, fields) => void events.push(`${event} ${JSON.stringify(fields)}`)).run();
+};
+
+beforeAll(async () => {
+  world = await DisputeWorld.start(PER_BATCH);
+  const sql = openSql(':memory:');
+  const { chainId, root } = world.l1;
+  host = new VerifierHost(sql, sql.together, { shards: SHARDS, chainId, root });
+}, 120_000);
+afterAll(() => world?.stop());
+
+/** Posts a lie and lets the challenger and the liar play; true when the batch is gone and the sequencer has paid. */
+async function isCaught(mutant: Mutant, liar: Liar): Promise<boolean> {
+  if (mutant.first) await world.post(mutant.first);
+  const before = await world.bonded();
+  await world.post(mutant);
+  for (let looks = 0; looks < MAX_LOOKS; looks++) {
+    await look();
+    if ((await world.head()) < mutant.header.number) return (await world.bonded()) < before;
+    await liar.answer((await host.games()).filter((game) => outcomeOf(game) === null));
+  }
+  return false;
+}
+
+test(
+  'no lie of any kind stands',
+  async () => {
+    const survivors: string[] = [];
+    const caught = new Map<string, number>();
+    const random = new Random(MUTANTS);
+    const names = Object.keys(KINDS);
+    const { batches } = world;
+    let made = 0;
+    for (const { header, ...honest } of batches) {
+      const { number } = header;
+      const share = Math.ceil((MUTANTS - made) / (batches.length - number + 1));
+      for (let i = 0, tries = 0; i < share && tries < 10 * share; tries++) {
+        // In turns, so that all kinds come; those that fit no batch so far first.
+        const name = names.toSorted((a, b) => (caught.get(a) ?? 0) - (caught.get(b) ?? 0) || random.next() - 0.5)[
+          tries % names.length
+        ];
+        const mutant = KINDS[name](world, number, random);
+        if (!mutant) continue;
+        const manner = MANNERS[made % MANNERS.length];
+        const snapshot = await world.snapshot();
+        events.splice(0);
+        const liar = new Liar(world, manner, mutant.truth, random.below(1000));
+        if (await isCaught(mutant, liar)) caught.set(name, (caught.get(name) ?? 0) + 1);
+        else survivors.push(`batch ${number}, ${name}, ${manner}: ${events.slice(-6).join('; ')}`);
+        await world.revert(snapshot);
+        made += 1;
+        i += 1;
+      }
+      await world.post({ header, ...honest });
+      await look();
+      expect((await host.standing()).head, `the honest batch ${number}`).toBe(number);
+    }
+    expect(survivors).toEqual([]);
+    console.log(`${made} lies of ${caught.size} kinds, all caught`);
+    expect(made).toBeGreaterThanOrEqual(MUTANTS);
+    if (MUTANTS >= 300) expect(names.filter((name) => !caught.has(name))).toEqual([]);
+    else expect(caught.size).toBeGreaterThan(25);
+  },
+  20 * 60_000,
+);
