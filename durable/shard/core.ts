@@ -36,6 +36,9 @@ const SNAPSHOT_CHUNKS = 512;
 /** Cells that stay in memory, with their part of the tree: well under half of what the platform gives an object. The others come back when somebody asks. */
 export const RESIDENT_CELLS = 2 ** 19;
 
+/** Part of those that a chunk may have in memory on top: memory never shrinks, so what one chunk could call back would stay taken. */
+const SPARE = 8;
+
 /** A frame that has run, in the chunk being made. */
 export interface Executed {
   readonly seq: number;
@@ -79,6 +82,7 @@ export class Core {
   /** Called when a chunk was appended. */
   onChunk: () => void = () => {};
   #pendingBytes = 0;
+  readonly #mostPages: number;
 
   /** `shards`: how many the deployment has. `resident`: pages that stay in memory. */
   constructor(
@@ -96,6 +100,7 @@ export class Core {
       },
     };
     const trie = new ShardTrie({ store, resident });
+    this.#mostPages = resident + Math.floor(resident / SPARE);
     const foreign: Foreign = {
       // Only what its sender's object brought gets into the log; and what is in the log was right when it came.
       holds: () => true,
@@ -193,9 +198,9 @@ export class Core {
 
   // --- executing ---
 
-  /** Whether the chunk being made has no room for another frame. */
+  /** Whether the chunk being made has no room for another frame, or has called back so many pages that it must end before they may rest again. */
   get full(): boolean {
-    return this.#pendingBytes >= MAX_CHUNK_BYTES;
+    return this.#pendingBytes >= MAX_CHUNK_BYTES || (this.isPending && this.engine.trie.resident > this.#mostPages);
   }
 
   /** Whether anything is in the chunk being made. */
@@ -340,10 +345,12 @@ export class Core {
     }, 0);
   }
 
-  /** What a bundle's parser says of bytes, or null. */
-  static decode(frame: Uint8Array): Bundle | null {
+  /** What a bundle's parser says of bytes, or null; in `room` where that is given. */
+  static decode(frame: Uint8Array, room?: Bundle): Bundle | null {
     try {
-      return decodeBundle(frame);
+      if (!room) return decodeBundle(frame);
+      room.decode(frame);
+      return room;
     } catch (error) {
       if (codeOf(error) !== 'malformed') throw error;
       return null;

@@ -119,3 +119,24 @@ test('messages, as many as rings take and again as soon as there is room, hold u
   await until('all to arrive', async () => (await balanceOf(hoarder)) === 1_000_000 + senders.length * EACH);
   for (const sender of senders) expect(await balanceOf(sender)).toBe(1_000_000 - EACH);
 }, 120_000);
+
+test('more bundles at once than wait decoded all run, in the order of their nonces', async () => {
+  const agents = await registerAgents(2, 1_000_000);
+  const [alice, bob] = agents;
+  const results = await Promise.all(
+    agents.map(async (agent) => {
+      const bundles: Uint8Array[] = [];
+      for (let i = 0; i < 160; i++)
+        bundles.push(
+          await agent.bundle(Array.from({ length: BUNDLE }, () => transfer(agent === alice ? bob : alice, 1))),
+        );
+      return agent.submit(...bundles);
+    }),
+  );
+  for (const own of results) {
+    const seqs = own.map((result) => (isFailure(result) ? result.error.code : result.receipt.receipt.seq));
+    expect(seqs).toEqual(seqs.toSorted((a, b) => Number(a) - Number(b)));
+    expect(seqs.every((seq) => typeof seq === 'number')).toBe(true);
+  }
+  expect((await shardAt(0).agent(alice.id))?.balance).toBe('1000000');
+}, 120_000);

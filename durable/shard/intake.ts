@@ -5,7 +5,7 @@
  * more than {@link MAX_WAIT_MS} of it with `overloaded` before it costs anything. An agent that floods is refused first: turns go round, and
  * whoever has less waiting than its share is taken also when others have filled the time.
  */
-import type { Bundle } from '../../protocol/bundle.ts';
+import { Bundle, decodeBundle } from '../../protocol/bundle.ts';
 import { equal } from '../../protocol/bytes.ts';
 import { Agent, get } from '../../protocol/cells.ts';
 import { keccak } from '../../protocol/hash.ts';
@@ -24,6 +24,8 @@ export const MAX_WAIT_MS = 500;
 /** Bundles that may wait at once, for their memory's sake; of one agent, what one request can bring. */
 const MAX_WAITING = 8192;
 const MAX_WAITING_OF_AGENT = 1024;
+/** Interactions of bundles that wait decoded, 100 bytes each: beyond, only the bytes are kept, and decoded again when their turn comes. */
+const MAX_DECODED = 2 ** 16;
 /** Work (estimated microseconds) after which a chunk ends, so that whatever else the object is asked for gets its turn. */
 const CHUNK_WORK = 25_000;
 /** Receiving a message. */
@@ -32,13 +34,17 @@ const MESSAGE_WORK = 10;
 const MAX_ASKED = 3;
 
 interface Waiting extends Queued {
-  readonly bundle: Bundle;
+  readonly frame: Uint8Array;
+  /** While there is room for it. */
+  readonly decoded: Bundle | null;
   readonly key: Uint8Array;
   answers: Answers;
   asked: number;
   readonly answer: (result: SubmitResult | Promise<SubmitResult>) => void;
   readonly fail: (error: unknown) => void;
 }
+
+const bundleOf = ({ decoded, frame }: Waiting): Bundle => decoded ?? decodeBundle(frame);
 
 /** What the object lends. */
 export interface IntakeHost {
@@ -56,6 +62,10 @@ export class Intake {
   readonly #buckets = new Buckets(BUCKETS);
   /** Work of the turn before this one: done when this one starts. */
   #lastWork = 0;
+  /** Interactions that wait decoded. */
+  #decoded = 0;
+  /** For one that is not kept so. */
+  readonly #room = new Bundle();
   #scheduled = false;
 
   /** `orders`: what is under way on other shards. `maxWaitMs`: see {@link MAX_WAIT_MS}. */
@@ -88,7 +98,8 @@ export class Intake {
 
   #take({ frame, key }: Submission, nowMs: number, putOff: Map<number, Failure>): Promise<SubmitResult> | Failure {
     const { engine } = this.#core;
-    const bundle = Core.decode(frame);
+    const isFull = this.#decoded >= MAX_DECODED;
+    const bundle = Core.decode(frame, isFull ? this.#room : undefined);
     if (!bundle) return failure('malformed', 'not one whole canonical bundle');
     if (shardOf(bundle.actor) !== engine.shard)
       return failure('wrong_shard', `agent ${formatId(bundle.actor)} lives on another shard`);
@@ -101,10 +112,12 @@ export class Intake {
     const refused = full ?? this.#buckets.take(bundle.actor, tokens, nowMs);
     if (refused) return refused;
     this.#lane.enter(bundle.actor, work, nowMs);
+    const decoded = isFull ? null : bundle;
+    this.#decoded += decoded?.count ?? 0;
     return new Promise((answer, fail) => {
       const { actor: agent, nonce } = bundle;
       const ready = !isSigned(bundle);
-      const waiting = { agent, nonce, work, ready, bundle, key, answers: NO_ANSWERS, asked: 0, answer, fail };
+      const waiting = { agent, nonce, work, ready, frame, decoded, key, answers: NO_ANSWERS, asked: 0, answer, fail };
       this.#queue.push(waiting);
       if (!ready) this.#ask(waiting);
       this.#schedule();
@@ -123,7 +136,7 @@ export class Intake {
   /** Fetches the answers that a bundle's execution will ask for; until then its agent's turn goes by. */
   #ask(waiting: Waiting): void {
     waiting.asked += 1;
-    askFor(this.#core.engine.machine, waiting.bundle).then((answers) => {
+    askFor(this.#core.engine.machine, bundleOf(waiting)).then((answers) => {
       waiting.answers = answers;
       this.#queue.wake(waiting);
       this.#schedule();
@@ -154,11 +167,13 @@ export class Intake {
         if (this.#mustAsk(waiting)) continue;
         this.#lastWork += waiting.work;
         this.#lane.leave(waiting.agent, waiting.work);
-        const why = this.#refusal(waiting, nowMs);
+        this.#decoded -= waiting.decoded?.count ?? 0;
+        const bundle = bundleOf(waiting);
+        const why = this.#refusal(waiting, bundle, nowMs);
         if (why) refused.push({ waiting, why });
         else {
           if (accepted.length === 0) this.#core.tick(nowMs);
-          const { bundle, key, answers } = waiting;
+          const { key, answers } = waiting;
           accepted.push({ waiting, executed: this.#core.executeBundle(bundle, key, answers) });
         }
       }
@@ -180,7 +195,7 @@ export class Intake {
   }
 
   /** Why a bundle must not enter the log, asked right before it would run. */
-  #refusal({ bundle, key, answers }: Waiting, nowMs: number): Failure | null {
+  #refusal({ key, answers }: Waiting, bundle: Bundle, nowMs: number): Failure | null {
     const { machine } = this.#core.engine;
     const stranger = this.#stranger(bundle, key);
     if (stranger) return stranger;

@@ -57,3 +57,21 @@ test('roots and proofs are those of a shard that has room for all', async () => 
   expect(paged).toEqual(roomy);
   expect(new Set(paged.roots).size).toBe(paged.roots.length);
 }, 120_000);
+
+test('a chunk ends before it has called back more pages than there is room for', async () => {
+  await runInDurableObject(testEnv.SHARD.getByName('shard-0'), async (_, { storage }) => {
+    const core = new Core(storage.sql, 0, signing, 1, RESIDENT);
+    core.restore();
+    for (let i = 0; i < AGENTS; i++) {
+      core.execute(register);
+      if (core.full) core.seal(Date.now());
+    }
+    core.seal(Date.now());
+    for (let i = 0; i < 50; i++) {
+      // One page after the other, as far from the last as can be.
+      core.execute(deposit(1 + (i % 6) * PAGE_CELLS));
+      expect(core.engine.trie.resident).toBeLessThanOrEqual(RESIDENT + 2);
+      if (core.full) core.seal(Date.now());
+    }
+  });
+}, 120_000);
