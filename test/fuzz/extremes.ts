@@ -23,7 +23,6 @@ import {
   encode,
 } from '../reference/cells.ts';
 import type { Trace } from '../reference/generate.ts';
-import type { Random } from '../reference/random.ts';
 import { OWNERS, newKey, sign, signAsOwner, signing } from '../reference/signatures.ts';
 import { survey } from '../reference/survey.ts';
 import { makeId, place, shardOf } from '../reference/world.ts';
