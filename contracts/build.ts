@@ -15,7 +15,14 @@ interface Artifact {
   bytecode: { object: `0x${string}`; linkReferences: Record<string, unknown> };
 }
 
-const CONTRACTS = { root: 'Root', game: 'Game', step: 'Step', faults: 'Faults', testToken: 'TestToken' };
+const CONTRACTS = {
+  root: 'Root',
+  game: 'Game',
+  step: 'Step',
+  faults: 'Faults',
+  exits: 'Exits',
+  testToken: 'TestToken',
+};
 
 const file = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const run = (tool: string, args: string[], input?: string) =>
