@@ -7,25 +7,15 @@ import {
   type PublicClient,
   createPublicClient,
   createWalletClient,
-  encodeDeployData,
   encodeFunctionData,
-  getContractAddress,
   http,
 } from 'viem';
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
 import { foundry } from 'viem/chains';
-import {
-  faultsAbi,
-  faultsBytecode,
-  gameAbi,
-  gameBytecode,
-  rootAbi,
-  rootBytecode,
-  testTokenAbi,
-  testTokenBytecode,
-} from '../contracts/abi.ts';
+import { testTokenAbi } from '../contracts/abi.ts';
 import { type Hex, hex } from '../protocol/bytes.ts';
 import { MachineKey } from '../protocol/keys.ts';
+import { deploy } from './deployment.ts';
 import { packageFile } from './paths.ts';
 import { freePort } from './ports.ts';
 import { type Child, start, until } from './process.ts';
@@ -44,6 +34,8 @@ export interface L1Options {
   readonly freezeAfter?: number;
   /** Seconds for each move of a dispute. */
   readonly moveWindow?: number;
+  /** Seconds in which halves may be shown once the exits of a frozen deployment are open. */
+  readonly halfWindow?: number;
   readonly shards?: number;
   /** Seconds between L1 blocks; 0: a block for every transaction, at once. */
   readonly blockTime?: number;
@@ -72,6 +64,7 @@ export class L1 {
   root: Address = '0x';
   game: Address = '0x';
   faults: Address = '0x';
+  exits: Address = '0x';
   token: Address = '0x';
   unit = 1n;
   /** The sequencer's account: bonds, posts, finalizes. */
@@ -137,6 +130,7 @@ export class L1 {
     unit = 1n,
     freezeAfter = 86_400,
     moveWindow = 60,
+    halfWindow = 3600,
     shards = 256,
   }: Omit<L1Options, 'dir' | 'port' | 'blockTime'>): Promise<void> {
     const sequencer = privateKeyToAccount(this.posterKey);
@@ -145,55 +139,30 @@ export class L1 {
     const wallet = createWalletClient({ account: sequencer, chain: foundry, transport: http(this.rpc) });
     const { publicKey } = await MachineKey.import(Buffer.from(this.sequencerSecret.slice(2), 'hex'));
     this.unit = unit;
-    // Addresses follow from the nonces: Root and the contracts around it know each other from the start.
-    [this.token, this.game, this.faults, this.root] = [0n, 1n, 2n, 3n].map((nonce) =>
-      getContractAddress({ from: sequencer.address, nonce }),
+    const deployment = await deploy(
+      this.client,
+      wallet,
+      {
+        unit,
+        sequencer: sequencer.address,
+        sequencerX: hex(publicKey.subarray(0, 32)),
+        sequencerY: hex(publicKey.subarray(32)),
+        shards,
+        window,
+        inboxDelay,
+        freezeAfter,
+        moveWindow,
+        halfWindow,
+        minBond: BOND,
+        challengeBond: CHALLENGE_BOND,
+      },
+      { bond: BOND },
     );
-    // What is not built yet: no step can be executed, and nothing leaves a frozen deployment.
-    const placeholder: Address = '0x000000000000000000000000000000000000dEaD';
-    const config = {
-      token: this.token,
-      unit,
-      sequencer: sequencer.address,
-      sequencerX: hex(publicKey.subarray(0, 32)),
-      sequencerY: hex(publicKey.subarray(32)),
-      window: BigInt(window),
-      inboxDelay: BigInt(inboxDelay),
-      minBond: BOND,
-      freezeAfter: BigInt(freezeAfter),
-      shards,
-      game: this.game,
-      faults: this.faults,
-      exits: placeholder,
-    };
-    const deployments = [
-      encodeDeployData({ abi: testTokenAbi, bytecode: testTokenBytecode }),
-      encodeDeployData({
-        abi: gameAbi,
-        bytecode: gameBytecode,
-        args: [this.root, placeholder, BigInt(moveWindow), CHALLENGE_BOND],
-      }),
-      encodeDeployData({ abi: faultsAbi, bytecode: faultsBytecode, args: [this.root] }),
-      encodeDeployData({ abi: rootAbi, bytecode: rootBytecode, args: [config] }),
-    ];
-    // One block for all: gas is not estimated on what is not there yet.
-    const hashes: Hex[] = [];
-    for (const [nonce, data] of deployments.entries()) {
-      hashes.push(await wallet.sendTransaction({ data, nonce, gas: 12_000_000n }));
-    }
-    hashes.push(
-      await wallet.sendTransaction({
-        to: this.root,
-        data: encodeFunctionData({ abi: rootAbi, functionName: 'bond' }),
-        value: BOND,
-        nonce: deployments.length,
-        gas: 200_000n,
-      }),
-    );
-    for (const hash of hashes) {
-      const { status } = await this.client.waitForTransactionReceipt({ hash });
-      if (status !== 'success') throw new Error(`deploying to L1 failed (${hash})`);
-    }
+    this.token = deployment.token;
+    this.game = deployment.game;
+    this.faults = deployment.faults;
+    this.exits = deployment.exits;
+    this.root = deployment.root;
   }
 
   /** Gives an account ether for gas. */
