@@ -119,7 +119,7 @@ abstract contract ExitsModel is ExitsBase {
     function addLeg(uint256 seed) internal {
         uint256 shard = seed % 2;
         Escrow memory e = randomEscrow(seed, shard);
-        uint48 serial = 1000 + e.serial;
+        uint48 serial = 1000 + 2 * e.serial + uint48(shard); // nobody else's
         uint256 home = seed >> 80 & 1; // the workflow's shard
         (e.status, e.workflow) = (2, idOf(serial, home));
         Piece storage piece = pieces.push();

@@ -195,6 +195,8 @@ contract ExitsSolvencyTest is ExitsModel {
         if (_isOpen && chance % 3 == 0) pastHalves();
     }
 
+    /// forge-config: default.invariant.fail-on-revert = true
+    /// forge-config: ci.invariant.fail-on-revert = true
     /// forge-config: ci.invariant.runs = 256
     /// forge-config: ci.invariant.depth = 50
     /// @dev Solvency to the unit.
