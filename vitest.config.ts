@@ -42,7 +42,7 @@ export default defineConfig({
       {
         test: {
           name: 'e2e',
-          include: ['test/{e2e,faults,browser,fuzz}/**/*.test.ts'],
+          include: ['test/{e2e,faults,browser,fuzz,mutants}/**/*.test.ts'],
           testTimeout: 240_000,
           hookTimeout: 240_000,
           fileParallelism: false,
