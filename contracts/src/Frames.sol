@@ -8,6 +8,7 @@ import {Messages} from "./Messages.sol";
 import {Receive} from "./Receive.sol";
 import {Status} from "./Status.sol";
 import {Trie} from "./Trie.sol";
+import {MAX_NUMBERS} from "./Wire.sol";
 import {InboxItems} from "./moves/InboxItems.sol";
 import {Expire} from "./ops/Expire.sol";
 import {Tell} from "./ops/Tell.sol";
@@ -70,14 +71,20 @@ library Frames {
 
     // Operations that nobody signed for, because they need nobody's right.
 
-    function _advance(Machine memory m) private pure returns (uint256) {
+    function _advance(Machine memory m) private view returns (uint256) {
         (uint256 refused, uint256 id) = _named(m, ADVANCE_BYTES);
-        return refused == Status.OK ? Expire.run(m, id) : refused;
+        return refused == Status.OK ? _operate(m, Expire.CODE, id, 0) : refused;
     }
 
-    function _tell(Machine memory m) private pure returns (uint256) {
+    function _tell(Machine memory m) private view returns (uint256) {
         (uint256 refused, uint256 id) = _named(m, TELL_BYTES);
-        return refused == Status.OK ? Tell.run(m, id, m.byteAt(m.frame + 8)) : refused;
+        return refused == Status.OK ? _operate(m, Tell.CODE, id, m.byteAt(m.frame + 8)) : refused;
+    }
+
+    function _operate(Machine memory m, uint256 code, uint256 id, uint256 leg) private view returns (uint256) {
+        uint256[MAX_NUMBERS] memory numbers;
+        (numbers[0], numbers[1]) = (id, leg);
+        return m.operate(m, 0, code, numbers);
     }
 
     /// @dev The record that a frame of so many bytes names, 0 for an id that there is none of; or why it can't.

@@ -12,10 +12,6 @@ library Abort {
     /// @dev workflow.
     uint256 internal constant FORM = Wire.VARINT;
 
-    function where(uint256 id) internal pure returns (uint256) {
-        return id;
-    }
-
     function run(Machine memory m, uint256 actor, uint256 id) internal pure returns (uint256) {
         Cell workflow = m.workflow(id);
         if (workflow == NONE) return Status.UNKNOWN_WORKFLOW;

@@ -28,10 +28,6 @@ library Close {
         uint256 signature;
     }
 
-    function where(uint256 id) internal pure returns (uint256) {
-        return id;
-    }
-
     function run(Machine memory m, uint256 actor, Args memory args) internal view returns (uint256) {
         Cell session = m.session(args.session);
         if (session == NONE) return Status.UNKNOWN_SESSION;

@@ -13,10 +13,6 @@ library Contest {
     /// @dev escrow.
     uint256 internal constant FORM = Wire.VARINT;
 
-    function where(uint256 id) internal pure returns (uint256) {
-        return id;
-    }
-
     function run(Machine memory m, uint256 actor, uint256 id) internal pure returns (uint256) {
         Cell escrow = m.escrow(id);
         if (escrow == NONE) return Status.UNKNOWN_ESCROW;

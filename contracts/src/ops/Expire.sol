@@ -16,10 +16,6 @@ library Expire {
     /// @dev escrow.
     uint256 internal constant FORM = Wire.VARINT;
 
-    function where(uint256 id) internal pure returns (uint256) {
-        return id;
-    }
-
     function run(Machine memory m, uint256 id) internal pure returns (uint256) {
         Cell escrow = m.escrow(id);
         if (escrow == NONE) return Status.UNKNOWN_ESCROW;

@@ -13,10 +13,6 @@ library Finalize {
     /// @dev session.
     uint256 internal constant FORM = Wire.VARINT;
 
-    function where(uint256 id) internal pure returns (uint256) {
-        return id;
-    }
-
     function run(Machine memory m, uint256 id) internal pure returns (uint256) {
         Cell session = m.session(id);
         if (session == NONE) return Status.UNKNOWN_SESSION;

@@ -12,17 +12,9 @@ library Fund {
     /// @dev session, amount.
     uint256 internal constant FORM = Wire.VARINT | Wire.VARINT << 8;
 
-    function where(uint256 id) internal pure returns (uint256) {
-        return id;
-    }
-
     function home(Machine memory m, uint256 actor, uint256 amount) internal pure returns (uint256) {
         if (amount == 0) return Status.ZERO_AMOUNT;
         return m.balance(actor) < amount ? Status.INSUFFICIENT_BALANCE : Status.OK;
-    }
-
-    function value(uint256 amount) internal pure returns (uint256) {
-        return amount;
     }
 
     function run(Machine memory m, uint256 actor, uint256 id, uint256 amount) internal pure returns (uint256) {

@@ -13,10 +13,6 @@ library Open {
     /// @dev peer; deposit, locked by the actor; exitDelay, between exit and finalize.
     uint256 internal constant FORM = Wire.SHORT | Wire.VARINT << 8 | Wire.VARINT << 16;
 
-    function where(uint256 peer) internal pure returns (uint256) {
-        return peer;
-    }
-
     function home(Machine memory m, uint256 actor, uint256 peer, uint256 deposit, uint256 exitDelay)
         internal
         pure
@@ -26,10 +22,6 @@ library Open {
         if (deposit == 0) return Status.ZERO_AMOUNT;
         if (exitDelay == 0 || exitDelay > Cells.MAX_DURATION) return Status.BAD_DURATION;
         return m.balance(actor) < deposit ? Status.INSUFFICIENT_BALANCE : Status.OK;
-    }
-
-    function value(uint256 deposit) internal pure returns (uint256) {
-        return deposit;
     }
 
     function run(Machine memory m, uint256 actor, uint256 peer, uint256 deposit, uint256 exitDelay)

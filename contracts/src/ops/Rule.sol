@@ -13,10 +13,6 @@ library Rule {
     /// @dev escrow, amount.
     uint256 internal constant FORM = Wire.VARINT | Wire.VARINT << 8;
 
-    function where(uint256 id) internal pure returns (uint256) {
-        return id;
-    }
-
     function run(Machine memory m, uint256 actor, uint256 id, uint256 amount) internal pure returns (uint256) {
         Cell escrow = m.escrow(id);
         if (escrow == NONE) return Status.UNKNOWN_ESCROW;

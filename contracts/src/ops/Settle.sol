@@ -14,10 +14,6 @@ library Settle {
     uint256 internal constant FORM = Wire.VARINT | Wire.BIT << 8 | Wire.VARINT << 16 | Wire.CALLS << 24 | Wire.VARINT
         << 32 | (Wire.BYTES + 32) << 40 | (Wire.BYTES + 64) << 48;
 
-    function where(uint256 id) internal pure returns (uint256) {
-        return id;
-    }
-
     function run(Machine memory m, Sessions.Half memory half) internal view returns (uint256) {
         Cell session = m.session(half.session);
         if (session == NONE) return Status.UNKNOWN_SESSION;

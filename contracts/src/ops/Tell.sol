@@ -15,10 +15,6 @@ library Tell {
     /// @dev workflow, leg.
     uint256 internal constant FORM = Wire.VARINT | Wire.BYTE << 8;
 
-    function where(uint256 id) internal pure returns (uint256) {
-        return id;
-    }
-
     function run(Machine memory m, uint256 id, uint256 leg) internal pure returns (uint256) {
         Cell workflow = m.workflow(id);
         if (workflow == NONE) return Status.UNKNOWN_WORKFLOW;

@@ -11,10 +11,6 @@ library Transfer {
     /// @dev to, amount.
     uint256 internal constant FORM = Wire.SHORT | Wire.VARINT << 8;
 
-    function where(uint256 to) internal pure returns (uint256) {
-        return to;
-    }
-
     function home(Machine memory m, uint256 actor, uint256 amount) internal pure returns (uint256) {
         return m.balance(actor) < amount ? Status.INSUFFICIENT_BALANCE : Status.OK;
     }
