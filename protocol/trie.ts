@@ -20,6 +20,8 @@ const PAGE_LEVELS = 5;
 export const PAGE_CELLS = 4 ** PAGE_LEVELS;
 const PAGE_BYTES = PAGE_CELLS * CELL_BYTES;
 const PAGES = REGION_SLOTS / PAGE_CELLS;
+/** Bytes that a process is given at once, or more. */
+const OS_PAGE = 4096;
 
 const PAGE = new Shape(PAGE_LEVELS, 0);
 const REGION = new Shape(PAGE_LEVELS, PAGE_LEVELS);
@@ -146,6 +148,9 @@ export class ShardTrie {
       REGION.clear(this.memory.bytes, this.#regions[region]);
     }
     const place = this.#freePlaces.pop()!;
+    // Written before it is read: else the system maps its zeros first, and has to map each page of its own once more.
+    const { words } = this.memory;
+    for (let at = place * PAGE_BYTES; at < (place + 1) * PAGE_BYTES; at += OS_PAGE) words[at >>> 2] = 0;
     this.#table[key] = place;
     this.#keys[place] = key;
     this.#bare[place] = NEW;
