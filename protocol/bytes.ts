@@ -214,11 +214,32 @@ export class Reader {
 
   varint(): number {
     const { at } = this;
-    const byte = at < this.#end ? this.#bytes[at] : 128;
-    if (byte > 127) return this.#longVarint();
-    this.at = at + 1;
-    return byte;
+    // Nearly all have one to four bytes.
+    if (at + 4 > this.#end) return this.#longVarint();
+    const bytes = this.#bytes;
+    const first = bytes[at];
+    if (first < 128) {
+      this.at = at + 1;
+      return first;
+    }
+    const second = bytes[at + 1];
+    if (second < 128) {
+      if (second === 0) return this.#longVarint();
+      this.at = at + 2;
+      return (first & 127) | (second << 7);
+    }
+    const third = bytes[at + 2];
+    if (third < 128) {
+      if (third === 0) return this.#longVarint();
+      this.at = at + 3;
+      return (first & 127) | ((second & 127) << 7) | (third << 14);
+    }
+    const fourth = bytes[at + 3];
+    if (fourth === 0 || fourth > 127) return this.#longVarint();
+    this.at = at + 4;
+    return (first & 127) | ((second & 127) << 7) | ((third & 127) << 14) | (fourth << 21);
   }
+  /** Of any length, and what is wrong with those that are none. */
   #longVarint(): number {
     const bytes = this.#bytes;
     const end = this.#end;
