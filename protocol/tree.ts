@@ -118,13 +118,19 @@ function hashPlaces(
   targets: readonly number[],
 ): void {
   const { words } = memory;
+  let [tree, source, target] = [-1, 0, 0];
   for (let done = 0; done < count; done += LIST_ENTRIES) {
     const listed = Math.min(LIST_ENTRIES, count - done);
     for (let i = 0; i < listed; i++) {
       const place = places[done + i];
       const index = place & (MAX_LEAVES - 1);
-      words[LIST + 2 * i] = sources[place >>> 10] + index * width;
-      words[LIST + 2 * i + 1] = targets[place >>> 10] + index * HASH;
+      if (place >>> 10 !== tree) {
+        tree = place >>> 10;
+        source = sources[tree];
+        target = targets[tree];
+      }
+      words[LIST + 2 * i] = source + index * width;
+      words[LIST + 2 * i + 1] = target + index * HASH;
     }
     memory.hashListed(width, listed);
   }
