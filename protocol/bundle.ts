@@ -4,13 +4,13 @@ import type { Signing } from './eip712.ts';
 import { malformed } from './errors.ts';
 import { SIGNATURE_BYTES } from './half.ts';
 import type { MachineKey } from './keys.ts';
+import { MAX_FRAME_BYTES, MAX_INTERACTIONS } from './limits.ts';
 import { payloadRoot } from './log.ts';
 import { type Interaction, MAX_NUMBERS, decodeOp, encodeInteraction, interactionAt } from './ops/index.ts';
 
+export { MAX_FRAME_BYTES, MAX_INTERACTIONS };
+
 export const BUNDLE = 0x10;
-export const MAX_INTERACTIONS = 256;
-/** Largest frame of the trace, so that a step's witness stays small. */
-export const MAX_FRAME_BYTES = 4096;
 
 const HAS_PAYLOADS = 1;
 
@@ -48,6 +48,24 @@ export class Bundle implements BundleHeader {
 
   /** Takes the place of what was decoded before. Throws `malformed` for anything that is not one whole canonical bundle. */
   decode(frame: Uint8Array): void {
+    const reader = this.#open(frame);
+    for (let i = 0; i < this.#count; i++) this.#decodeOne(i, reader);
+    reader.end();
+  }
+
+  /**
+   * As {@link decode}, but the header only: for who knows that what comes after it is canonical, and has those
+   * interactions decoded that it asks for ({@link decodeAt}). Returns where the first starts.
+   */
+  open(frame: Uint8Array): number {
+    return this.#open(frame).at;
+  }
+  /** Decodes interaction i of a bundle that was opened; it starts at `start`. */
+  decodeAt(i: number, start: number): void {
+    this.#decodeOne(i, new Reader(this.#frame, start));
+  }
+
+  #open(frame: Uint8Array): Reader {
     if (frame.length > MAX_FRAME_BYTES) throw malformed(`a bundle is at most ${MAX_FRAME_BYTES} bytes`);
     const reader = new Reader(frame, 0, Math.max(frame.length - SIGNATURE_BYTES, 0));
     const { count, actor, nonce, expiry, payloadRoot } = decodeHeader(reader);
@@ -58,12 +76,12 @@ export class Bundle implements BundleHeader {
     this.#nonce = nonce;
     this.#expiry = expiry;
     this.#payloadRoot = payloadRoot;
-    for (let i = 0; i < count; i++) {
-      this.#starts[i] = reader.at;
-      this.#codes[i] = decodeOp(reader, this.#numbers, i * MAX_NUMBERS);
-    }
-    this.#starts[count] = reader.at;
-    reader.end();
+    return reader;
+  }
+  #decodeOne(i: number, reader: Reader): void {
+    this.#starts[i] = reader.at;
+    this.#codes[i] = decodeOp(reader, this.#numbers, i * MAX_NUMBERS);
+    this.#starts[i + 1] = reader.at;
   }
 
   /** The bytes it was decoded from. */

@@ -18,6 +18,7 @@ import { takeItem } from './moves/inbox.ts';
 import { expire } from './ops/expire.ts';
 import { MAX_NUMBERS, runOp } from './ops/index.ts';
 import { tell } from './ops/tell.ts';
+import { PlainRun } from './plain/run.ts';
 import { acknowledge, receive } from './receive.ts';
 import { type Outcome, Status, type StatusName } from './status.ts';
 import { ShardTrie } from './trie.ts';
@@ -72,12 +73,16 @@ export class Engine {
   /** The id or number that each step of the last frame made, 0 if none. */
   readonly values: Float64Array = new Float64Array(MAX_STEPS);
   readonly #bundle = new Bundle();
+  readonly #plain: PlainRun;
+  /** Whether the bundle at hand is there to be run by it. */
+  #isLoaded = false;
   readonly #foreign: Foreign;
 
   constructor(shard: number, signing: Signing, options: EngineOptions = {}) {
     const { verify = verifyInPlace, trie = new ShardTrie(), shards = 1, foreign = NOBODY } = options;
     this.machine = new Machine(shard, trie, signing, verify, shards);
     this.#foreign = foreign;
+    this.#plain = new PlainRun(trie);
   }
 
   /** The messages sent since this was last asked, in order. */
@@ -158,13 +163,22 @@ export class Engine {
 
   #runBundle(steps: number, frame: Uint8Array, decoded?: Bundle): number {
     const { machine, statuses, values } = this;
-    const bundle = decoded?.frame === frame ? decoded : this.#decode(frame);
+    const bundle = this.#take(frame, decoded);
     const opening = this.open(bundle);
     if (!bundle || opening !== Status.ok) return this.#refuse(steps, opening, Status.bundle_refused);
     const { actor, codes, numbers, starts } = bundle;
     statuses[0] = Status.ok;
     values[0] = 0;
-    for (let i = 0; i < steps - 1; i++) {
+    const count = steps - 1;
+    const plain = this.#isLoaded ? this.#plain : null;
+    const agent = machine.agent(actor);
+    for (let i = 0; i < count; i++) {
+      if (plain) {
+        const end = plain.run(agent, actor, i, count, values);
+        while (i < end) statuses[++i] = Status.ok;
+        if (i === count) break;
+        if (bundle === this.#bundle) bundle.decodeAt(i, plain.startOf(i));
+      }
       machine.value = 0;
       statuses[i + 1] = runOp(machine, actor, codes[i], numbers, i * MAX_NUMBERS, starts[i], starts[i + 1]);
       values[i + 1] = machine.value;
@@ -182,10 +196,19 @@ export class Engine {
     return Status.ok;
   }
 
-  #decode(frame: Uint8Array): Bundle | null {
+  /** The bundle to be run, null if it is malformed. */
+  #take(frame: Uint8Array, decoded?: Bundle): Bundle | null {
+    this.#isLoaded = false;
+    if (decoded?.frame === frame) {
+      this.#isLoaded = this.#plain.load(frame, decoded.starts[0], decoded.count);
+      return decoded;
+    }
     try {
-      this.#bundle.decode(frame);
-      return this.#bundle;
+      const bundle = this.#bundle;
+      const first = bundle.open(frame);
+      this.#isLoaded = this.#plain.load(frame, first, bundle.count);
+      if (!this.#isLoaded) bundle.decode(frame);
+      return bundle;
     } catch (error) {
       if (codeOf(error) === 'malformed') return null;
       throw error;

@@ -16,10 +16,16 @@ import {
 export const HASH_BYTES = 32;
 
 /** What `keccak/module.ts` exports, to hash in the memory it is given. */
-interface KeccakExports {
+interface KeccakExports extends PlainExports {
   hash(pointer: number, length: number, output: number): void;
   each64(list: number, count: number): void;
   each128(list: number, count: number): void;
+}
+
+/** What it exports besides, to run interactions (plain/index.ts). */
+export interface PlainExports {
+  decode(start: number, end: number, count: number): number;
+  execute(agent: number, head: number, actor: number, first: number, count: number): number;
 }
 
 /** A compiled module, and the memories it hashes in; one message at a time is copied into one of its own. */
@@ -77,6 +83,7 @@ export interface HashingMemory {
    * `width` bytes at the first to the second. Of an odd number, the last stands there twice.
    */
   hashListed(width: 64 | 128, count: number): void;
+  readonly module: PlainExports;
 }
 
 /** A memory of so many pages of 64 KiB that grows in place; null where there is none to be had. */
@@ -87,6 +94,7 @@ export function hashingMemory(pages: number): HashingMemory | null {
     return {
       memory,
       shared: installed.shared,
+      module: exports,
       hashListed(width, count) {
         keccaks += count;
         if (width === 64) exports.each64(KECCAK_LIST, count);

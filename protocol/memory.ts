@@ -2,12 +2,12 @@
  * The flat memory a shard's state lives in. A cell is named by its *handle*, the number of its first byte here: handles
  * stay valid when the memory grows, views do not, so nobody keeps a view across a write.
  *
- * A small one is a plain buffer, so that thousands can be made in no time. Past {@link PLAIN_BYTES} it becomes a
+ * A small one is a plain buffer, so that thousands can be made in no time. Past {@link WASM_FROM} it becomes a
  * WebAssembly memory, where there is one: that grows in place, and keccak hashes in it without a copy. In Node it is one
  * that threads can share, which is also the one that grows without any cost: growing another makes the engine account for
  * all of it anew, and collect garbage.
  */
-import { type HashingMemory, hashingMemory, keccak } from './hash.ts';
+import { type HashingMemory, type PlainExports, hashingMemory, keccak } from './hash.ts';
 import { KECCAK_END, KECCAK_LIST, KECCAK_LIST_PAIRS } from './keccak/layout.ts';
 
 declare const handle: unique symbol;
@@ -27,7 +27,8 @@ export const LIST: number = KECCAK_LIST / 4;
 export const LIST_ENTRIES: number = KECCAK_LIST_PAIRS;
 
 const WASM_PAGE = 65_536;
-const PLAIN_BYTES = 2 ** 21;
+/** From this size on it is a WebAssembly memory. */
+export const WASM_FROM: number = 2 ** 21;
 /** Parts of itself that one grows by at least, where growing has a cost. */
 const PLAIN_STEP = 8;
 const UNSHARED_STEP = 32;
@@ -38,6 +39,8 @@ export class Memory {
   bytes!: Uint8Array;
   words!: Int32Array;
   #hashing: HashingMemory | null = null;
+  /** Runs plain interactions in it (plain/index.ts), where it is a WebAssembly memory. */
+  module: PlainExports | null = null;
 
   constructor(bytes: number) {
     this.#take(new ArrayBuffer(0));
@@ -59,7 +62,7 @@ export class Memory {
       const room = shared ? bytes : Math.max(bytes, length + length / UNSHARED_STEP);
       memory.grow(Math.ceil((room - length) / WASM_PAGE));
       this.#take(memory.buffer);
-    } else if (bytes < PLAIN_BYTES || !this.#move(bytes)) {
+    } else if (bytes < WASM_FROM || !this.#move(bytes)) {
       const room = length === 0 ? bytes : Math.max(bytes, length + length / PLAIN_STEP);
       // Copied, not transferred: after the first buffer that went away, compiled code asks of each whether it is there.
       const old = this.bytes;
@@ -74,6 +77,7 @@ export class Memory {
     if (!hashing) return false;
     const old = this.bytes.subarray(RESERVED_BYTES);
     this.#hashing = hashing;
+    this.module = hashing.module;
     this.#take(hashing.memory.buffer);
     this.bytes.set(old, RESERVED_BYTES);
     return true;

@@ -7,19 +7,21 @@
  * it; and a root is computed level by level over all pages, only along what changed. Memory is 64 + 32 × 4/3 bytes a cell.
  */
 import { equal } from './bytes.ts';
-import { CELL_BYTES, REGION_SLOTS, placeOf } from './cells.ts';
+import { CELL_BYTES, placeOf } from './cells.ts';
 import { HASH_BYTES as HASH, keccak } from './hash.ts';
 import { type Cell, type Edit, Memory, NONE, RESERVED_BYTES } from './memory.ts';
+import { PAGES, PAGE_CELLS, PLAIN_END, REGIONS, TABLE as TABLE_AT } from './plain/layout.ts';
 import { DEPTH, MARK_WORDS, SIBLINGS, Shape, ZERO_HASHES, updateTrees } from './tree.ts';
 
+export { PAGE_CELLS } from './plain/layout.ts';
 export { DEPTH, ZERO_HASHES } from './tree.ts';
 
 /** Levels below a shard root. */
 export const SHARD_DEPTH = 12;
 const PAGE_LEVELS = 5;
-export const PAGE_CELLS = 4 ** PAGE_LEVELS;
 const PAGE_BYTES = PAGE_CELLS * CELL_BYTES;
-const PAGES = REGION_SLOTS / PAGE_CELLS;
+/** Word where the table of pages starts. */
+const TABLE = TABLE_AT / 4;
 /** Bytes that a process is given at once, or more. */
 const OS_PAGE = 4096;
 
@@ -27,10 +29,9 @@ const PAGE = new Shape(PAGE_LEVELS, 0);
 const REGION = new Shape(PAGE_LEVELS, PAGE_LEVELS);
 const SHARD = new Shape(2, 10);
 const STATE = new Shape(DEPTH - SHARD_DEPTH, SHARD_DEPTH);
-const REGIONS = 4 ** SHARD.levels;
 
 /** A memory holds this first, and a shard's then blocks, each of whole *places* of 64 KiB. */
-const SHARD_TREE = RESERVED_BYTES;
+const SHARD_TREE = PLAIN_END;
 const STATE_TREE = RESERVED_BYTES;
 const FIRST_BLOCK = Math.ceil((SHARD_TREE + SHARD.byteLength) / PAGE_BYTES);
 /** As many trees of a page or a region as fit into two places without waste. */
@@ -69,11 +70,6 @@ export interface Paging {
 export class ShardTrie {
   readonly memory: Memory;
   readonly #paging: Paging | null;
-  /**
-   * By region and number, a page's place in memory: 0 while nothing was written to it, negative while it rests, so that
-   * its next use shows, {@link AWAY} while it is not there.
-   */
-  readonly #table = new Int32Array(REGIONS * PAGES);
   /** By region: where its tree is, 0 while it is empty. */
   readonly #regions = new Int32Array(REGIONS);
   readonly #regionMarks = new Int32Array(REGIONS * MARK_WORDS);
@@ -151,7 +147,7 @@ export class ShardTrie {
     // Written before it is read: else the system maps its zeros first, and has to map each page of its own once more.
     const { words } = this.memory;
     for (let at = place * PAGE_BYTES; at < (place + 1) * PAGE_BYTES; at += OS_PAGE) words[at >>> 2] = 0;
-    this.#table[key] = place;
+    this.memory.words[TABLE + key] = place;
     this.#keys[place] = key;
     this.#bare[place] = NEW;
     return place;
@@ -159,9 +155,9 @@ export class ShardTrie {
 
   /** Place of a page that is not simply there: back from its rest, back from the store, or 0. */
   #recall(key: number): number {
-    const was = this.#table[key];
+    const was = this.memory.words[TABLE + key];
     if (was === 0) return 0;
-    if (was !== AWAY) return (this.#table[key] = -was);
+    if (was !== AWAY) return (this.memory.words[TABLE + key] = -was);
     const cells = this.#paging!.store.load(Math.floor(key / PAGES), key % PAGES);
     return this.#fill(key, cells);
   }
@@ -189,10 +185,10 @@ export class ShardTrie {
       const place = this.#places[this.#hand];
       const key = this.#keys[place];
       // The page of the shard's head stays where it is: who runs holds on to it.
-      if (key <= 0 || (this.#state[place] & CHANGED) !== 0 || this.#table[key] === AWAY) continue;
-      if (this.#table[key] > 0) this.#table[key] = -place;
+      if (key <= 0 || (this.#state[place] & CHANGED) !== 0 || this.memory.words[TABLE + key] === AWAY) continue;
+      if (this.memory.words[TABLE + key] > 0) this.memory.words[TABLE + key] = -place;
       else {
-        this.#table[key] = AWAY;
+        this.memory.words[TABLE + key] = AWAY;
         gone.push(place);
         tooMany -= 1;
       }
@@ -217,7 +213,7 @@ export class ShardTrie {
   /** A cell for reading: {@link NONE}, all zeros, where nothing was written near it. */
   cell(region: number, slot: number): Cell {
     const key = region * PAGES + (slot >>> 10);
-    const place = this.#table[key];
+    const place = this.memory.words[TABLE + key];
     if (place > 0) return (place * PAGE_BYTES + (slot & (PAGE_CELLS - 1)) * CELL_BYTES) as Cell;
     const recalled = this.#recall(key);
     return recalled === 0 ? NONE : ((recalled * PAGE_BYTES + (slot & (PAGE_CELLS - 1)) * CELL_BYTES) as Cell);
@@ -226,7 +222,7 @@ export class ShardTrie {
   /** A cell for writing, wherever it is; it counts as changed. */
   make(region: number, slot: number): Edit {
     const key = region * PAGES + (slot >>> 10);
-    let place = this.#table[key];
+    let place = this.memory.words[TABLE + key];
     if (place <= 0) place = this.#recall(key) || this.#settle(key);
     return this.mark((place * PAGE_BYTES + (slot & (PAGE_CELLS - 1)) * CELL_BYTES) as Cell);
   }

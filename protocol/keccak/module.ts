@@ -1,72 +1,38 @@
 /**
  * Keccak256 as a WebAssembly module, assembled here: keccak-f[1600] with its 25 lanes in locals (FIPS 202 §3, with the padding of the EVM's keccak).
- * `hash` absorbs any number of bytes; `each64` and `each128` hash blocks of that size wherever a list says, two at a time in the halves of SIMD registers. All in the memory it is given.
+ * `hash` absorbs any number of bytes; `each64` and `each128` hash blocks of that size wherever a list says, two at a time in the halves of SIMD registers. All in the memory it is given, where `decode` and `execute` run what is plain of bundles (plain/).
  * @see https://nvlpubs.nist.gov/nistpubs/FIPS/NIST.FIPS.202.pdf
  * @see https://webassembly.github.io/spec/core/binary
  */
+import { EXECUTE_PARAMETERS } from '../plain/code.ts';
+import { DECODE_PARAMETERS, decodeFunction } from '../plain/decode.ts';
+import { executeFunction } from '../plain/index.ts';
+import {
+  type Code,
+  END,
+  I32,
+  I64,
+  MAGIC_AND_VERSION,
+  V128,
+  code,
+  i32,
+  i64,
+  local,
+  loop,
+  memoryFill,
+  section,
+  text,
+  unsigned,
+  v128,
+  vector,
+  when,
+} from './assembler.ts';
 import { KECCAK_CONSTANTS, MAX_MEMORY_PAGES } from './layout.ts';
 
 /** Bytes absorbed between two permutations. */
 const RATE = 136;
 const LANES = 25;
 const ROUNDS = 24;
-
-// --- the instructions used, as bytes ---
-
-type Code = readonly number[];
-
-const unsigned = (value: number): Code => (value < 128 ? [value] : [(value & 127) | 128, ...unsigned(value >>> 7)]);
-/** Signed LEB128 of an i32 or i64. */
-function signed(value: bigint): Code {
-  const low = Number(value & 127n);
-  const rest = value >> 7n;
-  return (rest === 0n && low < 64) || (rest === -1n && low >= 64) ? [low] : [low | 128, ...signed(rest)];
-}
-const simd = (opcode: number): Code => [0xfd, ...unsigned(opcode)];
-
-const I32 = 0x7f;
-const I64 = 0x7e;
-const V128 = 0x7b;
-const END = 0x0b;
-const local = {
-  get: (i: number): Code => [0x20, ...unsigned(i)],
-  set: (i: number): Code => [0x21, ...unsigned(i)],
-  tee: (i: number): Code => [0x22, ...unsigned(i)],
-};
-const i32 = {
-  const: (value: number): Code => [0x41, ...signed(BigInt(value))],
-  load: (at: number): Code => [0x28, 0, ...unsigned(at)],
-  load8: (at: number): Code => [0x2d, 0, ...unsigned(at)],
-  store8: (at: number): Code => [0x3a, 0, ...unsigned(at)],
-  ltU: [0x49],
-  gtS: [0x4a],
-  add: [0x6a],
-  sub: [0x6b],
-  remU: [0x70],
-  or: [0x72],
-} as const;
-const i64 = {
-  const: (value: bigint): Code => [0x42, ...signed(BigInt.asIntN(64, value))],
-  load: (at: number): Code => [0x29, 0, ...unsigned(at)],
-  store: (at: number): Code => [0x37, 0, ...unsigned(at)],
-} as const;
-const v128 = {
-  load64Splat: (at: number): Code => [...simd(0x0a), 0, ...unsigned(at)],
-  load64Zero: (at: number): Code => [...simd(0x5d), 0, ...unsigned(at)],
-  load64Lane: (at: number, lane: number): Code => [...simd(0x57), 0, ...unsigned(at), lane],
-  store64Lane: (at: number, lane: number): Code => [...simd(0x5b), 0, ...unsigned(at), lane],
-  const: (bytes: Code): Code => [...simd(0x0c), ...bytes],
-  shuffle: (bytes: Code): Code => [...simd(0x0d), ...bytes],
-  andNot: simd(0x4f),
-  or: simd(0x50),
-  xor: simd(0x51),
-  shiftLeft64: simd(0xcb),
-  shiftRight64: simd(0xcd),
-} as const;
-const memoryFill: Code = [0xfc, 0x0b, 0];
-/** Runs `body` again for as long as it leaves something other than 0. */
-const loop = (...body: Code[]): Code => [0x03, 0x40, ...body.flat(), 0x0d, 0, END];
-const when = (...body: Code[]): Code => [0x04, 0x40, ...body.flat(), END];
 
 // --- what a lane is: an i64, or two of them side by side ---
 
@@ -310,29 +276,35 @@ function each(width: number): Code {
 
 // --- the module ---
 
-const section = (id: number, ...content: Code[]): Code => {
-  const bytes = content.flat();
-  return [id, ...unsigned(bytes.length), ...bytes];
+/** Of a function with so many i32 in and out. */
+const type = (parameters: number, results: number): Code => {
+  const numbers = (count: number): Code => vector(...Array.from({ length: count }, () => [I32]));
+  return code([0x60], numbers(parameters), numbers(results));
 };
-const vector = (...items: Code[]): Code => [...unsigned(items.length), ...items.flat()];
-const text = (value: string): Code => vector(...[...value].map((c) => [c.charCodeAt(0)]));
-
-const MAGIC_AND_VERSION: Code = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00];
 
 /**
  * The module's bytes, for a memory that is `shared` between threads or not: `keccak.wasm` holds the latter, for where a
  * module must not be made from bytes.
  */
 export function keccakModule(shared = false): Uint8Array<ArrayBuffer> {
-  const functions = { hash: hash(), each64: each(64), each128: each(128) };
+  const functions = {
+    hash: hash(),
+    each64: each(64),
+    each128: each(128),
+    decode: decodeFunction(),
+    execute: executeFunction(),
+  };
   const names = Object.keys(functions);
   // A shared memory has to say how large it may become.
   const limits = shared ? [0x03, 1, ...unsigned(MAX_MEMORY_PAGES)] : [0x00, 1];
   return Uint8Array.from([
     ...MAGIC_AND_VERSION,
-    ...section(1, vector([0x60, 3, I32, I32, I32, 0], [0x60, 2, I32, I32, 0])),
+    ...section(
+      1,
+      vector(type(3, 0), type(2, 0), type(DECODE_PARAMETERS.length, 1), type(EXECUTE_PARAMETERS.length, 1)),
+    ),
     ...section(2, vector([...text('keccak'), ...text('memory'), 2, ...limits])),
-    ...section(3, vector([0], [1], [1])),
+    ...section(3, vector([0], [1], [1], [2], [3])),
     ...section(7, vector(...names.map((name, i): Code => [...text(name), 0, ...unsigned(i)]))),
     ...section(10, vector(...Object.values(functions))),
     ...section(

@@ -3,6 +3,7 @@ import { Reader, type Writer, concat } from '../bytes.ts';
 import { malformed } from '../errors.ts';
 import { type OpField, type Slot, decodeSlots, numbersOf, readFields } from '../wire.ts';
 import type { Machine } from '../machine.ts';
+import { MAX_NUMBERS } from '../limits.ts';
 import type { InteractionOf, Op } from '../op.ts';
 import { shardOf } from '../ids.ts';
 import { Status } from '../status.ts';
@@ -64,8 +65,7 @@ type AnyOp = (typeof ALL)[number];
 export type Interaction = { [O in AnyOp as O['name']]: InteractionOf<O> }[AnyOp['name']];
 export type OpName = AnyOp['name'];
 
-/** Most numbers the fields of one interaction decode to. */
-export const MAX_NUMBERS = 12;
+export { MAX_NUMBERS };
 
 /** A part of an operation with its numbers, of whatever operation: a code is always paired with its own numbers. */
 type Part = (machine: Machine, actor: number, ...args: number[]) => number;

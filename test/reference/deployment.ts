@@ -1,6 +1,7 @@
 /** The engine under test, one for each shard, each told by the others' cells what they sent and received. */
 import { equal } from '../../protocol/bytes.ts';
 import { Engine } from '../../protocol/engine.ts';
+import { WASM_FROM } from '../../protocol/memory.ts';
 import { MESSAGE, PEER, decode } from './cells.ts';
 import type { Entry } from './generate.ts';
 import { signing, verify } from './signatures.ts';
@@ -13,7 +14,8 @@ const REGION_CELLS = 2 ** 20;
 export class Deployment {
   readonly engines: readonly Engine[];
 
-  constructor(shards: number) {
+  /** `plain`: whether what is plain is run by the memory's module (docs/decisions/0013). */
+  constructor(shards: number, plain = true) {
     this.engines = Array.from({ length: shards }, (_, shard) => {
       const foreign = {
         holds: (from: number, number: number, hash: Uint8Array): boolean => {
@@ -25,7 +27,10 @@ export class Deployment {
       };
       const check = (key: Uint8Array, preimage: () => Uint8Array, signature: Uint8Array): boolean =>
         verify(key, preimage(), signature);
-      return new Engine(shard, signing, { verify: check, shards, foreign });
+      const engine = new Engine(shard, signing, { verify: check, shards, foreign });
+      // A small memory has none.
+      if (plain) engine.trie.memory.grow(WASM_FROM);
+      return engine;
     });
   }
 

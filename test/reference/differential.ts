@@ -50,9 +50,9 @@ interface Found {
 }
 
 /** Runs these entries anew, each at its shard's turn if it was so, until the two part. */
-function replay(shards: number, entries: readonly Entry[]): Found | undefined {
+function replay(shards: number, entries: readonly Entry[], plain: boolean): Found | undefined {
   const reference = new Reference({ shards, ...checks });
-  const deployment = new Deployment(shards);
+  const deployment = new Deployment(shards, plain);
   const turns = Array.from({ length: shards }, () => 0);
   const given = Array.from({ length: shards }, () => 0);
   for (const [i, entry] of entries.entries()) {
@@ -75,11 +75,11 @@ function replay(shards: number, entries: readonly Entry[]): Found | undefined {
 }
 
 /** Leaves out the frames that the difference does not need. Cells stay: without one, a state may be none that can come to be. */
-function shrink(shards: number, found: Found): Found {
+function shrink(shards: number, found: Found, plain: boolean): Found {
   let best = found;
   for (let i = found.entries.length - 2; i >= 0; i--) {
     if ('poke' in best.entries[i]) continue;
-    const shorter = replay(shards, best.entries.toSpliced(i, 1));
+    const shorter = replay(shards, best.entries.toSpliced(i, 1), plain);
     if (shorter?.what === best.what) best = shorter;
   }
   return best;
@@ -106,7 +106,7 @@ export const addSeen = (to: Seen, from: Seen): void => {
 
 export class Differential {
   /** Deployments to use again: making one takes longer than a trace. */
-  readonly #idle = new Map<number, Deployment>();
+  readonly #idle = new Map<string, Deployment>();
   readonly seen: Seen = new Map();
 
   /** Throws with the shortest trace found if the engine comes to anything else than the reference. `roots` also compares roots. */
@@ -130,17 +130,19 @@ export class Differential {
       },
     });
     const { shards, reference } = trace;
-    deployment = this.#idle.get(shards) ?? new Deployment(shards);
-    this.#idle.delete(shards);
+    const plain = options.seed % 2 === 0;
+    const which = `${shards} ${plain}`;
+    deployment = this.#idle.get(which) ?? new Deployment(shards, plain);
+    this.#idle.delete(which);
     for (const act of waiting) act();
     drive(trace);
     parted ??= stateDifference(reference, deployment) ?? (roots ? rootDifference(reference, deployment) : undefined);
     if (parted) {
-      const found = replay(shards, entries) ?? { what: parted, entries };
-      throw new Error(report(options.seed, shards, shrink(shards, found)));
+      const found = replay(shards, entries, plain) ?? { what: parted, entries };
+      throw new Error(report(options.seed, shards, shrink(shards, found, plain)));
     }
     deployment.clear(reference.world.places());
-    this.#idle.set(shards, deployment);
+    this.#idle.set(which, deployment);
     addSeen(this.seen, reference.seen);
     return trace;
   }
