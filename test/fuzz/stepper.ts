@@ -5,6 +5,7 @@ import { type Context, stepsOf } from '../../protocol/engine.ts';
 import { keccak } from '../../protocol/hash.ts';
 import { Shards } from '../../protocol/shards.ts';
 import { bundleIn } from '../../protocol/step.ts';
+import type { Paging } from '../../protocol/trie.ts';
 import { MAX_WITNESS_BYTES, MAX_WITNESS_GROUPS, type ProvenStep, Recorder, proveStep } from '../../protocol/witness.ts';
 import { signing, verify } from '../reference/signatures.ts';
 
@@ -26,12 +27,12 @@ export class Stepper {
   #root: Uint8Array | undefined;
 
   /** `noise` puts cells where no step can come, so that proofs have something beside their way. */
-  constructor(shards: number, noise = false) {
+  constructor(shards: number, noise = false, paging: (shard: number) => Paging | null = () => null) {
     this.shards = new Shards({
       shards,
       signing,
       verify: (key, preimage, signature) => verify(key, preimage(), signature),
-      trie: (shard) => this.recorder.trie(shard),
+      trie: (shard) => this.recorder.trie(shard, paging(shard)),
     });
     if (noise) this.#makeNoise();
   }
