@@ -33,7 +33,7 @@ export async function startNetwork({
 }: StackOptions = {}): Promise<Network> {
   const dir = newRun();
   say('L1: starting anvil, deploying the token and Root, bonding the sequencer');
-  const l1 = await L1.start({ dir, ...l1Options });
+  const l1 = await L1.start({ dir, shards: workerOptions?.shards ?? 1, ...l1Options });
   say(`L1: Root at ${l1.root} on ${l1.rpc}`);
   say('Workers: starting gateway, settlement and Durable Objects in workerd');
   const worker = await Worker.start({ dir, l1, port, ...workerOptions });
