@@ -11,10 +11,11 @@ import {Exit} from "./ops/Exit.sol";
 import {Finalize} from "./ops/Finalize.sol";
 import {Fund} from "./ops/Fund.sol";
 import {Open} from "./ops/Open.sol";
+import {Rotate} from "./ops/Rotate.sol";
 import {Settle} from "./ops/Settle.sol";
 import {Slash} from "./ops/Slash.sol";
 
-/// @title The steps that take machine keys: the opening of bundles, and all of sessions
+/// @title The steps that take keys: the opening of bundles, rotations, and all of sessions
 /// @notice `Step` hands these over, because both together pass the size that a contract may have (EIP-170).
 contract KeyedStep is Stepper {
     /// @notice The step is `Step`'s own.
@@ -38,6 +39,7 @@ contract KeyedStep is Stepper {
         if (code == Exit.CODE) return Exit.run(m, actor, n[0]);
         if (code == Finalize.CODE) return Finalize.run(m, n[0]);
         if (code == Close.CODE) return Close.run(m, actor, _close(n));
+        if (code == Rotate.CODE) return Rotate.run(m, n[0], n[1], n[2]);
         if (code == Slash.CODE) return Slash.run(m, actor, _slash(n));
         revert NotKeyed(code);
     }

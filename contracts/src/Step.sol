@@ -16,7 +16,6 @@ import {Publish} from "./ops/Publish.sol";
 import {Register} from "./ops/Register.sol";
 import {Respond} from "./ops/Respond.sol";
 import {Revoke} from "./ops/Revoke.sol";
-import {Rotate} from "./ops/Rotate.sol";
 import {Rule} from "./ops/Rule.sol";
 import {Stake} from "./ops/Stake.sol";
 import {Tell} from "./ops/Tell.sol";
@@ -25,9 +24,9 @@ import {Unstake} from "./ops/Unstake.sol";
 import {Withdraw} from "./ops/Withdraw.sol";
 
 /// @title One step of the trace, on L1 (docs/protocol.md §§3-6, §10)
-/// @notice What takes machine keys it hands over to a contract of its own making, `KeyedStep`.
+/// @notice What takes keys it hands over to a contract of its own making, `KeyedStep`.
 contract Step is Stepper {
-    /// @notice Executes the steps that take machine keys.
+    /// @notice Executes the steps that take keys.
     KeyedStep public immutable keyed;
 
     constructor(uint256 shards_) Stepper(shards_) {
@@ -48,7 +47,6 @@ contract Step is Stepper {
         if (code == Respond.CODE) return Respond.run(m, actor, n[0], n[1], n[2]);
         if (code == Transfer.CODE) return Transfer.run(m, actor, n[0], n[1]);
         if (code == Register.CODE) return Register.run(m, actor, n[0], n[1], n[2]);
-        if (code == Rotate.CODE) return Rotate.run(m, n[0], n[1], n[2]);
         if (code == Withdraw.CODE) return Withdraw.run(m, actor, n[0]);
         if (code == Publish.CODE) return Publish.run(m, actor, _publish(n));
         if (code == Expire.CODE) return Expire.run(m, n[0]);

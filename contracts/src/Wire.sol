@@ -13,7 +13,9 @@ library Wire {
     // whether it is not 0.
     uint256 private constant BITS = 0x0035203035200000 << 192;
     uint256 private constant MOST = 0x0000000000000000ff01020b05ff0f0c << 128;
-    uint256 private constant SOME = 1 << 4 | 1 << 5 | 1 << 12 | 1 << 13 | 1 << 15;
+    uint256 private constant SOME = 1 << 4 | 1 << 5 | 1 << 12 | 1 << 13;
+    // 32 × MAX_NUMBERS.
+    uint256 private constant NUMBERS_BYTES = 384;
 
     /// @dev A varint below 2^53: amounts, durations, ids of any kind.
     uint256 internal constant VARINT = 1;
@@ -47,8 +49,8 @@ library Wire {
         pure
         returns (uint256 next)
     {
-        // Assembly because the opening of a bundle decodes hundreds of interactions. What is read after `end` is caught at
-        // the end: places only grow.
+        // Assembly because the opening of a bundle decodes hundreds of interactions. What is wrong takes the place to where
+        // it won't come back from, and what is read after `end` is caught at the end: places only grow.
         assembly ("memory-safe") {
             function varint(at) -> value, after_ {
                 let word := calldataload(at)
@@ -63,7 +65,7 @@ library Wire {
                         after_ := add(after_, 1)
                     }
                     // Overlong, or more than 8 bytes.
-                    if or(iszero(last), gt(last, 0x7f)) { after_ := 0 }
+                    after_ := or(after_, shl(128, or(iszero(last), gt(last, 0x7f))))
                 }
             }
 
@@ -84,30 +86,35 @@ library Wire {
                     case 1 {
                         value, next := varint(next)
                         // As many bits as the kind has.
-                        if shr(byte(kind, BITS), value) { next := 0 }
+                        next := or(next, shl(128, gt(shr(byte(kind, BITS), value), 0)))
                     }
                     default {
                         value := byte(0, calldataload(next))
-                        next := add(next, 1)
-                        if gt(value, byte(kind, MOST)) { next := 0 }
-                    }
-                    if and(iszero(value), shr(kind, SOME)) { next := 0 }
-                    if eq(kind, GIVEN) {
-                        given := value
-                        if eq(and(value, 9), 9) { next := 0 }
-                    }
-                    if eq(kind, LEGS) {
-                        mstore(to, value)
-                        to := add(to, 0x20)
-                        let legs := shl(1, value)
-                        value := next
-                        for {} mul(legs, next) { legs := sub(legs, 1) } {
-                            let id
-                            id, next := varint(next)
-                            if shr(32, id) { next := 0 }
+                        next := or(add(next, 1), shl(128, gt(value, byte(kind, MOST))))
+                        if eq(kind, GIVEN) {
+                            given := value
+                            next := or(next, shl(128, eq(and(value, 9), 9)))
+                            // Nothing more: all other numbers are 0.
+                            if iszero(value) {
+                                form := 0
+                                let rest := add(to, 0x20)
+                                calldatacopy(rest, calldatasize(), sub(add(numbers, NUMBERS_BYTES), rest))
+                            }
+                        }
+                        if eq(kind, LEGS) {
+                            mstore(to, value)
+                            to := add(to, 0x20)
+                            let start := next
+                            for { let ids := shl(1, value) } ids { ids := sub(ids, 1) } {
+                                let id
+                                id, next := varint(next)
+                                next := or(next, shl(128, gt(shr(32, id), 0)))
+                            }
+                            next := or(next, shl(128, iszero(value)))
+                            value := start
                         }
                     }
-                    if iszero(next) { break }
+                    next := or(next, shl(128, and(iszero(value), shr(kind, SOME))))
                 }
                 mstore(to, value)
                 to := add(to, 0x20)
