@@ -11,6 +11,7 @@ import { session, sessions } from './views/sessions.js';
 import { chunk, frame, trace } from './views/trace.js';
 import { batch, batches } from './views/batches.js';
 import { call } from './views/call.js';
+import { dispute, disputes } from './views/disputes.js';
 import { escrow } from './views/escrow.js';
 import { graph } from './views/graph.js';
 import { capability, message } from './views/records.js';
@@ -30,6 +31,8 @@ const ROUTES = [
   [/^\/frames\/(\d+)\/(\d+)$/, frame],
   [/^\/batches$/, batches],
   [/^\/batches\/(\d+)$/, batch],
+  [/^\/disputes$/, disputes],
+  [/^\/disputes\/(\d+)$/, dispute],
   [/^\/calls\/(\d+)\/(\d+)\/(\d+)$/, call],
   [/^\/escrows\/(\d+:\d+)$/, escrow],
   [/^\/graph$/, graph],

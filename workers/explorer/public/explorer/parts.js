@@ -105,6 +105,8 @@ const TONE = {
   active: 'good',
   soft: 'wait',
   answered: 'good',
+  refuted: 'idle',
+  dissolved: 'idle',
 };
 /** A state in a word. What is not known to be fine is drawn as a failure. */
 export function chip(state, props = {}) {
