@@ -4,7 +4,7 @@
  */
 import { REGION_SLOTS } from '../../protocol/cells.ts';
 import { MAX_FRAME_BYTES } from '../../protocol/bundle.ts';
-import { RESERVED_BYTES } from '../../protocol/memory.ts';
+import { PLAIN_END } from '../../protocol/plain/layout.ts';
 import { MAX_NUMBERS } from '../../protocol/ops/index.ts';
 import { MARK_WORDS, Shape } from '../../protocol/tree.ts';
 import { PAGE_CELLS } from '../../protocol/trie.ts';
@@ -23,7 +23,7 @@ export const SHARD = new Shape(2, 2 * PAGE_LEVELS);
 
 /** Entries of what a thread has hashed at once: two words each. */
 export const LIST_BYTES = 8 * 2048;
-const LISTS = 2 ** Math.ceil(Math.log2(RESERVED_BYTES));
+const LISTS = 2 ** Math.ceil(Math.log2(PLAIN_END));
 export const listOf = (lane: number): number => LISTS + lane * LIST_BYTES;
 export const SHARD_TREE: number = LISTS + MAX_LANES * LIST_BYTES;
 const REGION_TREES = SHARD_TREE + SHARD.byteLength;
@@ -91,8 +91,6 @@ const shared = {
   control: () => new Int32Array(new SharedArrayBuffer(4 * wordOf(MAX_LANES))),
   /** What a thread failed with, as text. */
   failure: () => new Uint8Array(new SharedArrayBuffer(1024)),
-  /** By region and number, a page's place; 0 for none. */
-  table: () => new Int32Array(new SharedArrayBuffer(4 * REGIONS * PAGES)),
   /** Pages to be hashed, and which of their cells. */
   frozen: () => new Int32Array(new SharedArrayBuffer(4 * MAX_PAGES)),
   frozenMarks: () => new Int32Array(new SharedArrayBuffer(4 * MAX_PAGES * MARK_WORDS)),

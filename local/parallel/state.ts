@@ -1,8 +1,9 @@
 /** A shard's cells in shared memory: each thread has one of these over the same cells, with marks of its own. */
 import { CELL_BYTES } from '../../protocol/cells.ts';
-import { HASH_BYTES } from '../../protocol/hash.ts';
+import { HASH_BYTES, type PlainExports } from '../../protocol/hash.ts';
 import { keccakModule } from '../../protocol/keccak/module.ts';
 import { type Cell, type Edit, LIST, Memory, NONE } from '../../protocol/memory.ts';
+import { TABLE } from '../../protocol/plain/layout.ts';
 import { MARK_WORDS, updateTrees } from '../../protocol/tree.ts';
 import { PAGE_CELLS, type PageImage, ShardTrie } from '../../protocol/trie.ts';
 import {
@@ -41,7 +42,7 @@ class FixedMemory extends Memory {
   }
 }
 
-interface Hashing {
+interface Hashing extends PlainExports {
   each64(list: number, count: number): void;
   each128(list: number, count: number): void;
 }
@@ -49,27 +50,27 @@ interface Hashing {
 /** The same memory for hashing: what is to be hashed is listed where the thread has a place of its own for it. */
 class ListedMemory extends FixedMemory {
   readonly #list: number;
-  readonly #hashing: Hashing;
+  readonly hashing: Hashing;
 
   constructor(memory: WebAssembly.Memory, list: number) {
     super(memory.buffer);
     this.#list = list;
     this.words = new Int32Array(memory.buffer, list - 4 * LIST, LIST + LIST_BYTES / 4);
     const module = new WebAssembly.Module(keccakModule(true));
-    this.#hashing = new WebAssembly.Instance(module, { keccak: { memory } }).exports as unknown as Hashing;
+    this.hashing = new WebAssembly.Instance(module, { keccak: { memory } }).exports as unknown as Hashing;
   }
 
   override hashListed(width: 64 | 128, count: number): void {
     const { words } = this;
     // Blocks are hashed in pairs, so an odd one twice.
     if (count % 2 === 1) words.copyWithin(LIST + 2 * count, LIST + 2 * count - 2, LIST + 2 * count);
-    if (width === 64) this.#hashing.each64(this.#list, count);
-    else this.#hashing.each128(this.#list, count);
+    if (width === 64) this.hashing.each64(this.#list, count);
+    else this.hashing.each128(this.#list, count);
   }
 
   /** Hashes cells by a list of an even number that stands somewhere else. */
   hashCells(list: number, count: number): void {
-    this.#hashing.each64(list, count);
+    this.hashing.each64(list, count);
   }
 }
 
@@ -113,10 +114,11 @@ export class SharedTrie extends ShardTrie {
     this.#shared = shared;
     this.#longs = new BigInt64Array(shared.memory.buffer);
     this.#lane = lane;
-    this.#table = shared.table;
+    this.#table = new Int32Array(shared.memory.buffer, TABLE, REGIONS * PAGES);
     this.#marks = shared.marks[lane];
     this.#touched = shared.touched[lane];
     this.#listed = new ListedMemory(shared.memory, listOf(lane));
+    if (lane === 0) this.memory.module = this.#listed.hashing;
     if (lane === 0) SHARD.clear(this.memory.bytes, SHARD_TREE);
   }
 
