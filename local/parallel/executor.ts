@@ -3,7 +3,7 @@
  * §4b, docs/decisions/0014). A root is asked for, and fetched later: what changed is copied, and while this thread goes on
  * the others hash the copies; this one helps only where it has to wait for the root.
  *
- * Where several others have nothing to hash, they execute too. The threads decode; then the first plans in the order of the trace
+ * If so told, the others also execute where they have nothing to hash. The threads decode; then the first plans in the order of the trace
  * while the others already execute what is planned, and joins them. Frames are taken in order, each by one thread, and a
  * step waits only for the last step before it with which it has a cell in common: so the earliest that is unfinished never
  * waits, and nothing stops. What makes records under serials given on success, reaches another shard, or is no bundle, runs
@@ -41,18 +41,15 @@ import {
 export interface ExecutorOptions extends Omit<EngineOptions, 'trie'> {
   /** Threads, this one among them: 1 to 16. */
   readonly threads: number;
-  /** Runs frames side by side whenever that is possible, even where one thread is faster. */
-  readonly always?: boolean;
+  /**
+   * Runs frames side by side by their conflicts whenever the others have nothing to hash. With fewer threads than eight or
+   * so the engine alone is faster: planning takes half as long as it takes to run what is plain.
+   */
+  readonly sideBySide?: boolean;
 }
 
 /** Shortest run of frames that is worth waking other threads for. */
 const WORTHWHILE = 4;
-/** One frame in so many may wait for its neighbours; with more, one thread is faster than several that wait. */
-const WAITING = 4;
-/** Frames that one thread then runs before several try again: first, and at most; and frames that they try with. */
-const FIRST_REST = 1024;
-const LONGEST_REST = 16_384;
-const TRIED = 256;
 /** Milliseconds after which a thread that says nothing is taken for dead. */
 const SILENCE = 60_000;
 
@@ -67,11 +64,8 @@ export class ParallelExecutor {
   readonly #lane: Lane;
   readonly #planner: Planner;
   readonly #workers: readonly Worker[];
-  readonly #always: boolean;
+  readonly #sideBySide: boolean;
   #phases = 0;
-  /** Frames that one thread is still to run, and how many it was to run the last time. */
-  #rest = 0;
-  #lastRest = 0;
   #isRootDue = false;
   /** Whether there may be something left to be hashed. */
   #isHashing = false;
@@ -80,7 +74,7 @@ export class ParallelExecutor {
   constructor(shard: number, signing: Signing, options: ExecutorOptions) {
     const { threads, shards = 1 } = options;
     if (!(threads >= 1 && threads <= MAX_LANES)) throw new RangeError(`1 to ${MAX_LANES} threads`);
-    this.#always = options.always === true;
+    this.#sideBySide = options.sideBySide === true && threads > 1;
     this.shared = makeShared(threads, shard, shards);
     const { control } = this.shared;
     for (let lane = 0; lane < threads; lane++) control[wordOf(lane)] = NOWHERE;
@@ -158,21 +152,14 @@ export class ParallelExecutor {
    * run. If it throws, the engine's place tells how many have.
    */
   run(frames: readonly Uint8Array[], visit?: Visit): void {
-    for (let first = 0; first < frames.length;)
-      first += this.#areOthersFree() ? this.#runSome(frames, first, visit) : this.#runOne(frames, first, visit);
-  }
-
-  /** Whether there are other threads that it is worth sharing the next frames with. */
-  #areOthersFree(): boolean {
-    const { lanes } = this.shared;
-    // Two have enough to do with executing and hashing: planning takes what executing side by side gains.
-    const enough = this.#always ? 2 : 3;
-    return this.#rest === 0 && lanes >= enough && this.#areDone();
+    for (let first = 0; first < frames.length;) {
+      const isShared = this.#sideBySide && this.#areDone();
+      first += isShared ? this.#runSome(frames, first, visit) : this.#runOne(frames, first, visit);
+    }
   }
 
   #runOne(frames: readonly Uint8Array[], f: number, visit?: Visit): number {
     const { engine } = this;
-    if (this.#rest > 0) this.#rest -= 1;
     const steps = engine.run(engine.seq, frames[f]);
     visit?.(f, engine.statuses, engine.values, 0, steps);
     return 1;
@@ -192,9 +179,8 @@ export class ParallelExecutor {
   /** Executes as many frames as there is room for. Returns how many. */
   #runSome(all: readonly Uint8Array[], from: number, visit?: Visit): number {
     const { bytes, byteAt, stepAt, control, kinds, statuses, values } = this.shared;
-    const most = this.#lastRest > 0 ? TRIED : MAX_FRAMES;
     let count = 0;
-    for (; count < most && from + count < all.length; count++) {
+    for (; count < MAX_FRAMES && from + count < all.length; count++) {
       const frame = all[from + count];
       const steps = stepsOf(frame);
       // One of more bytes than a frame may have is malformed, as no bytes are.
@@ -240,8 +226,6 @@ export class ParallelExecutor {
     this.#orFail(() => this.#lane.execute());
     this.#end();
     this.#count(from, stop);
-    if (this.#planner.waiting * WAITING <= stop - from || this.#always) this.#lastRest = 0;
-    else this.#rest = this.#lastRest = Math.min(Math.max(2 * this.#lastRest, FIRST_REST), LONGEST_REST);
     return stop;
   }
 

@@ -41,8 +41,6 @@ export class Planner {
   /** Serials given by the end of what was planned last. */
   escrows = 0;
   workflows = 0;
-  /** How many of the frames planned last wait for one that may be running when they are taken. */
-  waiting = 0;
   readonly #nonces = new Map<number, number>();
 
   constructor(shared: Shared, machine: Machine, trie: SharedTrie) {
@@ -64,7 +62,6 @@ export class Planner {
       this.#epoch = 0;
       this.#last.fill(0);
     }
-    this.waiting = 0;
     let withdrawals = 0;
     let f = from;
     for (; f < frames && kinds[f] === Kind.parallel; f++) {
@@ -94,9 +91,6 @@ export class Planner {
     const owner = Math.floor(numbersAt[first + 1] / NUMBERS);
     const own = numbers[owner];
     const offset = owner * NUMBERS;
-    // Positions of the frames that other threads may have then.
-    const near = (f - this.#shared.lanes) * POSITIONS;
-    let latest = waits[first];
     let withdrawals = before;
     for (let step = first + 1; step < end; step++) {
       const code = codes[step];
@@ -111,11 +105,8 @@ export class Planner {
         continue;
       }
       // The actor is this frame's until it ends.
-      const wait = this.#wait(f, f * POSITIONS + 1 + step - first, 1);
-      waits[step] = wait;
-      if (wait > latest) latest = wait;
+      waits[step] = this.#wait(f, f * POSITIONS + 1 + step - first, 1);
     }
-    if (latest > 0 && latest > near) this.waiting += 1;
     lists.listOpening(actor);
     this.#wait(f, f * POSITIONS + end - first, 0);
     return withdrawals;

@@ -69,14 +69,16 @@ it.each([
   [2, false],
   [2, true],
   [3, true],
-])('runs random traces as the engine does, on %i threads, always side by side: %s', (threads, always) => {
+])('runs random traces as the engine does, on %i threads, side by side: %s', (threads, sideBySide) => {
   let recording = record(0, 2, 0);
   const { verify } = options(recording);
   const foreign: Foreign = {
     holds: (from, number, hash) => recording.foreign.holds(from, number, hash),
     received: () => true,
   };
-  const executor = opened(new ParallelExecutor(0, referenceSigning, { verify, foreign, shards: 2, threads, always }));
+  const executor = opened(
+    new ParallelExecutor(0, referenceSigning, { verify, foreign, shards: 2, threads, sideBySide }),
+  );
   for (let seed = threads * 1000; seed < threads * 1000 + 50; seed++) {
     recording = record(seed, 2, 100);
     // Without most of what stands between, there is more to run side by side.
@@ -239,10 +241,10 @@ it('runs what conflicts everywhere as the engine does', () => {
   // One state that goes on: its rings and counters, and both executors, get older with every run.
   const engine = new Engine(0, settings.signing, { verify: settings.verify, shards: 2 });
   const two = opened(
-    new ParallelExecutor(0, settings.signing, { verify: settings.verify, shards: 2, threads: 2, always: true }),
+    new ParallelExecutor(0, settings.signing, { verify: settings.verify, shards: 2, threads: 2, sideBySide: true }),
   );
   const four = opened(
-    new ParallelExecutor(0, settings.signing, { verify: settings.verify, shards: 2, threads: 4, always: true }),
+    new ParallelExecutor(0, settings.signing, { verify: settings.verify, shards: 2, threads: 4, sideBySide: true }),
   );
   const plain = opened(new ParallelExecutor(0, settings.signing, { verify: settings.verify, shards: 2, threads: 2 }));
   const executors = [two, four, plain];
@@ -414,7 +416,7 @@ it('stops where the question for a signature fails, and the others with it', asy
     if (signature[0] === 2) throw new Error('no answer');
     return true;
   };
-  const executor = new ParallelExecutor(0, settings.signing, { verify, threads: 3, always: true });
+  const executor = new ParallelExecutor(0, settings.signing, { verify, threads: 3, sideBySide: true });
   populate(executor.engine);
   const frames = transfers(20, 0);
   const last = frames.at(-1)!;
