@@ -129,7 +129,6 @@ export class Evm {
         `--gas-limit=${10 ** 12}`,
         '--no-request-size-limit',
         '--silent',
-        '--disable-code-size-limit',
       ],
       log: join(newRun(), 'anvil.log'),
     });
@@ -155,7 +154,7 @@ export class Evm {
   }
 
   async #deploy(data: string): Promise<Uint8Array> {
-    const hash = await this.#request('eth_sendTransaction', [{ from: this.#from, data, gas: '0x2000000' }]);
+    const hash = await this.#request('eth_sendTransaction', [{ from: this.#from, data, gas: '0x1000000' }]);
     const receipt = await until('a deployment', () => this.#request('eth_getTransactionReceipt', [hash]));
     const { status, contractAddress } = receipt as { status: string; contractAddress: string };
     if (status !== '0x1') throw new Error('a contract could not be deployed');

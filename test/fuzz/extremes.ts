@@ -424,6 +424,42 @@ function halves(trace: Trace): void {
   act(trace, actor, new Writer().u8(0x11).varint(Number(id)).finish());
 }
 
+/** A lie over a session that is on one shard, told by an agent of another, shown by one of a third, whose shard can't be told of its reward yet. */
+function onward(trace: Trace): void {
+  const { world } = trace.reference;
+  const agents = agentsOf(trace).map(BigInt);
+  const [b, a, reporter] = [0, 1, 2].map((shard) => agents.find((id) => shardOf(id) === shard) ?? 0n);
+  if (a === 0n || b === 0n || reporter === 0n) return;
+  const key = newKey(Uint8Array.of(1));
+  const keyCell = cellOf(KEY, { x: BigInt(hex(key.subarray(0, 32))), y: BigInt(hex(key.subarray(32))) });
+  for (const id of [a, reporter]) trace.poke(place.key(id), keyCell);
+  const id = makeId(0, 9n);
+  trace.poke(place.session(id), cellOf(SESSION, { a, b, serial: 9n, status: SESSION_STATUS.open, exitDelay: 5n }));
+  trace.poke(place.session(id) + 1, keyCell);
+  const lie = (paid: number): Uint8Array => {
+    const half = { session: Number(id), dir: 0 as const, seq: 1, calls: 1, paid, root: new Uint8Array(32) };
+    const fields = new Writer().varint(half.seq).varint(half.calls).varint(paid).bytes(half.root).finish();
+    // One signature in sixty is spoiled on purpose; of some amounts it is not.
+    return concat(fields, sign(key, signing.half(half)));
+  };
+  const receive = (to: number, from: number): void => {
+    const { payload } = trace.pending(from, to);
+    if (payload) trace.give(to, Uint8Array.of(0x03, from, ...payload));
+  };
+  const paid = trace.random.below(100);
+  act(
+    trace,
+    Number(reporter),
+    concat(new Writer().u8(0x16).varint(Number(id)).u8(0).finish(), lie(paid), lie(paid + 1)),
+  );
+  receive(0, 2);
+  const ring = world.read(place.peer(1, 2), PEER);
+  change(trace, place.peer(1, 2), PEER, { sent: ring.sent + 4095n });
+  receive(1, 0);
+  change(trace, place.peer(1, 2), PEER, ring);
+  receive(1, 0);
+}
+
 /** Everything that money can do where there is as much of it as there may be. */
 function rich(trace: Trace): void {
   const agents = agentsOf(trace);
@@ -467,6 +503,7 @@ export const SITUATIONS: readonly Situation[] = [
   { name: 'wild fields', times: 40, drive: (trace) => wildBundles(trace, 40) },
   { name: 'ends', times: 40, drive: ends },
   { name: 'crowded', times: 20, shards: 3, drive: crowded },
+  { name: 'onward', times: 8, shards: 3, drive: onward },
   { name: 'overdue', times: 15, drive: overdue },
   { name: 'unknown', times: 3, drive: unknown },
   { name: 'owners', times: 3, drive: owners },
