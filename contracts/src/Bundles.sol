@@ -3,7 +3,6 @@ pragma solidity ^0.8.30;
 
 import {Cell, Cells, NONE} from "./Cells.sol";
 import {Digests} from "./Digests.sol";
-import {Ids} from "./Ids.sol";
 import {Machine} from "./Machine.sol";
 import {CODES, Ops} from "./Ops.sol";
 import {Status} from "./Status.sol";

@@ -4,7 +4,6 @@ pragma solidity ^0.8.30;
 import {Bundles} from "./Bundles.sol";
 import {Cell, Cells} from "./Cells.sol";
 import {Machine} from "./Machine.sol";
-import {Messages} from "./Messages.sol";
 import {Receive} from "./Receive.sol";
 import {Status} from "./Status.sol";
 import {Trie} from "./Trie.sol";

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
-import {Cell, Cells, Field} from "../src/Cells.sol";
+import {Cell, Field} from "../src/Cells.sol";
 import {Trie} from "../src/Trie.sol";
 
 /// @notice A state of four shards, each with 65,536 agents, 1,024 services and capabilities, 16,384 sessions, 4,096

@@ -2,11 +2,12 @@
 pragma solidity ^0.8.30;
 
 import {IStep} from "../src/IStep.sol";
+import {Status} from "../src/Status.sol";
+import {Trie} from "../src/Trie.sol";
 import {vm} from "./Vm.sol";
 
 /// @notice Every step of the trace vector by itself: L1 must come to what the TypeScript engine came to.
 contract StepTest {
-    string private _json;
     IStep private _step;
     bytes32 private _domain;
 
@@ -48,6 +49,46 @@ contract StepTest {
             vm.assertEq(post, _post[i], string.concat(what, ": post"));
         }
         vm.assertTrue(_frameOf.length > 0);
+    }
+
+    function test_step_revertsForAStepTheFrameDoesNotHave() public {
+        _reverts(abi.encodeWithSelector(IStep.NoStep.selector, 1), hex"0100000001", 1, _nothing());
+        _reverts(abi.encodeWithSelector(IStep.NoStep.selector, 1), hex"10", 1, _nothing());
+        _reverts(abi.encodeWithSelector(IStep.NoStep.selector, 4), hex"1002", 4, _nothing());
+    }
+
+    function test_step_revertsWithoutACellItNeeds() public {
+        uint32 head = 1 << 24;
+        _reverts(abi.encodeWithSelector(IStep.MissingCell.selector, head), hex"0100000001", 0, _nothing());
+    }
+
+    function test_step_needsNoCellInARefusedBundle() public view {
+        bytes memory witness = abi.encodePacked(Trie.zero(16), hex"0200");
+        bytes32 pre = keccak256(abi.encode(Trie.zero(16), 2));
+        (bytes32 post, uint8 status,) = _step.step(_domain, pre, 1, 0, hex"1002", 2, witness);
+        vm.assertEq(post, pre);
+        vm.assertEq(status, Status.BUNDLE_REFUSED);
+        (post,,) = _step.step(_domain, pre, 1, 0, hex"1002", 3, witness);
+        vm.assertEq(post, keccak256(abi.encode(Trie.zero(16), 0)), "the last one ends the frame");
+    }
+
+    function test_step_revertsForAWitnessOfAnotherState() public {
+        bytes memory frame = _frames[0];
+        bytes memory witness = _witness[0];
+        bytes32 pre = _pre[1];
+        vm.expectRevert(abi.encodeWithSelector(IStep.WrongPre.selector, _pre[0]));
+        _step.step(_domain, pre, uint8(_shards[0]), uint64(_seqs[0]), frame, 0, witness);
+    }
+
+    /// @dev A witness of the empty state, without a cell.
+    function _nothing() private pure returns (bytes memory) {
+        return abi.encodePacked(Trie.zero(16), hex"0000");
+    }
+
+    function _reverts(bytes memory why, bytes memory frame, uint256 index, bytes memory witness) private {
+        bytes32 pre = keccak256(abi.encode(Trie.zero(16), 0));
+        vm.expectRevert(why);
+        _step.step(_domain, pre, 1, 0, frame, index, witness);
     }
 
     function _run(uint256 i, bytes32 pre, bytes memory witness)

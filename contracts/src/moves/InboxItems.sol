@@ -72,22 +72,14 @@ library InboxItems {
 
     function _decoded(Machine memory m, uint256 place) private pure returns (Item memory item) {
         uint256 length = m.frameEnd - place;
-        if (length == 0) return item;
-        uint256 kind = m.byteAt(place);
+        uint256 kind = length == 0 ? 0 : m.byteAt(place);
+        if (!_fits(kind, length)) return item;
         if (kind == REGISTER) {
-            if (length != REGISTER_BYTES) return item;
             item.shard = m.byteAt(place + 1);
             item.owner = m.addressAt(place + 2);
             item.rest = place + 22;
             item.amount = m.uintAt(place + 86, 7);
         } else {
-            if (kind == DEPOSIT ? length != DEPOSIT_BYTES : kind == WITHDRAW ? length != WITHDRAW_BYTES : false) {
-                return item;
-            }
-            if (kind == ROTATE ? length != ROTATE_BYTES : false) return item;
-            if (kind == ACT ? length < ACT_BYTES || length > ACT_BYTES + MAX_ACT_BYTES : kind == 0 || kind > ACT) {
-                return item;
-            }
             item.owner = m.addressAt(place + 1);
             item.agent = m.uintAt(place + 21, 4);
             item.shard = Ids.shardOf(item.agent);
@@ -95,6 +87,15 @@ library InboxItems {
             else item.rest = place + 25;
         }
         if (item.amount <= Cells.MAX_AMOUNT) item.kind = kind;
+    }
+
+    /// @dev Whether there is such a kind, of so many bytes.
+    function _fits(uint256 kind, uint256 length) private pure returns (bool) {
+        if (kind == REGISTER) return length == REGISTER_BYTES;
+        if (kind == DEPOSIT) return length == DEPOSIT_BYTES;
+        if (kind == WITHDRAW) return length == WITHDRAW_BYTES;
+        if (kind == ROTATE) return length == ROTATE_BYTES;
+        return kind == ACT && length >= ACT_BYTES && length <= ACT_BYTES + MAX_ACT_BYTES;
     }
 
     function _apply(Machine memory m, Item memory item) private view returns (uint256) {
