@@ -7,6 +7,7 @@ const SUITES: Record<string, () => Promise<{ suite: Suite }>> = {
   restart: () => import('./restart.ts'),
   session: () => import('./session.ts'),
   sidecar: () => import('./sidecar.ts'),
+  dispute: () => import('./dispute.ts'),
 };
 
 const args = process.argv.slice(2);

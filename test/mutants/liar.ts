@@ -14,14 +14,17 @@ import type { DisputeWorld } from './world.ts';
 export const MANNERS = ['parted', 'late', 'wild', 'silent'] as const;
 export type Manner = (typeof MANNERS)[number];
 
+/** What it needs of the world it lies in. */
+export type LiarsWorld = Pick<DisputeWorld, 'l1' | 'sequencer' | 'later'>;
+
 export class Liar {
-  readonly #world: DisputeWorld;
+  readonly #world: LiarsWorld;
   readonly #manner: Manner;
   /** The true commitment after each step. */
   readonly #truth: readonly Hex[];
   readonly #parting: number;
 
-  constructor(world: DisputeWorld, manner: Manner, truth: readonly Hex[], seed: number) {
+  constructor(world: LiarsWorld, manner: Manner, truth: readonly Hex[], seed: number) {
     this.#world = world;
     this.#manner = manner;
     this.#truth = truth;
