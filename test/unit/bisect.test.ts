@@ -35,6 +35,6 @@ test('an outcome, a frame, and what a batch asserts', () => {
   expect(firstParting(source, other)).toMatchObject({ shard, seq, what: 'the frames are not the same' });
 
   const asserted: Hex = `0x${'12'.repeat(32)}`;
-  const lied = { ...source, frames: frames.with(i, { ...frames[i], asserted }) };
+  const lied = { ...source, frames: frames.map((one, k) => (k === i ? { ...one, asserted } : one)) };
   expect(firstParting(lied, null)).toMatchObject({ shard, seq, b: asserted });
 });
