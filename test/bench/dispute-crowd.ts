@@ -47,11 +47,10 @@ export class Crowd {
   readonly sequencer;
   readonly #agents: Inhabitant[] = [];
   readonly #genesis: Hex;
-  readonly #engine;
   readonly #shards: Shards;
   readonly #owner = hex(new Uint8Array(20).fill(0xab));
+  readonly #batches: Batch[] = [];
   #frames: Frame[] = [];
-  #batches: Batch[] = [];
   #time: number;
 
   private constructor(l1: L1, start: number, genesis: Hex) {
@@ -62,7 +61,6 @@ export class Crowd {
     this.#genesis = genesis;
     // Signed right here: the verifier will check.
     this.#shards = new Shards({ shards: SHARDS, signing: this.signing, verify: () => true });
-    this.#engine = this.#shards.engine(0);
   }
 
   static async start(): Promise<Crowd> {
@@ -136,7 +134,10 @@ export class Crowd {
       if (i < PROVIDERS) continue;
       const call = { op: 'invoke', service: makeId(0, 1 + (i % PROVIDERS)), amount: 500 + i } as const;
       const open = { op: 'open', peer: makeId(0, 1 + (i % PROVIDERS)), deposit: 70_000, exitDelay: 3600 } as const;
-      await this.#bundle(caller, [...Array(CALLS_EACH).fill(call), ...(i < PROVIDERS + SESSIONS ? [open] : [])]);
+      await this.#bundle(caller, [
+        ...Array.from({ length: CALLS_EACH }, () => call),
+        ...(i < PROVIDERS + SESSIONS ? [open] : []),
+      ]);
     }
     this.#time += 10;
     this.#tick();

@@ -15,7 +15,6 @@ import { type Context, FrameKind, stepsOf } from '../../protocol/engine.ts';
 import { keccak } from '../../protocol/hash.ts';
 import { makeId } from '../../protocol/ids.ts';
 import { sha } from '../../protocol/log.ts';
-import type { Interaction } from '../../protocol/ops/index.ts';
 import { Shards } from '../../protocol/shards.ts';
 import { Status } from '../../protocol/status.ts';
 import { bundleIn } from '../../protocol/step.ts';
@@ -99,9 +98,12 @@ function steps(): { readonly domain: Hex; readonly steps: Asked[] } {
   // Of its 256 calls, the last is behind all others.
   const actor = makeId(0, 1);
   const engine = shards.engine(0);
-  const call = { op: 'invoke', service: makeId(0, 1), amount: 1 } as const satisfies Interaction;
+  const call = { op: 'invoke', service: makeId(0, 1), amount: 1 } as const;
   const nonce = get(engine.machine.readAgent(actor), Agent.nonce);
-  const body = encodeBundleBody({ actor, nonce, expiry: 0xf0000000 }, Array<Interaction>(256).fill(call));
+  const body = encodeBundleBody(
+    { actor, nonce, expiry: 0xf0000000 },
+    Array.from({ length: 256 }, () => call),
+  );
   const digest = sha(new Signing(domain).bundle(body));
   const frame = concat(body, p256.sign(digest, sha(Uint8Array.of(1)), { prehash: false, lowS: true }));
   if (run(0, engine.seq, frame, 'Full_')[0] !== Status.ok) throw new Error('the full bundle was refused');

@@ -27,7 +27,6 @@ import { traceVector } from '../vectors/trace.ts';
 export const SHARDS = 2;
 export const WINDOW = 100_000;
 export const MOVE_WINDOW = 600;
-const NO_HASH: Hex = `0x${'00'.repeat(32)}`;
 
 export interface Frame {
   readonly shard: number;
