@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util';
 import { REACHABLE } from '../reference/coverage.ts';
 import { fuzz } from './crowd.ts';
 import { type Hardfork, compile } from './evm.ts';
+import type { Mismatch } from './fuzz.ts';
 import { table } from './report.ts';
 
 const { values, positionals } = parseArgs({
@@ -26,6 +27,12 @@ const firstSeed = Number(values.seed);
 const startedAt = performance.now();
 const seconds = (): number => (performance.now() - startedAt) / 1000;
 let saidAt = 0;
+let told = 0;
+
+function tell({ where, what, step }: Mismatch): void {
+  console.log(`MISMATCH ${where}: ${what}`);
+  if (step) console.log(`  shard ${step.shard} #${step.seq} step ${step.index}: ${step.frame}`);
+}
 
 const bytecodes = values.cover ? null : compile();
 console.log(
@@ -37,6 +44,8 @@ const sum = await fuzz(
   wanted,
   Number(values.threads),
   ({ steps, mismatches }) => {
+    for (const mismatch of mismatches.slice(told)) tell(mismatch);
+    told = mismatches.length;
     if (seconds() - saidAt < 10) return;
     saidAt = seconds();
     const rate = Math.round(steps / seconds());
@@ -48,10 +57,6 @@ const sum = await fuzz(
 const { steps, refused, longest, mismatches, seen, telling } = sum;
 
 console.log(table(seen));
-for (const { where, what, step } of mismatches) {
-  console.log(`MISMATCH ${where}: ${what}`);
-  if (step) console.log(`  shard ${step.shard} #${step.seq} step ${step.index}: ${step.frame}`);
-}
 const missed = REACHABLE.filter((step) => !seen.has(step));
 console.log(
   `${seen.size} kinds of outcome, ${missed.length} of ${REACHABLE.length} known ones not seen${missed.length > 0 ? `: ${missed.slice(0, 12).join(', ')}` : ''}`,

@@ -1,6 +1,14 @@
 /** All shards of a deployment, executed step by step, every step proved: the TypeScript side of the fuzz. */
 import { concat } from '../../protocol/bytes.ts';
-import { CELL_BYTES, META_INBOX, META_PEERS, Region, addressOf, placeOf } from '../../protocol/cells.ts';
+import {
+  CELL_BYTES,
+  META_INBOX,
+  META_PEERS,
+  OUTBOX_RESERVE,
+  Region,
+  addressOf,
+  placeOf,
+} from '../../protocol/cells.ts';
 import { type Context, stepsOf } from '../../protocol/engine.ts';
 import { keccak } from '../../protocol/hash.ts';
 import { Shards } from '../../protocol/shards.ts';
@@ -41,9 +49,10 @@ export class Stepper {
     const cell = (at: number): Uint8Array => concat(keccak(be4(at)), keccak(be4(at ^ 1)));
     const put = (shard: number, region: number, slot: number): void => {
       const at = addressOf(shard, region, slot);
-      // Other shards' peers are looked at, whether they ever sent anything or not.
+      // Other shards' peers are looked at, whether they ever sent anything or not; and the slots that L1 has for itself.
       const isPeer = region === Region.meta && slot >= META_PEERS && slot < META_PEERS + 256;
-      if (at % 5 > 0 && !isPeer) this.write(at, cell(at));
+      const isReserve = region === Region.outbox && slot === OUTBOX_RESERVE;
+      if (at % 5 > 0 && !isPeer && !isReserve) this.write(at, cell(at));
     };
     for (let shard = 0; shard < this.shards.count; shard++)
       for (let region = 0; region < 16; region++)
