@@ -25,6 +25,7 @@ contract ExitsSolvencyTest is ExitsModel {
     uint64[] private _waiting;
     bool[] private _returned;
     uint64 private _consumed;
+    uint64 private _money;
 
     function targetContracts() external view returns (address[] memory targets) {
         targets = new address[](1);
@@ -76,6 +77,7 @@ contract ExitsSolvencyTest is ExitsModel {
             money += withdrawals[i];
             _paid.push(false);
         }
+        _money = money;
         deposit(alice, 256, money);
         last = postNext();
         _consumed = root.inboxLength();
@@ -180,7 +182,7 @@ contract ExitsSolvencyTest is ExitsModel {
         if (!_isOpen) return;
         if (_waiting.length > 0) _return(which % _waiting.length);
         // What a batch consumed is in the state.
-        bytes memory item = abi.encodePacked(uint8(2), alice, uint32(256), uint56(1));
+        bytes memory item = abi.encodePacked(uint8(2), alice, uint32(256), uint56(_money));
         vm.assertFalse(attempt(abi.encodeCall(exit.returnDeposit, (_consumed - 1, item))));
     }
 
