@@ -52,72 +52,79 @@ library Wire {
         // Assembly because the opening of a bundle decodes hundreds of interactions. What is wrong takes the place to where
         // it won't come back from, and what is read after `end` is caught at the end: places only grow.
         assembly ("memory-safe") {
-            function varint(at) -> value, after_ {
-                let word := calldataload(at)
-                value := byte(0, word)
+            // The rest of a varint of more than one byte, from its second byte on.
+            function long(at, bits) -> value, after_ {
+                let word := calldataload(sub(at, 1))
+                value := and(byte(0, word), 0x7f)
+                let last := byte(1, word)
+                value := or(value, shl(7, and(last, 0x7f)))
                 after_ := add(at, 1)
-                if gt(value, 0x7f) {
-                    value := and(value, 0x7f)
-                    let last := 0x80
-                    for { let i := 1 } and(gt(last, 0x7f), lt(i, 8)) { i := add(i, 1) } {
+                if gt(last, 0x7f) {
+                    last := byte(2, word)
+                    value := or(value, shl(14, and(last, 0x7f)))
+                    after_ := add(at, 2)
+                    for { let i := 3 } and(gt(last, 0x7f), lt(i, 8)) { i := add(i, 1) } {
                         last := byte(i, word)
                         value := or(value, shl(mul(7, i), and(last, 0x7f)))
                         after_ := add(after_, 1)
                     }
-                    // Overlong, or more than 8 bytes.
-                    after_ := or(after_, shl(128, or(iszero(last), gt(last, 0x7f))))
                 }
+                // Overlong, or more than 8 bytes, or too large.
+                let bad := or(or(iszero(last), gt(last, 0x7f)), gt(shr(bits, value), 0))
+                after_ := or(after_, shl(128, bad))
             }
 
             next := place
             let given := 0
-            for { let to := numbers } form { form := shr(8, form) } {
+            for { let to := numbers } form {
+                form := shr(8, form)
+                to := add(to, 0x20)
+            } {
                 let kind := and(form, 0xff)
-                if gt(kind, 0x7f) {
-                    mstore(to, next)
-                    to := add(to, 0x20)
-                    next := add(next, and(kind, 0x7f))
-                    continue
-                }
-                let value := 0
-                if or(lt(kind, IF), and(shr(and(shr(4, kind), 3), given), 1)) {
-                    kind := and(kind, 0x0f)
-                    switch lt(kind, BYTE)
-                    case 1 {
-                        value, next := varint(next)
-                        // As many bits as the kind has.
-                        next := or(next, shl(128, gt(shr(byte(kind, BITS), value), 0)))
+                let value := next
+                switch lt(kind, BYTES)
+                case 0 { next := add(next, and(kind, 0x7f)) }
+                default {
+                    value := 0
+                    let follows := lt(kind, IF)
+                    if iszero(follows) {
+                        follows := and(shr(and(shr(4, kind), 3), given), 1)
+                        kind := and(kind, 0x0f)
                     }
-                    default {
+                    if follows {
                         value := byte(0, calldataload(next))
-                        next := or(add(next, 1), shl(128, gt(value, byte(kind, MOST))))
-                        if eq(kind, GIVEN) {
-                            given := value
-                            next := or(next, shl(128, eq(and(value, 9), 9)))
-                            // Nothing more: all other numbers are 0.
-                            if iszero(value) {
-                                form := 0
-                                let rest := add(to, 0x20)
-                                calldatacopy(rest, calldatasize(), sub(add(numbers, NUMBERS_BYTES), rest))
+                        next := add(next, 1)
+                        switch lt(kind, BYTE)
+                        case 1 { if gt(value, 0x7f) { value, next := long(next, byte(kind, BITS)) } }
+                        default {
+                            if gt(value, byte(kind, MOST)) { next := or(next, shl(128, 1)) }
+                            if eq(kind, GIVEN) {
+                                given := value
+                                next := or(next, shl(128, eq(and(value, 9), 9)))
+                                // Nothing more: all other numbers are 0.
+                                if iszero(value) {
+                                    form := 0
+                                    let rest := add(to, 0x20)
+                                    calldatacopy(rest, calldatasize(), sub(add(numbers, NUMBERS_BYTES), rest))
+                                }
+                            }
+                            if eq(kind, LEGS) {
+                                mstore(to, value)
+                                to := add(to, 0x20)
+                                let start := next
+                                for { let ids := shl(1, value) } ids { ids := sub(ids, 1) } {
+                                    let first := byte(0, calldataload(next))
+                                    next := add(next, 1)
+                                    if gt(first, 0x7f) { first, next := long(next, 32) }
+                                }
+                                next := or(next, shl(128, iszero(value)))
+                                value := start
                             }
                         }
-                        if eq(kind, LEGS) {
-                            mstore(to, value)
-                            to := add(to, 0x20)
-                            let start := next
-                            for { let ids := shl(1, value) } ids { ids := sub(ids, 1) } {
-                                let id
-                                id, next := varint(next)
-                                next := or(next, shl(128, gt(shr(32, id), 0)))
-                            }
-                            next := or(next, shl(128, iszero(value)))
-                            value := start
-                        }
+                        if iszero(value) { next := or(next, shl(128, and(shr(kind, SOME), 1))) }
                     }
-                    next := or(next, shl(128, and(iszero(value), shr(kind, SOME))))
                 }
                 mstore(to, value)
-                to := add(to, 0x20)
             }
             next := mul(next, iszero(gt(next, end)))
         }
