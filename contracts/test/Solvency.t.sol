@@ -76,6 +76,8 @@ contract SolvencyTest is RootBase {
         token.transfer(address(root), amount % 1000);
     }
 
+    /// forge-config: default.invariant.fail-on-revert = true
+    /// forge-config: ci.invariant.fail-on-revert = true
     function invariant_held_isDepositsLessWithdrawals() external view {
         vm.assertEq(root.held(), _deposited - _paid);
         vm.assertGe(token.balanceOf(address(root)), root.held() * UNIT);
