@@ -304,6 +304,15 @@ contract GameTest is GameBase {
         _refuseStep(play, opening, reason);
     }
 
+    /// @dev A frame ends before the first step of the next.
+    function test_step_revertsOnAFrameThatJustEnded() public {
+        IGame.Play memory play = narrow(_open(64), 5120);
+        bytes memory reason = abi.encodeWithSelector(IGame.BadOpening.selector);
+        _refuseStep(play, openingOf(5119), reason);
+        step(play);
+        expectLost(play);
+    }
+
     function test_step_revertsOutOfTurn() public {
         IGame.Play memory play = _open(64);
         _refuseStep(play, openingOf(0), abi.encodeWithSelector(IGame.WrongMove.selector));

@@ -15,6 +15,7 @@ contract RevealsTest {
         all[inner.length] = post;
         bytes32 root = this.rootOf(inner, post);
         vm.assertEq(root, Rfc6962Model.root(all, _pair));
+        vm.assertEq(root, this.rootOverDirt(inner, post));
 
         index %= 128;
         bytes32[] memory path = Rfc6962Model.path(all, index, _pair);
@@ -50,6 +51,15 @@ contract RevealsTest {
     }
 
     function rootOf(bytes32[] calldata inner, bytes32 post) external pure returns (bytes32) {
+        return Reveals.root(inner, post);
+    }
+
+    /// @dev Memory that nobody owns may hold anything.
+    function rootOverDirt(bytes32[] calldata inner, bytes32 post) external pure returns (bytes32) {
+        assembly ("memory-safe") {
+            let place := mload(0x40)
+            for { let end := add(place, 0x2000) } lt(place, end) { place := add(place, 0x20) } { mstore(place, not(0)) }
+        }
         return Reveals.root(inner, post);
     }
 
