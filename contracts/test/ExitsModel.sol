@@ -180,7 +180,7 @@ abstract contract ExitsModel is ExitsBase {
         if (kind == 0) addOrder(1 - from, randomEscrow(seed, 1 - from), 8);
         Piece storage old = hollow.push();
         (old.way, old.beside, old.payload) = (Way.message, piece.beside, piece.payload);
-        uint48 number = uint48(1 + seed % RECEIVED);
+        uint48 number = uint48(RECEIVED - (seed >> 72) % 2); // the newest that came, or the one before
         old.place = setMessage(from, 1 - from, number, code, agent, uint56(amount), piece.payload);
     }
 
