@@ -151,6 +151,8 @@ contract BondsInvariantsTest is RootBase {
         vm.warp(block.timestamp + time % (WINDOW + 2));
     }
 
+    /// forge-config: default.invariant.fail-on-revert = true
+    /// forge-config: ci.invariant.fail-on-revert = true
     function invariant_bonds_areConserved() external view {
         uint256 credits;
         for (uint256 i; i < 3; ++i) {
@@ -160,6 +162,8 @@ contract BondsInvariantsTest is RootBase {
         vm.assertEq(_bonded, address(root).balance + _paid + address(0xdEaD).balance);
     }
 
+    /// forge-config: default.invariant.fail-on-revert = true
+    /// forge-config: ci.invariant.fail-on-revert = true
     function invariant_final_stays() external view {
         vm.assertEq(root.finalized(), _finalized);
         vm.assertGe(root.head(), _finalized);

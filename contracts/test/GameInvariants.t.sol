@@ -160,6 +160,8 @@ contract GameInvariantsTest is GameBase {
         _paid += account.balance;
     }
 
+    /// forge-config: default.invariant.fail-on-revert = true
+    /// forge-config: ci.invariant.fail-on-revert = true
     function invariant_bonds_areConserved() external view {
         uint256 credits = play_.credits(alice) + play_.credits(carol) + play_.credits(sequencer);
         vm.assertEq(address(play_).balance, _open.length * CHALLENGE_BOND + credits);
@@ -170,6 +172,8 @@ contract GameInvariantsTest is GameBase {
         vm.assertEq(address(0xdEaD).balance, burnedByGame + rootCredits); // nobody collects from Root here
     }
 
+    /// forge-config: default.invariant.fail-on-revert = true
+    /// forge-config: ci.invariant.fail-on-revert = true
     function invariant_contested_isOpenGames() external view {
         for (uint256 i; i < _open.length; ++i) {
             uint256 same;
@@ -181,6 +185,8 @@ contract GameInvariantsTest is GameBase {
         }
     }
 
+    /// forge-config: default.invariant.fail-on-revert = true
+    /// forge-config: ci.invariant.fail-on-revert = true
     function invariant_final_stays() external view {
         vm.assertEq(root.finalized(), _finalized);
         vm.assertGe(root.head(), _finalized);
