@@ -11,8 +11,13 @@ interface Counts {
 }
 
 /** Runs a tool of node_modules with its output shown; answers its exit code and what it printed. */
-function run(command: string, args: readonly string[], cwd = '.'): Promise<{ code: number; output: string }> {
-  const child = spawn(command, args, { cwd, stdio: ['ignore', 'pipe', 'inherit'] });
+function run(
+  command: string,
+  args: readonly string[],
+  cwd = '.',
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<{ code: number; output: string }> {
+  const child = spawn(command, args, { cwd, env, stdio: ['ignore', 'pipe', 'inherit'] });
   let output = '';
   child.stdout.on('data', (data: Buffer) => {
     output += data.toString();
@@ -25,7 +30,12 @@ function run(command: string, args: readonly string[], cwd = '.'): Promise<{ cod
 }
 
 async function contracts(): Promise<Counts> {
-  const { code, output } = await run('forge', ['test'], 'contracts');
+  const { code, output } = await run(
+    'forge',
+    ['test'],
+    'contracts',
+    process.env.CI ? { FOUNDRY_PROFILE: 'ci', ...process.env } : process.env,
+  );
   const sum = /(\d+) tests passed, (\d+) failed, (\d+) skipped/.exec(output);
   const counts = { passed: Number(sum?.[1] ?? 0), failed: Number(sum?.[2] ?? 0), skipped: Number(sum?.[3] ?? 0) };
   // A build that fails counts nothing; it must not look like a success.
