@@ -19,10 +19,15 @@ export interface Bytecodes {
   readonly manySteps: string;
 }
 
-/** Compiles what the fuzz needs, into a folder that nobody else compiles into. */
+/**
+ * Compiles what the fuzz needs: into a folder that nobody else compiles into, or, in CI, where the contracts' own tests just have, so that it
+ * is there already.
+ */
 export function compile(): Bytecodes {
-  const out = inRepository('.agnt2', 'fuzz', 'out');
-  const env = { ...process.env, FOUNDRY_OUT: out, FOUNDRY_CACHE_PATH: inRepository('.agnt2', 'fuzz', 'cache') };
+  const [out, cache] = process.env.CI
+    ? [inRepository('contracts', 'out'), inRepository('contracts', 'cache')]
+    : [inRepository('.agnt2', 'fuzz', 'out'), inRepository('.agnt2', 'fuzz', 'cache')];
+  const env = { ...process.env, FOUNDRY_OUT: out, FOUNDRY_CACHE_PATH: cache };
   execFileSync(
     process.execPath,
     [inRepository('node_modules', '.bin', 'forge'), 'build', 'src/Step.sol', 'test/ManySteps.sol', '--quiet'],
