@@ -227,6 +227,94 @@ describe('CallMux', () => {
     expect(await code(a.call(request('GET', '/after')))).toBe('session_lost');
   });
 
+  test('trailers both ways, a reason, and interim answers before the answer', async () => {
+    const came: unknown[] = [];
+    const { a } = join(
+      {},
+      {
+        handler: async (req) => {
+          req.interim!({ status: 100, headers: [] });
+          const got = await collect(req.body);
+          req.interim!({ status: 103, headers: [['link', '</a>']] });
+          const trailers = () => [...req.trailers!(), ['sum', String(got.length)]] as const;
+          return {
+            response: { status: 200, reason: 'Fine', headers: [], body: body(got), trailers },
+            end: () => bytesOf('end'),
+          };
+        },
+      },
+    );
+    const { response } = await a.call({
+      ...request('POST', '/', 'hello'),
+      trailers: () => [['x-t', '1']],
+      interim: (head) => came.push(head),
+    });
+    expect(came).toEqual([
+      { status: 100, headers: [] },
+      { status: 103, headers: [['link', '</a>']] },
+    ]);
+    expect([response.reason, await text(response)]).toEqual(['Fine', 'hello']);
+    expect(response.trailers!()).toEqual([
+      ['x-t', '1'],
+      ['sum', '5'],
+    ]);
+  });
+
+  test('a caller that does not say it takes trailers or interim answers gets none, an older end has none', async () => {
+    const kinds: number[] = [];
+    const b: CallMux = new CallMux({
+      numbering: 'odd',
+      send: (packet) => {
+        for (const { kind } of decodeCalls(packet)) kinds.push(kind);
+      },
+      handler: async (req) => {
+        expect(req.interim).toBe(undefined);
+        await collect(req.body);
+        expect(req.trailers!()).toEqual([]);
+        return {
+          response: { status: 200, headers: [], body: body(), trailers: () => [['x', 'y']] },
+          end: () => bytesOf('end'),
+        };
+      },
+    });
+    const head = encodeHead({ method: 'GET', target: '/', headers: [] });
+    b.receive(
+      encodeCalls([
+        { kind: PartKind.requestHead, call: 0, body: head },
+        { kind: PartKind.requestEnd, call: 0, body: new Uint8Array(0) },
+      ]),
+    );
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(kinds).toEqual([PartKind.responseHead, PartKind.responseEnd]);
+  });
+
+  test('trailers out of place, and interim answers without end, break their call', async () => {
+    const heads = (count: number, status: number) =>
+      Array.from({ length: count }, () => [PartKind.responseHead, encodeHead({ status, headers: [] })] as const);
+    const trailers = [PartKind.responseTrailers, bytesOf('[["a","b"]]')] as const;
+    for (const parts of [
+      heads(33, 103),
+      [trailers],
+      [...heads(1, 200), trailers, trailers],
+      [...heads(1, 200), trailers, [PartKind.responseData, bytesOf('late')] as const],
+      [...heads(1, 200), [PartKind.responseTrailers, bytesOf('{"a":1}')] as const],
+    ]) {
+      const sent: number[] = [];
+      const a: CallMux = new CallMux({
+        numbering: 'even',
+        send: (packet) => {
+          for (const { kind } of decodeCalls(packet)) sent.push(kind);
+        },
+      });
+      const failed = code(a.call(request('GET', '/')).then(({ end }) => end));
+      a.receive(encodeCalls(parts.map(([kind, bytes]) => ({ kind, call: 0, body: bytes }))));
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      expect(sent).toContain(PartKind.cancel);
+      a.close();
+      expect(await failed).toMatch(/^(?:malformed|session_lost)$/);
+    }
+  });
+
   test('an app that answers early does not break the request it did not read', async () => {
     let digest: Uint8Array | undefined;
     const { a } = join(

@@ -17,9 +17,11 @@ import {
   type ResponseHead,
   decodeCalls,
   decodeHead,
+  decodeTrailers,
   encodeHead,
+  encodeTrailers,
 } from './packet.ts';
-import type { ExchangeRequest, ExchangeResponse } from './exchange.ts';
+import type { ExchangeRequest, ExchangeResponse, Interim } from './exchange.ts';
 import { BodyHash, type Flow, Inflow, Outflow } from './flow.ts';
 
 /** SHA-256 of the two bodies of a call, as they were streamed. Empty arrays with `digests: false`. */
@@ -89,9 +91,14 @@ const PACKET_TARGET = 256 * 1024;
 const HIGH_WATER = 2 * 1024 * 1024;
 const CONGESTION_POLL_MS = 2;
 const MAX_HEAD_BYTES = 128 * 1024;
+/** Interim answers of one call: they have no window. */
+const MAX_INTERIM = 32;
 /** What a handler's response breaks with when the request was not what its head said. */
 const BODY_MISMATCH = 'body_mismatch';
 const CODE = /^[a-z][a-z0-9_]{0,63}$/;
+
+const TRAILERS = ['trailers'] as const;
+const TRAILERS_AND_INTERIM = ['trailers', 'interim'] as const;
 
 const EMPTY = new Uint8Array(0);
 const ignore = (): void => {};
@@ -105,6 +112,9 @@ interface Outgoing {
   readonly id: number;
   readonly out: Outflow;
   in: Inflow;
+  readonly interim: ((head: Interim) => void) | undefined;
+  interims: number;
+  trailers: [string, string][] | null;
   status: number;
   answered: boolean;
   cancelled: Agnt2Error | null;
@@ -122,6 +132,8 @@ interface Incoming {
   readonly id: number;
   readonly in: Inflow;
   readonly out: Outflow;
+  readonly takes: readonly unknown[];
+  trailers: [string, string][];
   abort: AbortController | null;
   served: Served | null;
   /** Its handler has answered, one way or the other. */
@@ -179,6 +191,7 @@ export class CallMux implements Flow {
       target: request.target,
       headers: request.headers as [string, string][],
       ...(options.meta && { meta: options.meta }),
+      takes: request.interim === undefined ? TRAILERS : TRAILERS_AND_INTERIM,
     });
     if (head.length > MAX_HEAD_BYTES) {
       options.onFailed?.();
@@ -195,6 +208,9 @@ export class CallMux implements Flow {
         in: new Inflow(this, id, this.#hash(), () =>
           this.#cancelOutgoing(call, new Agnt2Error('cancelled', 'the reader left')),
         ),
+        interim: request.interim,
+        interims: 0,
+        trailers: null,
         status: 0,
         answered: false,
         cancelled: null,
@@ -226,7 +242,7 @@ export class CallMux implements Flow {
       this.#outgoing.set(id, call);
       this.#write(PartKind.requestHead, id, head);
       this.#pump(call.out, PartKind.requestData, id, request.body).then(
-        (whole) => whole && this.#write(PartKind.requestEnd, id, EMPTY),
+        (whole) => whole && this.#write(PartKind.requestEnd, id, trailersOf(request)),
         (error: unknown) =>
           this.#cancelOutgoing(call, new Agnt2Error('cancelled', 'the request body failed', { cause: error })),
       );
@@ -321,17 +337,35 @@ export class CallMux implements Flow {
     switch (part.kind) {
       case PartKind.responseHead: {
         if (call.answered) throw malformed('a second response head');
-        const { status, headers } = decodeHead<ResponseHead>(part.body);
+        const { status, reason, headers } = decodeHead<ResponseHead>(part.body);
         if (!Number.isInteger(status) || status < 100 || status > 999)
           throw malformed('a response status has three digits');
+        if (status < 200 && status !== 101) {
+          if (++call.interims > MAX_INTERIM) throw malformed('too many interim answers');
+          if (call.cancelled === null) call.interim?.({ status, headers });
+          return;
+        }
         call.answered = true;
         call.status = status;
-        if (call.cancelled === null) call.resolve({ response: { status, headers, body: call.in }, end: call.end });
+        if (call.cancelled !== null) return;
+        const response = {
+          status,
+          ...(typeof reason === 'string' && { reason }),
+          headers,
+          body: call.in,
+          trailers: () => call.trailers ?? [],
+        };
+        call.resolve({ response, end: call.end });
         return;
       }
       case PartKind.responseData:
         if (!call.answered) throw malformed('response data before its head');
+        if (call.trailers !== null) throw malformed('response data after its trailers');
         this.#take(call.in, part.body);
+        return;
+      case PartKind.responseTrailers:
+        if (!call.answered || call.trailers !== null) throw malformed('trailers follow the response data, once');
+        call.trailers = decodeTrailers(part.body);
         return;
       case PartKind.responseEnd: {
         if (!call.answered) throw malformed('a response end before its head');
@@ -400,6 +434,7 @@ export class CallMux implements Flow {
         return;
       case PartKind.requestEnd:
         if (call.in.ended) throw malformed('a second request end');
+        call.trailers = decodeTrailers(part.body);
         call.in.end();
         call.onRequestEnd?.();
         return;
@@ -427,6 +462,8 @@ export class CallMux implements Flow {
       id,
       in: new Inflow(this, id, this.#hash(), ignore),
       out: new Outflow(this.#hash()),
+      takes: Array.isArray(head.takes) ? head.takes : [],
+      trailers: [],
       abort: null,
       served: null,
       answered: false,
@@ -439,6 +476,8 @@ export class CallMux implements Flow {
       target: head.target,
       headers: head.headers,
       body: call.in,
+      trailers: () => call.trailers,
+      ...(call.takes.includes('interim') && { interim: (interim: Interim) => this.#interim(call, interim) }),
       // Most handlers never look at it, and a controller costs more than the rest of this function.
       get signal() {
         if (call.abort === null) {
@@ -471,6 +510,12 @@ export class CallMux implements Flow {
     );
   }
 
+  #interim(call: Incoming, { status, headers }: Interim): void {
+    if (call.closed || call.served !== null || status < 100 || status > 199 || status === 101) return;
+    const head = encodeHead({ status, headers: headers as [string, string][] });
+    if (head.length <= MAX_HEAD_BYTES) this.#write(PartKind.responseHead, call.id, head);
+  }
+
   #serve(call: Incoming, served: Served): void {
     const { response } = served;
     if (call.closed) {
@@ -479,7 +524,11 @@ export class CallMux implements Flow {
       return;
     }
     call.served = served;
-    const head = encodeHead({ status: response.status, headers: response.headers as [string, string][] });
+    const head = encodeHead({
+      status: response.status,
+      ...(response.reason !== undefined && { reason: response.reason }),
+      headers: response.headers as [string, string][],
+    });
     if (head.length > MAX_HEAD_BYTES) {
       this.#refuse(call.id, 'head_too_large');
       return;
@@ -488,6 +537,8 @@ export class CallMux implements Flow {
     this.#pump(call.out, PartKind.responseData, call.id, response.body).then(
       (whole) => {
         if (!whole) return;
+        const trailers = call.takes.includes('trailers') ? trailersOf(response) : EMPTY;
+        if (trailers.length > 0 && !call.closed) this.#write(PartKind.responseTrailers, call.id, trailers);
         // The record hashes the request's whole body; an app that answered early doesn't stop it from arriving.
         if (call.in.ended) this.#finish(call);
         else {
@@ -639,6 +690,12 @@ export class CallMux implements Flow {
     this.#options.send(packet);
   }
 }
+
+/** The trailers of a body that has ended; ones too long to carry are left out, as any hop may (RFC 9110 §6.5.1). */
+const trailersOf = ({ trailers }: ExchangeRequest | ExchangeResponse): Uint8Array => {
+  const bytes = encodeTrailers(trailers?.() ?? []);
+  return bytes.length > MAX_HEAD_BYTES ? EMPTY : bytes;
+};
 
 const varint = (value: number): Uint8Array => {
   const out: number[] = [];

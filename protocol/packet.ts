@@ -18,6 +18,7 @@ export const PartKind = {
   responseEnd: 6,
   window: 7,
   cancel: 8,
+  responseTrailers: 9,
 } as const;
 
 /** Bytes a stream may send before the other side grants more. */
@@ -41,10 +42,15 @@ export interface RequestHead {
   readonly headers: [string, string][];
   /** On an agent's socket: what the caller says of its escrow. */
   readonly meta?: Record<string, string>;
+  /** What of an answer beside head, data and end its caller understands: `trailers`, `interim`. */
+  readonly takes?: readonly string[];
 }
 
 export interface ResponseHead {
+  /** Below 200 (and not 101): an interim answer; the head of the answer is still to come. */
   readonly status: number;
+  /** The phrase beside the status, when it is not the usual one. */
+  readonly reason?: string;
   readonly headers: [string, string][];
 }
 
@@ -152,6 +158,20 @@ export function decodeHead<T extends RequestHead | ResponseHead>(body: Uint8Arra
     return head;
   } catch {
     throw malformed('a call head is JSON with headers as pairs');
+  }
+}
+
+/** Trailers: what a request end and a trailers part hold. No bytes are no trailers. */
+export const encodeTrailers = (trailers: readonly (readonly [string, string])[]): Uint8Array =>
+  trailers.length === 0 ? new Uint8Array(0) : utf8(JSON.stringify(trailers));
+
+/** Throws `malformed`. */
+export function decodeTrailers(body: Uint8Array): [string, string][] {
+  if (body.length === 0) return [];
+  try {
+    return pairsOf(JSON.parse(fromUtf8(body)));
+  } catch {
+    throw malformed('trailers are JSON pairs');
   }
 }
 

@@ -41,4 +41,6 @@ const without = (request: ExchangeRequest): Omit<ExchangeRequest, 'headers'> => 
   target: request.target,
   body: request.body,
   signal: request.signal,
+  trailers: request.trailers,
+  interim: request.interim,
 });

@@ -77,6 +77,9 @@ export class FirstContact {
   async #carry(request: ExchangeRequest, agent: number, claim: readonly Header[]): Promise<ExchangeResponse> {
     const { method, target, body, signal } = request;
     const length = headerOf(request.headers, 'content-length');
+    // The way through Core has no place for a 1xx: what the callee would say of the body, we say.
+    const headers = request.headers.filter(([name]) => name.toLowerCase() !== 'expect');
+    if (headers.length < request.headers.length) request.interim?.({ status: 100, headers: [] });
     const response = await this.#options.gateway.send({
       method: 'POST',
       target: `/agents/${formatId(agent)}/calls`,
@@ -85,7 +88,7 @@ export class FirstContact {
         ['agnt2-method', method],
         ['agnt2-target', target],
         ...(length === null ? [] : [['content-length', length] as const]),
-        [CARRIED_HEADERS, packHeaders(request.headers)],
+        [CARRIED_HEADERS, packHeaders(headers)],
       ],
       body,
       signal,

@@ -1,6 +1,8 @@
 /** Moving a body from an async iterable to a Node stream: one chunk in hand, no chunk ahead of what the other side takes. */
+import type { OutgoingMessage } from 'node:http';
 import type { Writable } from 'node:stream';
 import { refusal } from '../errors.ts';
+import { type Header, trailing } from './headers.ts';
 
 export const EMPTY: AsyncIterable<Uint8Array> = {
   [Symbol.asyncIterator]: () => ({ next: () => Promise.resolve({ done: true, value: undefined }) }),
@@ -10,6 +12,9 @@ export const EMPTY: AsyncIterable<Uint8Array> = {
 export async function* bytes(...chunks: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
   yield* chunks;
 }
+
+/** Sends the head before there is a body. `flushHeaders` would write it as UTF-8, and every byte beyond ASCII as two. */
+export const flushHead = (out: OutgoingMessage): void => void out.write('', 'latin1');
 
 /** Until `out` takes more; false when it closed instead. */
 const room = (out: Writable): Promise<boolean> =>
@@ -27,13 +32,14 @@ const room = (out: Writable): Promise<boolean> =>
   });
 
 /**
- * Writes `body` into `out` with backpressure and ends it. A body that is not as long as declared is a
+ * Writes `body` into `out` with backpressure and ends it, with its trailers where the framing has room for them (chunks). A body that is not as long as declared is a
  * `body_mismatch`: what follows on the same connection would be read as something else.
  */
 export async function pump(
   body: AsyncIterable<Uint8Array>,
-  out: Writable,
+  out: OutgoingMessage,
   length: number | null = null,
+  trailers?: () => readonly Header[],
 ): Promise<void> {
   let sent = 0;
   for await (const chunk of body) {
@@ -45,6 +51,8 @@ export async function pump(
   }
   if (length !== null && sent < length)
     throw refusal('body_mismatch', `the body ended after ${sent} of ${length} bytes`);
+  const fields = trailing(trailers?.() ?? []);
+  if (fields.length > 0) out.addTrailers(fields.map(([name, value]): [string, string] => [name, value]));
   out.end();
 }
 

@@ -4,11 +4,24 @@ import https from 'node:https';
 import { codeOf } from '../../protocol/errors.ts';
 import { refusal } from '../errors.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.ts';
-import { pump, tracked } from './body.ts';
-import { type Header, checkHeaders, contentLength, pairs } from './headers.ts';
+import { flushHead, pump, tracked } from './body.ts';
+import {
+  type Header,
+  checkCoding,
+  checkHeaders,
+  contentLength,
+  endToEnd,
+  headerOf,
+  pairs,
+  unannounced,
+} from './headers.ts';
 
 /** Methods that carry no body unless they say so (RFC 9110 §9.3). */
 const BODILESS = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE']);
+/** How long a body waits for its `100 Continue` before it goes anyway (RFC 9110 §10.1.1). */
+export const CONTINUE_MS = 1000;
+/** Heads of the gateway hold a whole head of the peer's app, as base64. */
+const MAX_HEAD = 128 * 1024;
 /** Node would send `get` and no method at all as GET: the app must get the method that was priced and hashed. */
 const METHOD = /^(?!CONNECT$)[A-Z][A-Z-]{0,31}$/;
 
@@ -58,6 +71,19 @@ function received(
   );
 }
 
+/** Whether the origin wants the body: it said 100, or nothing for a while. False when it answered without. */
+const wanted = (outgoing: ClientRequest): Promise<boolean> =>
+  new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(true), CONTINUE_MS);
+    const settle = (wants: boolean): void => {
+      clearTimeout(timer);
+      resolve(wants);
+    };
+    outgoing.once('continue', () => settle(true));
+    outgoing.once('response', () => settle(false));
+    outgoing.once('close', () => settle(false));
+  });
+
 /** A keep-alive pool to one origin. */
 export class HttpClient {
   readonly #origin: URL;
@@ -91,13 +117,17 @@ export class HttpClient {
     if (!METHOD.test(method)) throw refusal('bad_request', 'the method is not one that is carried');
     checkHeaders(request.headers);
     const length = contentLength(request.headers);
-    const headers: Header[] = [['host', this.#origin.host], ...request.headers];
+    let headers: Header[] = [['host', this.#origin.host], ...request.headers];
     let body: AsyncIterable<Uint8Array> | null = request.body;
     if (length === null && BODILESS.has(method)) {
       const peeked = await peek(body);
       body = peeked.empty ? null : peeked.body;
     }
     if (length === null && body !== null) headers.push(['transfer-encoding', 'chunked']);
+    else headers = unannounced(headers);
+    // Nothing waits to be wanted where nothing is sent.
+    if (body === null || length === 0) headers = headers.filter(([name]) => name.toLowerCase() !== 'expect');
+    if (headerOf(headers, 'te') !== null) headers.push(['connection', 'TE']);
     try {
       return await this.#attempt(request, headers, body, length);
     } catch (error) {
@@ -109,7 +139,7 @@ export class HttpClient {
   }
 
   #attempt(
-    { method, target, signal }: ExchangeRequest,
+    { method, target, signal, trailers, interim }: ExchangeRequest,
     headers: readonly Header[],
     body: AsyncIterable<Uint8Array> | null,
     length: number | null,
@@ -127,6 +157,7 @@ export class HttpClient {
           method,
           path: target,
           headers: headers.flat(),
+          maxHeaderSize: MAX_HEAD,
         });
       } catch (cause) {
         return reject(refusal('bad_request', 'the request is not valid HTTP', cause));
@@ -166,24 +197,43 @@ export class HttpClient {
         signal.removeEventListener('abort', onAbort);
         reject(refusal(this.#broken, `${this.#who} changed the protocol`));
       });
-      // 1xx answers other than 100 are for the hop that asked for them; nobody here did (Node reads 100 by itself).
+      outgoing.on('information', ({ statusCode, rawHeaders }) =>
+        interim?.({ status: statusCode, headers: statusCode === 100 ? [] : endToEnd(pairs(rawHeaders)) }),
+      );
       outgoing.on('response', (message) => {
+        const fields = pairs(message.rawHeaders);
+        try {
+          checkCoding(fields);
+        } catch (cause) {
+          over(false);
+          reject(refusal(this.#broken, `${this.#who} answered in a coding nobody asked for`, cause));
+          return;
+        }
+        const { statusCode: status = 502, statusMessage: reason = '' } = message;
         resolve({
-          status: message.statusCode ?? 502,
-          headers: pairs(message.rawHeaders),
+          status,
+          ...(reason !== http.STATUS_CODES[status] && { reason }),
+          headers: fields,
           body: received(message, failure, over),
+          trailers: () => pairs(message.rawTrailers),
         });
       });
-      if (body === null) outgoing.end();
-      else
-        pump(body, outgoing, length).catch((fault: unknown) => {
+      const upload = (source: AsyncIterable<Uint8Array>): void =>
+        void pump(source, outgoing, length, trailers).catch((fault: unknown) => {
           bodyFault =
             fault instanceof Error && codeOf(fault) !== 'internal'
               ? fault
               : refusal('cancelled', 'the request body broke off', fault);
           outgoing.destroy(bodyFault as Error);
         });
-      outgoing.flushHeaders();
+      if (body === null) outgoing.end();
+      else if (headerOf(headers, 'expect') === null) upload(body);
+      else
+        void wanted(outgoing).then((wants) => {
+          if (wants) upload(body);
+          else void Promise.resolve(body[Symbol.asyncIterator]().return?.()).catch(() => {});
+        });
+      if (body !== null) flushHead(outgoing);
     });
   }
 

@@ -1,5 +1,5 @@
 /**
- * Which headers cross the sidecar. Hop-by-hop fields end here (RFC 9110 §7.6.1), and names that only AGNT2 may speak
+ * Which fields cross the sidecar. Hop-by-hop fields end here (RFC 9110 §7.6.1), and names that only AGNT2 may speak
  * are removed from whatever came from outside before our own are set.
  */
 import { refusal } from '../errors.ts';
@@ -8,14 +8,12 @@ export type Header = readonly [string, string];
 
 const HOP_BY_HOP = new Set([
   'connection',
-  'expect',
   'http2-settings',
   'keep-alive',
   'proxy-authenticate',
   'proxy-authorization',
   'proxy-connection',
   'te',
-  'trailer',
   'transfer-encoding',
   'upgrade',
 ]);
@@ -45,13 +43,53 @@ function named(headers: readonly Header[]): Set<string> | null {
   return names;
 }
 
+/** Of these only what has a meaning to the next hop goes on, in one spelling: trailers are welcome, the body waits to be wanted. */
+const REDUCED: Readonly<Record<string, RegExp>> = {
+  te: /(?:^|,)\s*(trailers)\s*(?:$|,)/i,
+  expect: /^(100-continue)$/i,
+};
+
+function reduced(headers: readonly Header[], name: string): Header[] {
+  const values = headers.filter(([key]) => key.toLowerCase() === name).map(([, value]) => value);
+  const match = values.length > 0 ? REDUCED[name].exec(values.join()) : null;
+  return match === null ? [] : [[name, match[1].toLowerCase()]];
+}
+
 /** The headers that go on to the next hop: none of this one, none that only AGNT2 may set, `host` left to the sender. */
 export function endToEnd(headers: readonly Header[]): Header[] {
   const hop = named(headers);
-  return headers.filter(([name]) => {
+  const kept = headers.filter(([name]) => {
     const lower = name.toLowerCase();
-    return lower !== 'host' && !HOP_BY_HOP.has(lower) && !hop?.has(lower) && !RESERVED.test(lower);
+    return (
+      lower !== 'host' &&
+      !HOP_BY_HOP.has(lower) &&
+      REDUCED[lower] === undefined &&
+      !hop?.has(lower) &&
+      !RESERVED.test(lower)
+    );
   });
+  return [...kept, ...reduced(headers, 'te'), ...reduced(headers, 'expect')];
+}
+
+/** What no trailer may say: framing, routing, authentication, what the body is (RFC 9110 §6.5.1). */
+const NO_TRAILER =
+  /^(?:content-(?:encoding|length|range|type)|trailer|authorization|set-cookie|cookie|cache-control|max-forwards|expect|te|host|age|date|location|retry-after|vary|www-authenticate|if-.*|range)$/;
+
+/** The trailers that go on. Ones that are no fields at all, from a peer's JSON, are left out: the body before them is through already. */
+export const trailing = (trailers: readonly Header[]): Header[] =>
+  endToEnd(trailers).filter(
+    ([name, value]) => TOKEN.test(name) && VALUE.test(value) && !NO_TRAILER.test(name.toLowerCase()),
+  );
+
+/** Without the announcement of trailers that the framing at hand can't carry. */
+export const unannounced = (headers: readonly Header[]): Header[] =>
+  headers.filter(([name]) => name.toLowerCase() !== 'trailer');
+
+/** Whether a message is framed by chunks, by its own length or its end alone. Throws `bad_request` for any other transfer coding: nobody here undoes it. */
+export function checkCoding(headers: readonly Header[]): void {
+  const codings = headers.filter(([name]) => name.toLowerCase() === 'transfer-encoding').map(([, value]) => value);
+  if (codings.length > 0 && codings.join().toLowerCase() !== 'chunked')
+    throw refusal('bad_request', 'the only transfer coding known is chunked, once');
 }
 
 /** Checks headers that came as JSON from a peer, not through an HTTP parser. Throws `bad_request`. */

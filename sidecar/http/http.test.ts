@@ -254,7 +254,12 @@ test('hop-by-hop headers end here, in both directions; others keep order, case a
   });
   expect(await read(response)).toBe('ok');
   const names = pairs(seen).map(([name, value]) => `${name}: ${value}`);
-  expect(names.filter((n) => !/^(?:host|connection):/i.test(n))).toEqual(['X-A: 1', 'X-a: 2']);
+  expect(names.filter((n) => !/^(?:host|connection):/i.test(n))).toEqual([
+    'X-A: 1',
+    'X-a: 2',
+    // The next hop's own word that trailers may come.
+    'te: trailers',
+  ]);
   const back = pairs(response.rawHeaders).filter(
     ([name]) => !/^(?:date|connection|keep-alive|transfer-encoding)$/i.test(name),
   );
@@ -262,8 +267,9 @@ test('hop-by-hop headers end here, in both directions; others keep order, case a
     ['Set-Cookie', 'a=1'],
     ['Set-Cookie', 'b=2'],
     ['X-End', '2'],
+    ['Trailer', 'x-t'],
   ]);
-  expect(response.trailers).toEqual({});
+  expect(response.trailers).toEqual({ 'x-t': 'late' });
 });
 
 test('HEAD keeps its length without a body, and 204, 304 and empty answers stay what they are', async () => {
@@ -321,14 +327,15 @@ test('100-continue is sent when the body is wanted, and a refused call never upl
   expect(refused).toMatch(/connection: close/i);
 });
 
-test('informational answers of the app are not passed off as answers', async () => {
+test('informational answers of the app come before the answer, and are not passed off as one', async () => {
   const { proxy } = await proxied((_, response) => {
     response.writeEarlyHints({ link: '</x>; rel=preload' });
     response.end('ok');
   });
   const text = await raw(proxy, 'GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
-  expect(text).toMatch(/^HTTP\/1\.1 200 OK/);
-  expect(text).not.toContain('103');
+  expect(text).toMatch(/^HTTP\/1\.1 103 Early Hints\r\nLink: <\/x>; rel=preload\r\n\r\nHTTP\/1\.1 200 OK/);
+  // HTTP/1.0 knows no 1xx (RFC 9110 §15.2).
+  expect(await raw(proxy, 'GET / HTTP/1.0\r\n\r\n')).toMatch(/^HTTP\/1\.1 200 OK/);
 });
 
 test.each([
