@@ -63,6 +63,9 @@ export class Verifier extends DurableObject<VerifierEnv> implements VerifierRpc 
   recordGame(game: GameRecord): Promise<void> {
     return this.#host.recordGame(game);
   }
+  unsettledGames(count: number, block: number): Promise<number[]> {
+    return this.#host.unsettledGames(count, block);
+  }
   games(query?: { before?: number; limit?: number }): Promise<GameRecord[]> {
     return this.#host.games(query);
   }

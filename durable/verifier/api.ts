@@ -101,8 +101,11 @@ export interface VerifierRpc {
   /** What L1 needs to execute a step. */
   step(number: number, step: number): Promise<{ readonly opening: Opening; readonly witness: Hex }>;
 
-  /** For the explorer. */
   recordGame(game: GameRecord): Promise<void>;
+  /** Those of the games 1 … `count` that are not known to have been closed before a block. Forgets all after them. */
+  unsettledGames(count: number, block: number): Promise<number[]>;
+
+  /** For the explorer. */
   games(query?: { readonly before?: number; readonly limit?: number }): Promise<GameRecord[]>;
   game(id: number): Promise<GameRecord | null>;
   recordFaults(faults: readonly FaultRecord[]): Promise<void>;

@@ -8,6 +8,8 @@ import type { FaultRecord, GameRecord, VerifierRpc, WatchMetrics } from './api.t
 import { SqlVerifierStore, type Together } from './store.ts';
 
 const FAULTS_SHOWN = 100;
+/** Many games against one batch ask the same: to answer means to execute the batch. */
+const COMMITMENTS_KEPT = 16;
 
 export interface VerifierHostOptions {
   readonly shards: number;
@@ -22,12 +24,13 @@ export class VerifierHost implements VerifierRpc {
   readonly #store: SqlVerifierStore;
   readonly #verifier: Verifier;
   #intake = 0;
+  readonly #commitments = new Map<string, Promise<Uint8Array[]>>();
 
   constructor(sql: SqlStorage, together: Together, options: VerifierHostOptions) {
     this.#sql = sql;
     this.#store = new SqlVerifierStore(sql, together, options.resident ?? null);
     this.#verifier = new Verifier(options, this.#store);
-    sql.exec('CREATE TABLE IF NOT EXISTS games (id INTEGER PRIMARY KEY, body TEXT NOT NULL)');
+    sql.exec('CREATE TABLE IF NOT EXISTS games (id INTEGER PRIMARY KEY, closed INTEGER, body TEXT NOT NULL)');
     sql.exec('CREATE TABLE IF NOT EXISTS faults (tx TEXT, place TEXT, body TEXT NOT NULL, PRIMARY KEY (tx, place))');
     sql.exec('CREATE TABLE IF NOT EXISTS watch (id INTEGER PRIMARY KEY, body TEXT NOT NULL)');
   }
@@ -66,6 +69,7 @@ export class VerifierHost implements VerifierRpc {
   }
   async drop(number: number): Promise<void> {
     this.#intake += 1;
+    this.#commitments.clear();
     this.#verifier.drop(number);
   }
   async settle(upTo: number): Promise<void> {
@@ -73,13 +77,20 @@ export class VerifierHost implements VerifierRpc {
   }
 
   async commitments(number: number, steps: readonly number[]): Promise<Uint8Array[]> {
-    return this.#verifier.commitments(number, steps);
+    const name = [number, ...steps].join();
+    const known = this.#commitments.get(name);
+    if (known) return known;
+    const made = this.#verifier.commitments(number, steps);
+    made.catch(() => this.#commitments.delete(name));
+    this.#commitments.set(name, made);
+    if (this.#commitments.size > COMMITMENTS_KEPT) this.#commitments.delete(this.#commitments.keys().next().value!);
+    return made;
   }
   async step(number: number, step: number): Promise<{ opening: Opening; witness: Hex }> {
     return this.#verifier.step(number, step);
   }
 
-  // --- for the explorer ---
+  // --- games and faults ---
 
   #bodies<T>(sql: string, ...args: number[]): T[] {
     return this.#sql
@@ -89,7 +100,16 @@ export class VerifierHost implements VerifierRpc {
   }
 
   async recordGame(game: GameRecord): Promise<void> {
-    this.#sql.exec('INSERT OR REPLACE INTO games VALUES (?, ?)', game.id, JSON.stringify(game));
+    const last = game.moves.at(-1)!;
+    const closed = last.kind === 'closed' ? last.block : null;
+    this.#sql.exec('INSERT OR REPLACE INTO games VALUES (?, ?, ?)', game.id, closed, JSON.stringify(game));
+  }
+  async unsettledGames(count: number, block: number): Promise<number[]> {
+    this.#sql.exec('DELETE FROM games WHERE id > ?', count);
+    const settled = new Set(
+      Array.from(this.#sql.exec<{ id: number }>('SELECT id FROM games WHERE closed < ?', block), ({ id }) => id),
+    );
+    return Array.from({ length: count }, (_, i) => i + 1).filter((id) => !settled.has(id));
   }
   async games({ before = Number.MAX_SAFE_INTEGER, limit = 50 } = {}): Promise<GameRecord[]> {
     return this.#bodies('SELECT body FROM games WHERE id < ? ORDER BY id DESC LIMIT ?', before, limit);

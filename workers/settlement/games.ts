@@ -1,14 +1,16 @@
 /** Games at L1 as their events tell them, and whose turn it is in each. */
-import type { Abi } from 'viem';
+import { type Abi, encodeAbiParameters, keccak256 } from 'viem';
 import { gameAbi } from '../../contracts/abi.ts';
-import type { GameMove, GameOutcome, GameRecord, Play } from '../../durable/verifier/api.ts';
+import type { GameMove, GameOutcome, GameRecord, Play, VerifierRpc } from '../../durable/verifier/api.ts';
 import type { Hex } from '../../protocol/bytes.ts';
 import type { Opening } from '../../protocol/verifier.ts';
-import type { Block, Chain } from './chain.ts';
+import type { Block, Chain, Look } from './chain.ts';
 import type { L1Call } from './sender.ts';
 
 /** Blocks a log query spans: hosted nodes refuse much more. */
 const LOG_BLOCKS = 1_000;
+/** Games closed so long ago are not looked at any more. */
+const REORG_BLOCKS = 64;
 const OUTCOMES: readonly GameOutcome[] = ['challengerWon', 'challengerLost', 'batchGone'];
 const NONE = `0x${'00'.repeat(32)}`;
 
@@ -39,6 +41,10 @@ export const openingToWire = ({ firstStep, seq, index, frames, ...rest }: Openin
   frames: BigInt(frames),
 });
 
+const TIMEOUT = gameAbi.find((item) => item.type === 'function' && item.name === 'timeout')!.inputs;
+/** What L1 keeps of a game. */
+const standingOf = (play: Play): Hex => keccak256(encodeAbiParameters(TIMEOUT, [playToWire(play)]));
+
 /** Who has to move next. */
 export const turnOf = ({ length, reveals }: Play): 'sequencer' | 'challenger' =>
   length > 1 && reveals === NONE ? 'sequencer' : 'challenger';
@@ -54,8 +60,15 @@ export function revealedOf({ moves }: GameRecord): readonly Hex[] {
   return last.kind === 'revealed' ? last.commitments : [];
 }
 
+export interface GameTerms {
+  readonly challengeBond: bigint;
+  /** Seconds that a move may take. */
+  readonly moveWindow: number;
+}
+
 export class Games {
   readonly #chain: Chain;
+  #terms: GameTerms | null = null;
   readonly address: Hex;
 
   constructor(chain: Chain, address: Hex) {
@@ -77,13 +90,15 @@ export class Games {
     };
   }
 
-  async terms(): Promise<{ readonly challengeBond: bigint; readonly moveWindow: number }> {
+  /** Never change, so they are asked for once. */
+  async terms(): Promise<GameTerms> {
+    if (this.#terms) return this.#terms;
     const { client } = this.#chain;
     const [challengeBond, moveWindow] = await Promise.all([
       client.readContract({ ...this.#at, functionName: 'challengeBond' }),
       client.readContract({ ...this.#at, functionName: 'moveWindow' }),
     ]);
-    return { challengeBond, moveWindow: Number(moveWindow) };
+    return (this.#terms = { challengeBond, moveWindow: Number(moveWindow) });
   }
   async credits(account: Hex): Promise<bigint> {
     return this.#chain.client.readContract({ ...this.#at, functionName: 'credits', args: [account] });
@@ -92,12 +107,21 @@ export class Games {
   async count(): Promise<number> {
     return Number(await this.#chain.client.readContract({ ...this.#at, functionName: 'games' }));
   }
-  /** Which of these are open. */
-  async open(ids: readonly number[]): Promise<number[]> {
-    const standing = await Promise.all(
+  /** What L1 keeps of each of these; {@link NONE} when it is over. */
+  async standing(ids: readonly number[]): Promise<Hex[]> {
+    return Promise.all(
       ids.map((id) => this.#chain.client.readContract({ ...this.#at, functionName: 'standing', args: [BigInt(id)] })),
     );
-    return ids.filter((_, i) => standing[i] !== NONE);
+  }
+
+  /**
+   * Whether a game's batch stands as it did when the last move was made. One that was void and posted again since is another, though its
+   * hash be the same: then the game can only be dissolved.
+   */
+  async isAlive({ number, batchHash, deadline }: Play, look: Pick<Look, 'head'>): Promise<boolean> {
+    if (number > look.head) return false;
+    const posted = await this.#chain.posted(number);
+    return posted.batchHash === batchHash && posted.postedAt + (await this.terms()).moveWindow <= deadline;
   }
 
   /** All moves of a game; null when its opening is not shown. Looks back as far as needed, no further than `fromBlock`. */
@@ -134,4 +158,31 @@ export class Games {
       }),
     );
   }
+}
+
+/**
+ * Games that are open at L1, as they stand: who has least time left first. However many there are, none is left out, or it would be lost.
+ * Notes what it finds of any game with the verifier, so that only what changed is looked for in L1's logs.
+ */
+export async function openGames(
+  games: Games,
+  verifier: VerifierRpc,
+  { latest }: Pick<Look, 'latest'>,
+): Promise<GameRecord[]> {
+  const ids = await verifier.unsettledGames(await games.count(), latest.number - REORG_BLOCKS);
+  const [known, standing] = await Promise.all([Promise.all(ids.map((id) => verifier.game(id))), games.standing(ids)]);
+  const records = await Promise.all(
+    ids.map(async (id, i) => {
+      const record = known[i];
+      // Had a reorg closed it in another way, only who looks it up would be told the wrong one.
+      if (record && standing[i] === (outcomeOf(record) === null ? standingOf(playOf(record)) : NONE)) return record;
+      const found = await games.record(id, 0, latest);
+      if (found && JSON.stringify(found) !== JSON.stringify(record)) await verifier.recordGame(found);
+      return found;
+    }),
+  );
+  return records
+    .filter((record) => record !== null)
+    .filter((record) => outcomeOf(record) === null)
+    .toSorted((a, b) => playOf(a).deadline - playOf(b).deadline);
 }

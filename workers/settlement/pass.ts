@@ -12,16 +12,16 @@ import {
 import { type VerifierRpc, verifierStub } from '../../durable/verifier/api.ts';
 import { type Hex, hex } from '../../protocol/bytes.ts';
 import type { Range } from '../../protocol/schedule.ts';
+import { answers } from './answer.ts';
 import { Chain, type Look, type Terms } from './chain.ts';
 import { compose, finishCut, nextPart } from './compose.ts';
 import { type Settings, type SettlementEnv, readSettings } from './env.ts';
 import { feed, inboxAgrees } from './feed.ts';
-import { Games, playOf, playToWire, turnOf } from './games.ts';
+import { Games } from './games.ts';
 import { type Log, log as defaultLog, reason } from './log.ts';
-import { reveal } from './moves.ts';
 import { orderOf } from './order.ts';
 import { Diverged, checkExtends, finalizable, isDue, needsHeartbeat, progress, reconcile } from './plan.ts';
-import { Watch, openGames } from './watch.ts';
+import { Watch } from './watch.ts';
 import { type L1Call, Refused, Sender, toWire } from './sender.ts';
 
 /** Records looked at in every pass, newest first: no reorg is deeper. */
@@ -42,6 +42,8 @@ const MOVED_ON = new Set([
   'NotStanding',
   'WrongMove',
   'DeadlinePassed',
+  'DeadlineNotPassed',
+  'NothingToCollect',
 ]);
 /** Errors that say that the parts on L1 are not this batch's. */
 const WRONG_DATA = new Set(['WrongSteps', 'WrongDataRoot', 'NoData']);
@@ -60,6 +62,7 @@ class Pass {
   #terms!: Terms;
   #sent = 0;
   #posterWei: bigint | null = null;
+  #sender: Sender | null = null;
   #look: Look | null = null;
   #games: Games | null = null;
   /** The order of the batch that is being posted. */
@@ -78,25 +81,25 @@ class Pass {
 
   async run(): Promise<void> {
     let error: string | undefined;
-    try {
-      // Whether L1 is there or not.
-      await finishCut(this.#shards, this.#log);
-      this.#terms = await this.#chain.terms();
-      // A third of the pass is for the inbox at most, so that a flood of items can't keep batches off L1.
-      await feed(
-        this.#chain,
-        this.#shards[0],
-        this.#settings.confirmations,
-        this.#started + this.#settings.passMs / 3,
-        this.#log,
-      );
-      await this.#work();
-    } catch (caught) {
-      error = reason(caught);
-      this.#log('pass_failed', { error, kind: (caught as Error)?.name ?? 'unknown' });
-      // Time goes on while L1 is away: deadlines must not wait for it.
-      await this.#tick();
-    }
+    const attempt = async (work: () => Promise<void>): Promise<boolean> => {
+      try {
+        await work();
+        return true;
+      } catch (caught) {
+        error ??= reason(caught);
+        this.#log('pass_failed', { error: reason(caught), kind: (caught as Error)?.name ?? 'unknown' });
+        return false;
+      }
+    };
+    // Whether L1 is there or not.
+    const isCut = await attempt(() => finishCut(this.#shards, this.#log));
+    const isThere = await attempt(async () => void (this.#terms = await this.#chain.terms()));
+    // Before everything else at L1, and whatever else is amiss: who stays silent in a game loses the bond.
+    if (isThere) await attempt(() => this.#open());
+    if (isThere) await attempt(() => this.#defend());
+    if (isThere && isCut) await attempt(() => this.#settle());
+    // Time goes on while L1 is away: deadlines must not wait for it.
+    if (error !== undefined) await this.#tick();
     await this.#report(error);
   }
 
@@ -104,14 +107,10 @@ class Pass {
     await Promise.all(this.#shards.map((shard) => shard.tickIfDue()));
   }
 
-  async #work(): Promise<void> {
-    const { posterKey, chainId, maxFee, passMs } = this.#settings;
-    if (posterKey === null) {
-      await this.#newLook();
-      await this.#tick();
-      this.#log('no_poster_key');
-      return;
-    }
+  /** Our account, if we have its key. */
+  async #open(): Promise<void> {
+    const { posterKey, chainId, maxFee } = this.#settings;
+    if (posterKey === null) return;
     const sender = new Sender({
       client: this.#chain.client,
       chainId,
@@ -124,11 +123,56 @@ class Pass {
       throw new Error(`POSTER_KEY is of ${sender.account.address}, Root's sequencer is ${this.#terms.sequencer}`);
     }
     this.#posterWei = await sender.balance();
+    this.#sender = sender;
+  }
+
+  /** Answers in all games in which it is our turn. */
+  async #defend(): Promise<void> {
+    const [sender, verifier] = [this.#sender, this.#verifier];
+    if (!sender || !verifier) return;
+    const calls = this.#answers(verifier);
+    let { value: first } = await calls.next();
+    if (!first) return;
+    await this.#send(sender, async () => {
+      const call = first ?? (await calls.next()).value;
+      first = undefined;
+      return call ? { call } : null;
+    });
+  }
+
+  /** All that one look asks for, then another look, until one asks for nothing: looks at many games take long. */
+  async *#answers(verifier: VerifierRpc): AsyncGenerator<L1Call, undefined> {
+    for (let asked = true; asked;) {
+      asked = false;
+      for await (const call of answers(this.#gamesAtL1, verifier, await this.#chain.look(), this.#log)) {
+        asked = true;
+        yield call;
+      }
+    }
+  }
+
+  /** The inbox, and what L1 needs of batches. */
+  async #settle(): Promise<void> {
+    // A third of the pass is for the inbox at most, so that a flood of items can't keep batches off L1.
+    const { confirmations, passMs } = this.#settings;
+    await feed(this.#chain, this.#shards[0], confirmations, this.#started + passMs / 3, this.#log);
+    if (this.#sender) {
+      await this.#send(this.#sender, async () => this.#next(await this.#newLook()));
+      return;
+    }
+    await this.#newLook();
+    await this.#tick();
+    if (this.#settings.posterKey === null) this.#log('no_poster_key');
+  }
+
+  /** Sends what `next` asks for, one after the other, until that is nothing. */
+  async #send(sender: Sender, next: () => Promise<Step>): Promise<void> {
+    const { passMs } = this.#settings;
     let stuck = !(await sender.settled(this.#deadline - passMs / 3));
     if (stuck) this.#log('stuck', { note: 'a transaction of ours waited for most of a pass and will be replaced' });
 
     for (let stale = 0; Date.now() < this.#deadline;) {
-      const step = await this.#next(await this.#newLook());
+      const step = await next();
       if (!step) return;
       if (step === 'wait') {
         await new Promise((resolve) => setTimeout(resolve, CLOCK_POLL_MS));
@@ -187,8 +231,6 @@ class Pass {
 
   /** The transaction that L1 needs next; null when there is none, or none yet. */
   async #next(look: Look): Promise<Step> {
-    const answer = await this.#answer(look);
-    if (answer) return answer;
     const postedAt: number[] = [];
     for (let n = look.finalized + 1; n <= look.head && postedAt.length < FINALIZE_AHEAD; n++) {
       const posted = await this.#chain.posted(n);
@@ -203,7 +245,7 @@ class Pass {
       return null;
     }
     const batch = await this.#nextBatch(look);
-    if (!batch) return null;
+    if (!batch) return this.#collect();
     if (batch.state === 'invalid') throw new Diverged(`batch ${batch.number} was shown to be wrong`);
     checkExtends(batch, look);
     if (batch.header.timeTo > look.latest.timestamp) {
@@ -233,28 +275,15 @@ class Pass {
     };
   }
 
-  /** What the sequencer has to say in a game against a batch of its own. */
-  async #answer(look: Look): Promise<Step> {
-    const verifier = this.#verifier;
-    if (!verifier) return null;
-    this.#games ??= new Games(this.#chain, this.#terms.game);
-    for (const game of await openGames(this.#games, verifier, look)) {
-      const play = playOf(game);
-      const { id, number, batchHash, deadline } = play;
-      if (number > look.head || (await this.#chain.posted(number)).batchHash !== batchHash) continue;
-      if (turnOf(play) === 'challenger') {
-        if (look.latest.timestamp > deadline) return { call: this.#games.call('timeout', [playToWire(play)]) };
-        continue;
-      }
-      if (look.latest.timestamp > deadline) continue;
-      const known = await verifier.batch(number);
-      // Not taken in yet: the next look, or the next pass, will do.
-      if (known?.hash !== batchHash) this.#log('cannot_answer_yet', { game: id, batch: number });
-      else if (known.verdict.fault !== null)
-        this.#log('cannot_defend', { game: id, batch: number, fault: known.verdict.fault });
-      else return { call: await reveal(verifier, this.#games, game) };
-    }
-    return null;
+  get #gamesAtL1(): Games {
+    return (this.#games ??= new Games(this.#chain, this.#terms.game));
+  }
+
+  /** What challengers lost to us: it pays for the answers. */
+  async #collect(): Promise<Step> {
+    const { account } = this.#sender!;
+    if (!this.#verifier || (await this.#gamesAtL1.credits(account.address)) === 0n) return null;
+    return { call: this.#gamesAtL1.call('collect', []) };
   }
 
   async #nextBatch(look: Look): Promise<BatchRecord | null> {

@@ -12,7 +12,7 @@ import type { KnownBatch, ProvenCell } from '../../protocol/verifier.ts';
 import { isFailure } from '../../durable/shard/api.ts';
 import { Chain, type Look, type Terms } from './chain.ts';
 import type { Settings } from './env.ts';
-import { Games, openingToWire, playOf, playToWire, turnOf } from './games.ts';
+import { Games, openGames, openingToWire, playOf, playToWire, turnOf } from './games.ts';
 import { type Log, reason } from './log.ts';
 import { challenge } from './moves.ts';
 import { NotShown, findPosted, postedRecords } from './posted.ts';
@@ -20,8 +20,7 @@ import { runway } from './runway.ts';
 import { type L1Call, Refused, Sender, toWire } from './sender.ts';
 
 const MAX_STALE = 4;
-/** Games looked at, newest first; closed ones not any more once L1 has gone on for so many blocks. */
-const RECENT_GAMES = 256;
+/** Faults are looked for so far back again, in case of a reorg. */
 const REORG_BLOCKS = 64;
 const LOG_BLOCKS = 1_000;
 /** Errors that only say that L1 moved on since we looked. */
@@ -191,9 +190,8 @@ export class Watch {
     for (const game of this.#open) {
       const play = playOf(game);
       const { number } = play;
-      const stands = number <= look.head && (await this.#chain.posted(number)).batchHash === play.batchHash;
       const isMine = play.challenger === me;
-      if (!stands) {
+      if (!(await this.#games.isAlive(play, look))) {
         if (isMine) return { call: this.#games.call('dissolve', [playToWire(play)]), why: 'the batch is gone', number };
       } else if (turnOf(play) === 'sequencer') {
         if (now > play.deadline)
@@ -238,9 +236,7 @@ export class Watch {
         return act('proveLate', previous, wire, from, to, provenToWire(sent), provenToWire(received));
       }
       case 'post': {
-        const isOpen = this.#open.some(
-          (game) => playOf(game).batchHash === batch.hash && playOf(game).challenger === me,
-        );
+        const isOpen = await this.#isPlaying(me, batch.hash, look);
         const { postedAt } = await this.#chain.posted(number);
         if (isOpen || look.latest.timestamp >= postedAt + this.#terms.window) return null;
         return { call: this.#games.call('open', [wire], this.#bond), why: 'it does not come to its post', number };
@@ -248,6 +244,15 @@ export class Watch {
       default:
         return null;
     }
+  }
+
+  /** Whether a game of ours about a batch can still be won. One in which our time has passed is lost, though nobody has said so. */
+  async #isPlaying(me: Hex, hash: Hex, look: Look): Promise<boolean> {
+    for (const play of this.#open.map(playOf)) {
+      if (play.challenger !== me || play.batchHash !== hash || !(await this.#games.isAlive(play, look))) continue;
+      if (turnOf(play) === 'sequencer' || look.latest.timestamp <= play.deadline) return true;
+    }
+    return false;
   }
 
   async #collect(me: Hex): Promise<Act | null> {
@@ -322,27 +327,3 @@ export class Watch {
 }
 
 const provenToWire = ({ stateRoot, cell, proof }: ProvenCell): Record<string, unknown> => ({ stateRoot, cell, proof });
-
-/** Games that are open at L1, as they stand. Notes what it finds of any game with the verifier, for who wants to see. */
-export async function openGames(
-  games: Games,
-  verifier: VerifierRpc,
-  { latest }: Pick<Look, 'latest'>,
-): Promise<GameRecord[]> {
-  const count = await games.count();
-  if (count === 0) return [];
-  const first = Math.max(1, count - RECENT_GAMES + 1);
-  const known = new Map((await verifier.games({ limit: RECENT_GAMES })).map((game) => [game.id, game]));
-  const ids = Array.from({ length: count - first + 1 }, (_, i) => first + i).filter((id) => {
-    const last = known.get(id)?.moves.at(-1);
-    return last?.kind !== 'closed' || last.block + REORG_BLOCKS > latest.number;
-  });
-  const records = await Promise.all(ids.map((id) => games.record(id, 0, latest)));
-  const open: GameRecord[] = [];
-  for (const record of records) {
-    if (!record) continue;
-    if (JSON.stringify(known.get(record.id)) !== JSON.stringify(record)) await verifier.recordGame(record);
-    if (record.moves.at(-1)!.kind !== 'closed') open.push(record);
-  }
-  return open;
-}
