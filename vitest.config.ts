@@ -40,9 +40,18 @@ export default defineConfig({
         },
       },
       {
+        // Long, and with an L1 of their own, but nothing that kills or measures: side by side with the unit tests.
+        test: {
+          name: 'proofs',
+          include: ['test/{fuzz,mutants}/**/*.test.ts'],
+          testTimeout: 240_000,
+          hookTimeout: 240_000,
+        },
+      },
+      {
         test: {
           name: 'e2e',
-          include: ['test/{e2e,faults,browser,fuzz,mutants}/**/*.test.ts'],
+          include: ['test/{e2e,faults,browser}/**/*.test.ts'],
           testTimeout: 240_000,
           hookTimeout: 240_000,
           fileParallelism: false,

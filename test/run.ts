@@ -72,7 +72,7 @@ async function typescript(args: readonly string[]): Promise<Counts> {
 const args = process.argv.slice(2);
 const results = [
   await contracts(),
-  await typescript(['--project', 'node', '--project', 'workers', ...args]),
+  await typescript(['--project', 'node', '--project', 'workers', '--project', 'proofs', ...args]),
   // Alone: they bring up whole stacks and kill them, which nothing else should have to share two cores with.
   await typescript(['--project', 'e2e', ...args]),
 ];
