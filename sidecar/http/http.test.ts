@@ -479,6 +479,7 @@ test("an answer with an impossible status or header is the peer's failure, and w
     { status: 1000, headers: [] },
     { status: 101, headers: [] },
     { status: 200, headers: [['x', 'a\nb']] as const },
+    { status: 200, reason: 'a\r\nx: y', headers: [] },
     {
       status: 200,
       headers: [
@@ -495,6 +496,45 @@ test("an answer with an impossible status or header is the peer's failure, and w
     expect([response.statusCode, JSON.parse(await read(response)).code]).toEqual([502, 'peer_failed']);
   }
   expect(returned).toBe(answers.length);
+});
+
+test("a peer's interim answers and trailers say nothing that belongs to the head, and nothing that is not HTTP", async () => {
+  const port = await serve(
+    createExchangeServer(async ({ url }, exchange) => {
+      const { interim } = exchange(url!);
+      for (const status of [99, 101, 200, 1000, 103.5]) interim!({ status, headers: [['x-bad', '1']] });
+      for (const bad of ['a\r\nHTTP/1.1 200 OK', 'a\0']) interim!({ status: 103, headers: [['x-bad', bad]] });
+      interim!({
+        status: 103,
+        headers: [
+          ['agnt2-caller', '0:1'],
+          ['content-length', '5'],
+          ['connection', 'x-c'],
+          ['x-c', '1'],
+          ['x-ok', '1'],
+        ],
+      });
+      const trailers = () =>
+        [
+          ['x-t', '1'],
+          ['content-length', '0'],
+          ['transfer-encoding', 'chunked'],
+          ['set-cookie', 'a=b'],
+          ['authorization', 'x'],
+          ['host', 'x'],
+          ['agnt2-receipt', 'x'],
+          ['trailer', 'x'],
+          ['x-bad', 'a\r\nb: c'],
+          ['x bad', 'a'],
+          ['content-type', 'a/b'],
+        ] as const;
+      return { status: 200, headers: [], body: EMPTY, trailers };
+    }),
+  );
+  const text = await raw(port, 'GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+  expect(text).toMatch(
+    /^HTTP\/1\.1 103 Early Hints\r\nx-ok: 1\r\n\r\nHTTP\/1\.1 200 OK\r\n[^]*\r\n\r\n0\r\nx-t: 1\r\n\r\n$/,
+  );
 });
 
 test('what went wrong inside never shows outside', async () => {

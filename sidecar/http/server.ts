@@ -95,8 +95,13 @@ function writeInterim(response: ServerResponse, { status, headers }: Interim): v
   const { socket, req } = response;
   if (socket === null || response.headersSent || req.httpVersion !== '1.1') return;
   if (!Number.isInteger(status) || status < 102 || status > 199) return;
-  const fields = endToEnd(headers);
-  checkHeaders(fields);
+  const fields = endToEnd(headers).filter(([name]) => name.toLowerCase() !== 'content-length');
+  try {
+    checkHeaders(fields);
+  } catch {
+    // A hint that is not HTTP is no hint; the answer may still be one.
+    return;
+  }
   const lines = fields.map(([name, value]) => `${name}: ${value}\r\n`).join('');
   socket.write(`HTTP/1.1 ${status} ${http.STATUS_CODES[status] ?? ''}\r\n${lines}\r\n`, 'latin1');
 }
@@ -128,7 +133,8 @@ export async function writeResponse(
     if (!Number.isInteger(status) || status < 200 || status > 599)
       throw refusal('peer_failed', 'the peer answered with no HTTP status');
     const headers = endToEnd(answer.headers);
-    checkHeaders(headers);
+    // A reason may hold what a value may.
+    checkHeaders([...headers, ['reason', answer.reason ?? '']]);
     length = contentLength(headers);
     const bodiless = isBodiless(response.req, status);
     const chunks = length === null && !bodiless && response.req.httpVersion === '1.1';

@@ -1,6 +1,7 @@
 /** The corpus against an app directly, over one inbound hop, through two sidecars and a session, and by first contact: the same, to the letter. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
+import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -100,6 +101,7 @@ async function play({ answer }: Exchange, response: ServerResponse): Promise<voi
 
 const origin = http.createServer({ maxHeaderSize: 64 * 1024 }, (request, response) => {
   void (async () => {
+    if (request.url!.startsWith('/expect/')) return waited(request, response);
     const [, key, index, target] = /^\/([a-z-]+)\/(\d+)(.*)$/s.exec(request.url!)!;
     const body = await gather(request);
     seen.set(`${key} ${index}`, {
@@ -111,6 +113,28 @@ const origin = http.createServer({ maxHeaderSize: 64 * 1024 }, (request, respons
     });
     await play(CORPUS[Number(index)], response);
   })();
+});
+
+/** An app that looks at the head before it says whether the body may come. */
+origin.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+  if (request.url!.endsWith('/refused')) response.writeHead(413, { 'content-length': 2 }).end('no');
+  else {
+    response.writeContinue();
+    void waited(request, response);
+  }
+});
+async function waited(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const body = await gather(request);
+  response.end(`had ${body.toString()}, with ${request.headers.expect}`);
+}
+/** An app that never heard of 100. */
+const silent = net.createServer((socket) => {
+  let text = '';
+  socket.on('error', () => {});
+  socket.on('data', (data) => {
+    text += data.toString();
+    if (text.endsWith('late')) socket.end('HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhad');
+  });
 });
 
 const keyOf = (way: Way): string => way.replace(' ', '-');
@@ -280,4 +304,52 @@ describe('by first contact, as directly but for what that way has no place for',
       trailers: [],
     });
   });
+});
+
+/** Sends a head that expects to be told to go on, then the body when it is; all that came back until the connection closed. */
+function expecting(way: Way, path: string, length = 4): Promise<string> {
+  const { port, prefix } = ports.get(way)!;
+  return new Promise((resolve) => {
+    const head = `POST ${prefix}/expect${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ${length}\r\nExpect: 100-Continue\r\n\r\n`;
+    const socket = net.connect(port, '127.0.0.1', () => socket.write(head));
+    let got = '';
+    socket.on('error', () => {});
+    socket.on('data', (data) => {
+      got += data.toString();
+      if (got === 'HTTP/1.1 100 Continue\r\n\r\n') socket.write('late');
+    });
+    socket.on('close', () => resolve(got));
+  });
+}
+
+test.each(['direct', 'one hop', 'a session', 'first contact'] as const)(
+  'over %s a body that waits for its 100 goes when it has it',
+  async (way) => {
+    const expectation = way === 'first contact' ? 'undefined' : '100-continue';
+    expect((await expecting(way, '/wanted')).toLowerCase()).toMatch(
+      new RegExp(`^http/1.1 100 continue\r\n\r\nhttp/1.1 200 ok[^]*had late, with ${expectation}`),
+    );
+  },
+);
+
+test.each(['direct', 'one hop', 'a session'] as const)(
+  'over %s a body that its app does not want is never sent',
+  async (way) => {
+    const answer = await expecting(way, '/refused');
+    expect(answer).toMatch(/^HTTP\/1\.1 413 [^]*no$/);
+    expect(answer).toMatch(/connection: close/i);
+  },
+);
+
+test('an app that never says 100 gets the body after a while', async () => {
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  const app = new App(`http://127.0.0.1:${(silent.address() as net.AddressInfo).port}`, new Metrics());
+  const hop = createExchangeServer((request, exchange) => app.serve(exchange(request.url!), 0, 'free'));
+  ports.set('one hop', { port: await listen(hop, { host: '127.0.0.1', port: 0 }), prefix: '' });
+  closers.unshift(
+    () => app.close(),
+    () => hop.close(),
+    () => silent.close(),
+  );
+  expect(await expecting('one hop', '/')).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 OK[^]*had$/);
 });
