@@ -119,30 +119,49 @@ library States {
                     let mask := byte(0, calldataload(place))
                     // What is wrong takes the place to where it won't come back from.
                     place := or(add(place, 1), shl(128, gt(mask, 15)))
-                    let child := and(mload(entry), not(3))
-                    for { let to := before } lt(to, add(before, 0x80)) { to := add(to, 0x20) } {
-                        switch eq(mload(entry), child)
-                        case 1 {
-                            place := or(place, shl(128, and(mask, 1)))
-                            mstore(to, mload(add(entry, 0x20)))
-                            mstore(add(to, 0x80), mload(add(entry, 0x40)))
-                            entry := add(entry, 0x80)
-                        }
-                        default {
-                            let hash := zero
-                            if and(mask, 1) {
-                                hash := calldataload(place)
-                                place := add(place, 0x20)
-                            }
-                            mstore(to, hash)
-                            mstore(add(to, 0x80), hash)
-                        }
-                        mask := shr(1, mask)
-                        child := add(child, 1)
+                    let at := and(mload(entry), 3)
+                    switch eq(add(mask, shl(at, 1)), 15)
+                    case 1 {
+                        // Nearly always: all other children follow. One more cell below would have no place then.
+                        at := shl(5, at)
+                        calldatacopy(before, place, at)
+                        calldatacopy(add(before, add(at, 0x20)), add(place, at), sub(0x60, at))
+                        place := add(place, 0x60)
+                        mstore(add(before, at), mload(add(entry, 0x20)))
+                        let hash := keccak256(before, 0x80)
+                        mstore(add(before, at), mload(add(entry, 0x40)))
+                        mstore(parent, shr(2, mload(entry)))
+                        mstore(add(parent, 0x20), hash)
+                        mstore(add(parent, 0x40), keccak256(before, 0x80))
+                        entry := add(entry, 0x80)
+                        place := or(place, shl(128, eq(shr(2, mload(entry)), mload(parent))))
                     }
-                    mstore(parent, shr(2, sub(child, 1)))
-                    mstore(add(parent, 0x20), keccak256(before, 0x80))
-                    mstore(add(parent, 0x40), keccak256(add(before, 0x80), 0x80))
+                    default {
+                        let child := and(mload(entry), not(3))
+                        for { let to := before } lt(to, add(before, 0x80)) { to := add(to, 0x20) } {
+                            switch eq(mload(entry), child)
+                            case 1 {
+                                place := or(place, shl(128, and(mask, 1)))
+                                mstore(to, mload(add(entry, 0x20)))
+                                mstore(add(to, 0x80), mload(add(entry, 0x40)))
+                                entry := add(entry, 0x80)
+                            }
+                            default {
+                                let hash := zero
+                                if and(mask, 1) {
+                                    hash := calldataload(place)
+                                    place := add(place, 0x20)
+                                }
+                                mstore(to, hash)
+                                mstore(add(to, 0x80), hash)
+                            }
+                            mask := shr(1, mask)
+                            child := add(child, 1)
+                        }
+                        mstore(parent, shr(2, sub(child, 1)))
+                        mstore(add(parent, 0x20), keccak256(before, 0x80))
+                        mstore(add(parent, 0x40), keccak256(add(before, 0x80), 0x80))
+                    }
                     parent := add(parent, 0x80)
                 }
                 end := parent

@@ -117,6 +117,27 @@ contract StateTest {
         this.run(bytes.concat(head, hex"10", above), pre, new uint32[](0), 0);
     }
 
+    /// @dev One cell is at the edge of the state, all other children of every node follow. Then its neighbour is given too, and
+    /// has a node of its own at every level: it must not be believed for standing beside.
+    function test_close_revertsForAGivenCellBesideAllThatFollow() public {
+        bytes memory cell = abi.encodePacked(keccak256("a"), keccak256("b"));
+        bytes memory others = abi.encodePacked(keccak256("c"), keccak256("d"), keccak256("e"));
+        bytes32 root = keccak256(cell);
+        bytes memory nodes;
+        bytes memory twice;
+        for (uint256 level = 1; level < 17; ++level) {
+            root = keccak256(bytes.concat(root, others));
+            nodes = bytes.concat(nodes, hex"0e", others);
+            twice = bytes.concat(twice, hex"0e", others, hex"00");
+        }
+        bytes32 pre = keccak256(abi.encode(root, 0));
+        bytes memory given = abi.encodePacked(uint32(0), cell);
+        vm.assertEq(this.run(bytes.concat(root, hex"0001", given, nodes), pre, new uint32[](0), 0), root);
+        bytes memory beside = abi.encodePacked(uint32(1), keccak256("f"), keccak256("g"));
+        vm.expectRevert(IStep.BadWitness.selector);
+        this.run(bytes.concat(root, hex"0002", given, beside, twice), pre, new uint32[](0), 0);
+    }
+
     function test_find_revertsForACellNotGiven() public {
         (bytes memory witness, bytes32 pre) = _witness(_two(5, 9), 0);
         vm.expectRevert(abi.encodeWithSelector(IStep.MissingCell.selector, 6));
