@@ -553,6 +553,20 @@ test('what went wrong inside never shows outside', async () => {
   expect(await read(inner)).not.toContain('secret');
 });
 
+test('an answer without a Date gets one, and one with a Date keeps it', async () => {
+  const { proxy } = await proxied((request, response) => {
+    response.sendDate = false;
+    if (request.url === '/dated') response.setHeader('Date', 'Sun, 06 Nov 1994 08:49:37 GMT');
+    response.end('ok');
+  });
+  const dates = async (path: string): Promise<string[]> =>
+    pairs((await call(proxy, { path })).rawHeaders).flatMap(([name, value]) =>
+      name.toLowerCase() === 'date' ? [value] : [],
+    );
+  expect(await dates('/dated')).toEqual(['Sun, 06 Nov 1994 08:49:37 GMT']);
+  expect(await dates('/')).toEqual([expect.stringMatching(/^\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT$/)]);
+});
+
 test('endToEnd never lets a Connection header unframe a message', () => {
   expect(
     endToEnd([

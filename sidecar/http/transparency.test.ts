@@ -1,5 +1,5 @@
 /** The corpus against an app directly, over one inbound hop, through two sidecars and a session, and by first contact: the same, to the letter. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
@@ -268,6 +268,41 @@ const named = CORPUS.map((exchange, index) => ({ ...exchange, index }));
 test('the corpus holds no exchange twice', () => {
   expect(CORPUS.length).toBeGreaterThanOrEqual(60);
   expect(new Set(CORPUS.map(({ name }) => name)).size).toBe(CORPUS.length);
+});
+
+test('every test and exchange that docs/http.md names is there', () => {
+  const root = new URL('../../', import.meta.url);
+  const files = [
+    'http.test',
+    'smuggling.test',
+    'transparency.test',
+    '../target.test',
+    '../sidecar.test',
+    '../../protocol/mux.test',
+  ];
+  const source = files
+    .map((file) => readFileSync(new URL(`sidecar/http/${file}.ts`, root), 'utf8'))
+    .join('\n')
+    .replaceAll("\\'", "'");
+  const names = readFileSync(new URL('docs/http.md', root), 'utf8')
+    .split('\n')
+    .filter((line) => line.startsWith('|'))
+    .flatMap((line) => [...line.matchAll(/"([^"]+)"/g)].map(([, name]) => name));
+  expect(names.length).toBeGreaterThan(60);
+  // What a table of cases makes of its title.
+  const cases = /^(?:refuses (.+?)(?: in a path)?|an answer with (.+) is the failure of its app|over … (.+))$/;
+  const missing = names.filter((name) => {
+    const row = cases
+      .exec(name)
+      ?.slice(1)
+      .find((part) => part !== undefined);
+    return (
+      !CORPUS.some((exchange) => exchange.name === name) &&
+      !source.includes(name) &&
+      !(row !== undefined && source.includes(row))
+    );
+  });
+  expect(missing).toEqual([]);
 });
 
 describe.each(['one hop', 'a session'] as const)('over %s, as directly', (way) => {
