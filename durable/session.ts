@@ -19,6 +19,7 @@ import {
   decodeRecords,
   decodeSigned,
   encodeHalfPacket,
+  encodeHello,
   encodeReceiptPacket,
 } from '../protocol/packet.ts';
 import { type Namespace, shardStub } from './shard/api.ts';
@@ -186,6 +187,9 @@ export class Session extends DurableObject<SessionEnv> {
   /** What the newcomer may have missed, then to both that they may speak. */
   #greet(party: Party, ws: WebSocket): void {
     const [pays, earns] = party === 'a' ? [0, 1] : [1, 0];
+    // A party that lost its store, and whose peer hides what was signed, has it from here.
+    const halves = this.#halves.filter((signed) => signed !== null);
+    if (halves.length > 0) sendPacket(ws, encodeHello({ halves, credit: 0 }));
     const theirs = this.#halves[earns];
     const receipt = this.#halves[pays];
     if (theirs !== null && theirs.payee === undefined) sendPacket(ws, encodeHalfPacket(theirs.half, theirs.payer));

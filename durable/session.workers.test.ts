@@ -7,6 +7,7 @@ import { MachineKey } from '../protocol/keys.ts';
 import {
   MAX_PACKET_BYTES,
   PacketType,
+  decodeHello,
   encodeHalfPacket,
   encodeHello,
   encodeReceiptPacket,
@@ -205,6 +206,10 @@ describe('Session', () => {
     a.ws.send(money);
     await settle();
     const b = await connect(stub, 'b');
+    // What the relay keeps, for one that lost its own; then what it may not have seen.
+    const kept = decodeHello(await b.next());
+    expect(kept.halves.map((signed) => signed.half)).toEqual([half()]);
+    expect(kept.credit).toBe(0);
     expect(await b.next()).toEqual(money);
     a.ws.close(1000, 'gone');
     await settle();
@@ -213,6 +218,7 @@ describe('Session', () => {
     b.ws.send(thanks);
     await settle();
     const again = await connect(stub, 'a');
+    expect(decodeHello(await again.next()).halves[0].payee).toEqual(thanks.subarray(-64));
     expect(await again.next()).toEqual(thanks);
   });
 

@@ -11,6 +11,8 @@ export interface DeskContext {
   readonly shut: () => Agnt2Error | null;
   /** Base units the peer can pay in all: its deposit and what we paid it. */
   readonly coverage: () => number;
+  /** Base units accepted as payer without having been asked for, as far as they share the payee's credit. */
+  readonly unasked: () => number;
   readonly changed: () => void;
 }
 
@@ -105,7 +107,7 @@ export class Desk {
       throw new Agnt2Error('over_credit', `${MAX_UNSIGNED_CALLS} calls are unsigned`);
     if (price === 0) return 0;
     // A call served and never recorded (its socket went with the request half sent) is a loss; those, too, stay within credit.
-    if (payee.exposure(price) + payee.allowance > credit)
+    if (payee.exposure(price) + payee.allowance + this.#context.unasked() > credit)
       throw new Agnt2Error('over_credit', `unsigned calls would pass the credit of ${credit}`);
     if (payee.accrued + payee.reserved + price > this.#context.coverage()) {
       throw new Agnt2Error('insufficient_deposit', "the payer's deposit does not cover this call");

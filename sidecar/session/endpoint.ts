@@ -4,7 +4,8 @@
  *
  * What each side risks is one number, its own `credit`. As payee it serves while what it recorded or is serving exceeds
  * what is signed by no more than that; as payer it signs only for records it checked, and accepts records it can't
- * remember asking for (after losing its store) for no more than that in the life of a session.
+ * remember asking for (after a crash, before its peer's first call or answer) for no more than that in the
+ * life of a session.
  *
  * Presence comes from the relay: an error packet `peer_online` to both when both are there anew. It starts a pairing:
  * old calls are lost, each side says hello, then sends the records the other's hello doesn't count. Because a socket
@@ -75,6 +76,10 @@ export class SessionEndpoint {
   /** Counts pairings; what began in an older one must not speak in this one. */
   #pairing = 0;
   #greeted = false;
+  /** The peer has called or answered since this endpoint began: records of before are all here. */
+  #sure = false;
+  /** It began with nothing: a new session, or a store that was lost. */
+  readonly #bare: boolean;
   #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
   #busy = false;
@@ -110,6 +115,7 @@ export class SessionEndpoint {
     this.#payDir = role === 'a' ? 0 : 1;
     this.#payer = new PayerLedger(facts.session, this.#payDir, store);
     this.#payee = new PayeeLedger(facts.session, (1 - this.#payDir) as Direction, store);
+    this.#bare = [this.#payer, this.#payee].every(({ half, size }) => half === null && size === 0);
     this.#ownKey = role === 'a' ? facts.keyA : facts.keyB;
     this.#peerKey = role === 'a' ? facts.keyB : facts.keyA;
     this.#deposits =
@@ -125,7 +131,12 @@ export class SessionEndpoint {
     this.#desk = new Desk(options, this.#payee, this.counters, {
       shut: () => this.#shut(),
       coverage: () => this.#deposits.peer + this.#payer.paid,
-      changed: () => this.#changed(),
+      // Without a crash, what is risked as payer and as payee is one credit together.
+      unasked: () => (this.#bare ? this.#payer.allowance : 0),
+      // The mux forgets a call only after it has said how it ended, and who drains waits for that.
+      changed: () => {
+        if (this.#watchers.size > 0) setTimeout(() => this.#changed(), 0);
+      },
     });
     this.#rule = { ms: options.windowMs ?? 20, calls: options.windowCalls ?? 256 };
   }
@@ -444,7 +455,9 @@ export class SessionEndpoint {
     switch (packet[0]) {
       case PacketType.calls:
         // Calls of an older pairing, until the hello of this one.
-        if (this.#state === 'ready') this.#mux!.receive(packet);
+        if (this.#state !== 'ready') return;
+        this.#sure = true;
+        this.#mux!.receive(packet);
         return;
       case PacketType.half:
         return this.#state === 'offline' ? undefined : this.#onHalf(packet);
@@ -545,9 +558,11 @@ export class SessionEndpoint {
     return [this.#payer, this.#payee].flatMap(({ half, restoring }) => (half !== null && !restoring ? [half] : []));
   }
 
+  /** The peer's, which answers ours; or, before the peer is there, the relay's: what it keeps for a side that lost its own. */
   async #onHello(packet: Uint8Array): Promise<void> {
-    if (this.#state !== 'resuming' && this.#state !== 'stopped') return;
+    if (this.#state === 'offline' || this.#state === 'ready' || this.#state === 'closed') return;
     const pairing = this.#pairing;
+    const isRelays = this.#state === 'waiting';
     const hello = decodeHello(packet);
     const calls = [0, 0];
     for (const signed of hello.halves) {
@@ -574,7 +589,7 @@ export class SessionEndpoint {
         } else if (!this.#payee.restoring) this.#countersign({ half, payer });
       }
     }
-    if (pairing !== this.#pairing) return;
+    if (isRelays || pairing !== this.#pairing) return;
     this.#peerCredit = hello.credit;
     for (const ledger of [this.#payer, this.#payee])
       this.#sendRecords(ledger.dir, ledger.recordsFrom(calls[ledger.dir]));
@@ -590,9 +605,10 @@ export class SessionEndpoint {
   }
 
   #onRecords(packet: Uint8Array): void {
-    if (this.#state !== 'resuming' && this.#state !== 'ready') return;
+    // Before the peer's hello they are of an older pairing, and follow what this side said in another life.
+    if (!this.#greeted || (this.#state !== 'resuming' && this.#state !== 'ready')) return;
     const { dir, records } = decodeRecords(packet);
-    if (dir === this.#payDir) this.#payer.resume(records, this.#options.credit);
+    if (dir === this.#payDir) this.#payer.resume(records, this.#sure ? 0 : this.#options.credit);
     else {
       const restored = this.#payee.restoring;
       this.#payee.resume(records);
