@@ -4,23 +4,19 @@ pragma solidity ^0.8.30;
 import {Cell, Cells, NONE} from "./Cells.sol";
 import {Digests} from "./Digests.sol";
 import {Machine} from "./Machine.sol";
-import {CODES, Ops} from "./Ops.sol";
+import {Ops} from "./Ops.sol";
 import {Status} from "./Status.sol";
-import {MAX_NUMBERS, Wire} from "./Wire.sol";
+import {CODES, MAX_NUMBERS, Wire} from "./Wire.sol";
 
-/// @notice A bundle's header, and one of its interactions.
-/// @param code The interaction's operation.
-/// @param start Place where it starts.
+/// @notice A bundle's header, and where one of its interactions is.
+/// @param start Place where the interaction starts.
 /// @param end Place where it ends.
-/// @param numbers What its fields decode to.
 struct Bundle {
     uint256 actor;
     uint256 nonce;
     uint256 expiry;
-    uint256 code;
     uint256 start;
     uint256 end;
-    uint256[MAX_NUMBERS] numbers;
 }
 
 /// @title Bundles: up to 256 interactions of one agent under one signature (docs/protocol.md §4; twin of protocol/bundle.ts)
@@ -30,50 +26,56 @@ library Bundles {
     uint256 private constant SIGNATURE_BYTES = 64;
     /// @dev Flag of a bundle that has a payload root.
     uint256 private constant HAS_PAYLOADS = 1;
-    /// @dev actor, nonce, expiry.
-    uint256 private constant HEADER = Wire.VARINT | Wire.VARINT << 8 | Wire.VARINT << 16;
 
-    /// @notice Decodes the frame as one whole canonical bundle, and keeps interaction `which`.
+    /// @notice Checks that the frame is one whole canonical bundle, and finds interaction `which`.
     /// @return well Whether it is one.
-    function decode(Machine memory m, uint256 which) internal pure returns (bool well, Bundle memory bundle) {
+    function decode(Machine memory m, uint256[CODES] memory forms, uint256 which)
+        internal
+        pure
+        returns (bool well, Bundle memory bundle)
+    {
         uint256 length = m.frameEnd - m.frame;
         if (length < SIGNATURE_BYTES || length > MAX_FRAME_BYTES) return (false, bundle);
-        uint256 place = _header(m, bundle);
-        if (place != 0) well = _interactions(m, bundle, place, which);
+        uint256 place = _header(m, forms, bundle);
+        if (place != 0) well = _interactions(m, forms, bundle, place, which);
     }
 
     /// @dev Returns where the interactions start; 0 when the header is malformed.
-    function _header(Machine memory m, Bundle memory bundle) private pure returns (uint256 place) {
+    function _header(Machine memory m, uint256[CODES] memory forms, Bundle memory bundle)
+        private
+        pure
+        returns (uint256 place)
+    {
         uint256 flags = m.byteAt(m.frame + 2);
         if (m.byteAt(m.frame) != BUNDLE || flags > HAS_PAYLOADS) return 0;
+        place = Wire.check(forms, forms[0], 0, m.frame + 3, m.frameEnd - SIGNATURE_BYTES);
+        if (place == 0) return 0;
         uint256[MAX_NUMBERS] memory numbers;
-        place = Wire.decode(HEADER, m.frame + 3, m.frameEnd - SIGNATURE_BYTES, numbers);
+        Wire.read(forms[0], m.frame + 3, numbers);
         (bundle.actor, bundle.nonce, bundle.expiry) = (numbers[0], numbers[1], numbers[2]);
-        if (place != 0 && flags == HAS_PAYLOADS) place += 32;
+        if (flags == HAS_PAYLOADS) place += 32;
     }
 
     /// @dev Whether they are interactions, from a place to the signature.
-    function _interactions(Machine memory m, Bundle memory bundle, uint256 place, uint256 which)
-        private
-        pure
-        returns (bool)
-    {
-        uint256[CODES] memory forms = Ops.forms();
-        uint256[MAX_NUMBERS] memory others;
+    function _interactions(
+        Machine memory m,
+        uint256[CODES] memory forms,
+        Bundle memory bundle,
+        uint256 place,
+        uint256 which
+    ) private pure returns (bool) {
         uint256 end = m.frameEnd - SIGNATURE_BYTES;
         uint256 last = m.byteAt(m.frame + 1);
-        for (uint256 i; i <= last; ++i) {
-            (uint256 code, uint256 next) = Ops.decode(forms, place, end, i == which ? bundle.numbers : others);
-            if (next == 0) return false;
-            if (i == which) (bundle.code, bundle.start, bundle.end) = (code, place, next);
-            place = next;
-        }
-        return place == end;
+        bundle.start = Wire.check(forms, 0, which, place, end);
+        if (bundle.start == 0) return false;
+        bundle.end = Wire.check(forms, 0, 1, bundle.start, end);
+        if (bundle.end == 0) return false;
+        return Wire.check(forms, 0, last - which, bundle.end, end) == end;
     }
 
     /// @notice Opens the bundle that the frame is, or only looks like. Returns the status.
     function open(Machine memory m) internal view returns (uint256) {
-        (bool well, Bundle memory bundle) = decode(m, 0);
+        (bool well, Bundle memory bundle) = decode(m, Ops.forms(), 0);
         if (!well) return Status.MALFORMED;
         if (!m.isLocal(bundle.actor)) return Status.WRONG_SHARD;
         Cell agent = m.agent(bundle.actor);
@@ -90,9 +92,11 @@ library Bundles {
 
     /// @notice Runs interaction `which` of the bundle that the frame is. Returns whether it is one, and the status.
     function run(Machine memory m, uint256 which) internal view returns (bool well, uint256 status) {
+        uint256[CODES] memory forms = Ops.forms();
         Bundle memory bundle;
-        (well, bundle) = decode(m, which);
+        (well, bundle) = decode(m, forms, which);
         if (!well) return (false, Status.BUNDLE_REFUSED);
-        status = Ops.run(m, bundle.actor, bundle.code, bundle.numbers, bundle.start, bundle.end);
+        (uint256 code, uint256[MAX_NUMBERS] memory numbers) = Ops.read(forms, bundle.start);
+        status = Ops.run(m, bundle.actor, code, numbers, bundle.start, bundle.end);
     }
 }

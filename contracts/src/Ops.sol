@@ -5,7 +5,7 @@ import {Ids} from "./Ids.sol";
 import {Machine} from "./Machine.sol";
 import {Messages} from "./Messages.sol";
 import {Status} from "./Status.sol";
-import {MAX_NUMBERS, Wire} from "./Wire.sol";
+import {CODES, MAX_NUMBERS, Wire} from "./Wire.sol";
 import {Abort} from "./ops/Abort.sol";
 import {Attest} from "./ops/Attest.sol";
 import {Close} from "./ops/Close.sol";
@@ -32,12 +32,11 @@ import {Transfer} from "./ops/Transfer.sol";
 import {Unstake} from "./ops/Unstake.sol";
 import {Withdraw} from "./ops/Withdraw.sol";
 
-/// @dev First code that no operation has. Operations have all codes from 1 on.
-uint256 constant CODES = 0x1a;
-
 /// @title Every operation, by code (docs/protocol.md §4; twin of protocol/ops/index.ts)
 library Ops {
+    /// @notice The form of each code. What no operation has is a bundle's header.
     function forms() internal pure returns (uint256[CODES] memory form) {
+        form[0] = Wire.HEADER;
         form[Register.CODE] = Register.FORM;
         form[Rotate.CODE] = Rotate.FORM;
         form[Transfer.CODE] = Transfer.FORM;
@@ -65,17 +64,28 @@ library Ops {
         form[Tell.CODE] = Tell.FORM;
     }
 
-    /// @notice Decodes the interaction at a place, which must end by `end`. Returns its code and where it ends, 0 when it is
-    /// malformed.
-    function decode(uint256[CODES] memory form, uint256 place, uint256 end, uint256[MAX_NUMBERS] memory numbers)
+    /// @notice Reads the interaction that stands at a place, by `Wire.check`.
+    function read(uint256[CODES] memory form, uint256 place)
         internal
         pure
-        returns (uint256 code, uint256 next)
+        returns (uint256 code, uint256[MAX_NUMBERS] memory numbers)
     {
         assembly ("memory-safe") {
             code := byte(0, calldataload(place))
         }
-        if (code != 0 && code < CODES) next = Wire.decode(form[code], place + 1, end, numbers);
+        Wire.read(form[code], place + 1, numbers);
+    }
+
+    /// @notice Decodes the interaction at a place, which must end by `end`. Returns its code, its numbers, and where it ends:
+    /// 0 when it is malformed.
+    function decode(uint256 place, uint256 end)
+        internal
+        pure
+        returns (uint256 code, uint256[MAX_NUMBERS] memory numbers, uint256 next)
+    {
+        uint256[CODES] memory form = forms();
+        next = Wire.check(form, 0, 1, place, end);
+        if (next != 0) (code, numbers) = read(form, place);
     }
 
     /// @notice Runs a decoded interaction of an agent of this shard, the frame's bytes from place `start` to `end`; if its

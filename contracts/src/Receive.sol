@@ -125,8 +125,7 @@ library Receive {
 
     /// @dev An interaction whose record is here, of an actor that is not.
     function _call(Machine memory m, uint256 from, uint256 payload) private view returns (uint256 status) {
-        uint256[MAX_NUMBERS] memory numbers;
-        (uint256 code, uint256 end) = Ops.decode(Ops.forms(), payload + CALL_REST, m.frameEnd, numbers);
+        (uint256 code, uint256[MAX_NUMBERS] memory numbers, uint256 end) = Ops.decode(payload + CALL_REST, m.frameEnd);
         if (end != 0 && code == Open.CODE) {
             m.actorKey = end;
             end += 64;

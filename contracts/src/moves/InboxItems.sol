@@ -118,8 +118,7 @@ library InboxItems {
 
     /// @dev Runs an interaction as if its agent had signed it, if it is of what gets money out, or ends something.
     function _act(Machine memory m, uint256 agent, uint256 start) private view returns (uint256) {
-        uint256[MAX_NUMBERS] memory numbers;
-        (uint256 code, uint256 end) = Ops.decode(Ops.forms(), start, m.frameEnd, numbers);
+        (uint256 code, uint256[MAX_NUMBERS] memory numbers, uint256 end) = Ops.decode(start, m.frameEnd);
         if (end != m.frameEnd) return Status.MALFORMED;
         uint256 acts = 1 << Transfer.CODE | 1 << Respond.CODE | 1 << Expire.CODE | 1 << Contest.CODE | 1 << Revoke.CODE
             | 1 << Settle.CODE | 1 << Exit.CODE | 1 << Finalize.CODE | 1 << Close.CODE | 1 << Abort.CODE | 1
