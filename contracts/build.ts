@@ -22,6 +22,7 @@ const CONTRACTS = {
   faults: 'Faults',
   exits: 'Exits',
   testToken: 'TestToken',
+  calls: 'Calls',
 };
 
 const file = (path: string) => fileURLToPath(new URL(path, import.meta.url));
