@@ -224,17 +224,17 @@ export class HonestWorld {
   }
 
   async records(ids: readonly number[]): Promise<GameRecord[]> {
-    const latest = await this.chain.block();
-    return (await Promise.all(ids.map((id) => this.games.record(id, 0, latest)))).filter((record) => record !== null);
+    const found = await this.games.records(ids, 0, await this.chain.block());
+    return found.filter((record) => record !== null);
   }
 }
 
 /** Somebody with ether who plays games against batches that are good. */
 export class Hostile {
-  readonly world: HonestWorld;
+  readonly world: Pick<HonestWorld, 'l1' | 'chain' | 'games' | 'host'>;
   readonly address: Hex;
 
-  constructor(world: HonestWorld, address: Hex) {
+  constructor(world: Hostile['world'], address: Hex) {
     this.world = world;
     this.address = address;
   }

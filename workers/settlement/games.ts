@@ -9,6 +9,7 @@ import type { L1Call } from './sender.ts';
 
 /** Blocks a log query spans: hosted nodes refuse much more. */
 const LOG_BLOCKS = 1_000;
+const GAMES_AT_ONCE = 32;
 /** Games closed so long ago are not looked at any more. */
 const REORG_BLOCKS = 64;
 const OUTCOMES: readonly GameOutcome[] = ['challengerWon', 'challengerLost', 'batchGone'];
@@ -109,9 +110,14 @@ export class Games {
   }
   /** What L1 keeps of each of these; {@link NONE} when it is over. */
   async standing(ids: readonly number[]): Promise<Hex[]> {
-    return Promise.all(
-      ids.map((id) => this.#chain.client.readContract({ ...this.#at, functionName: 'standing', args: [BigInt(id)] })),
-    );
+    const { client } = this.#chain;
+    const at = { ...this.#at, functionName: 'standing' } as const;
+    const standing: Hex[] = [];
+    for (let i = 0; i < ids.length; i += GAMES_AT_ONCE) {
+      const some = ids.slice(i, i + GAMES_AT_ONCE);
+      standing.push(...(await Promise.all(some.map((id) => client.readContract({ ...at, args: [BigInt(id)] })))));
+    }
+    return standing;
   }
 
   /**
@@ -126,17 +132,29 @@ export class Games {
 
   /** All moves of a game; null when its opening is not shown. Looks back as far as needed, no further than `fromBlock`. */
   async record(id: number, fromBlock: number, latest: Block): Promise<GameRecord | null> {
-    const moves: GameMove[] = [];
-    for (let to = latest.number; to >= fromBlock; to -= LOG_BLOCKS) {
-      const from = Math.max(fromBlock, to - LOG_BLOCKS + 1);
-      moves.unshift(...(await this.#moves(id, from, to)));
-      if (moves[0]?.kind === 'opened') return { id, moves };
-    }
-    return null;
+    return (await this.records([id], fromBlock, latest))[0];
   }
 
-  async #moves(id: number, from: number, to: number): Promise<GameMove[]> {
-    const range = { fromBlock: BigInt(from), toBlock: BigInt(to), strict: true, args: { id: BigInt(id) } } as const;
+  /** The same of many games, some at a time: hundreds asked for at once take a node too long. */
+  async records(ids: readonly number[], fromBlock: number, latest: Block): Promise<(GameRecord | null)[]> {
+    const found: (GameRecord | null)[] = [];
+    for (let at = 0; at < ids.length; at += GAMES_AT_ONCE) {
+      const some = ids.slice(at, at + GAMES_AT_ONCE);
+      const moves = new Map(some.map((id) => [id, [] as GameMove[]]));
+      const isWhole = (id: number): boolean => moves.get(id)![0]?.kind === 'opened';
+      for (let to = latest.number; to >= fromBlock && !some.every(isWhole); to -= LOG_BLOCKS) {
+        const earlier = await this.#moves(some, Math.max(fromBlock, to - LOG_BLOCKS + 1), to);
+        for (const move of earlier.toReversed()) moves.get(move.play.id)!.unshift(move);
+      }
+      found.push(...some.map((id) => (isWhole(id) ? { id, moves: moves.get(id)! } : null)));
+    }
+    return found;
+  }
+
+  /** Moves of these games in these blocks, in order. */
+  async #moves(ids: readonly number[], from: number, to: number): Promise<GameMove[]> {
+    const args = { id: ids.map(BigInt) };
+    const range = { fromBlock: BigInt(from), toBlock: BigInt(to), strict: true, args } as const;
     const { client } = this.#chain;
     const [opened, revealed, picked, closed] = await Promise.all([
       client.getContractEvents({ ...this.#at, eventName: 'Opened', ...range }),
@@ -150,13 +168,18 @@ export class Games {
       ...picked.map((log) => ({ log, kind: 'picked' as const, segment: Number(log.args.segment) })),
       ...closed.map((log) => ({ log, kind: 'closed' as const, outcome: OUTCOMES[log.args.outcome] })),
     ].toSorted((a, b) => Number(a.log.blockNumber - b.log.blockNumber) || a.log.logIndex - b.log.logIndex);
-    return Promise.all(
-      moves.map(async ({ log, ...move }) => {
-        const block = Number(log.blockNumber);
-        const { timestamp: at } = await this.#chain.block(log.blockNumber);
-        return { ...move, play: fromWire(log.args.play), tx: log.transactionHash, block, at };
-      }),
-    );
+    const times = new Map<bigint, number>();
+    for (const { log } of moves) {
+      if (times.has(log.blockNumber)) continue;
+      times.set(log.blockNumber, (await this.#chain.block(log.blockNumber)).timestamp);
+    }
+    return moves.map(({ log, ...move }) => ({
+      ...move,
+      play: fromWire(log.args.play),
+      tx: log.transactionHash,
+      block: Number(log.blockNumber),
+      at: times.get(log.blockNumber)!,
+    }));
   }
 }
 
@@ -170,17 +193,17 @@ export async function openGames(
   { latest }: Pick<Look, 'latest'>,
 ): Promise<GameRecord[]> {
   const ids = await verifier.unsettledGames(await games.count(), latest.number - REORG_BLOCKS);
-  const [known, standing] = await Promise.all([Promise.all(ids.map((id) => verifier.game(id))), games.standing(ids)]);
-  const records = await Promise.all(
-    ids.map(async (id, i) => {
-      const record = known[i];
-      // Had a reorg closed it in another way, only who looks it up would be told the wrong one.
-      if (record && standing[i] === (outcomeOf(record) === null ? standingOf(playOf(record)) : NONE)) return record;
-      const found = await games.record(id, 0, latest);
-      if (found && JSON.stringify(found) !== JSON.stringify(record)) await verifier.recordGame(found);
-      return found;
-    }),
-  );
+  const standing = await games.standing(ids);
+  const [same, changed]: [GameRecord[], number[]] = [[], []];
+  for (const [i, id] of ids.entries()) {
+    const record = await verifier.game(id);
+    // Had a reorg closed one in another way, only who looks it up would be told the wrong one.
+    if (record && standing[i] === (outcomeOf(record) === null ? standingOf(playOf(record)) : NONE)) same.push(record);
+    else changed.push(id);
+  }
+  const found = await games.records(changed, 0, latest);
+  for (const record of found) if (record) await verifier.recordGame(record);
+  const records = [...same, ...found];
   return records
     .filter((record) => record !== null)
     .filter((record) => outcomeOf(record) === null)
