@@ -78,8 +78,6 @@ export class SessionEndpoint {
   #greeted = false;
   /** The peer has called or answered since this endpoint began: records of before are all here. */
   #sure = false;
-  /** It began with nothing: a new session, or a store that was lost. */
-  readonly #bare: boolean;
   #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
   #busy = false;
@@ -115,7 +113,6 @@ export class SessionEndpoint {
     this.#payDir = role === 'a' ? 0 : 1;
     this.#payer = new PayerLedger(facts.session, this.#payDir, store);
     this.#payee = new PayeeLedger(facts.session, (1 - this.#payDir) as Direction, store);
-    this.#bare = [this.#payer, this.#payee].every(({ half, size }) => half === null && size === 0);
     this.#ownKey = role === 'a' ? facts.keyA : facts.keyB;
     this.#peerKey = role === 'a' ? facts.keyB : facts.keyA;
     this.#deposits =
@@ -131,8 +128,8 @@ export class SessionEndpoint {
     this.#desk = new Desk(options, this.#payee, this.counters, {
       shut: () => this.#shut(),
       coverage: () => this.#deposits.peer + this.#payer.paid,
-      // Without a crash, what is risked as payer and as payee is one credit together.
-      unasked: () => (this.#bare ? this.#payer.allowance : 0),
+      // What is risked as payer and as payee is one credit together.
+      unasked: () => this.#payer.allowance,
       // The mux forgets a call only after it has said how it ended, and who drains waits for that.
       changed: () => {
         if (this.#watchers.size > 0) setTimeout(() => this.#changed(), 0);

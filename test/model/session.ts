@@ -268,9 +268,7 @@ class Model {
     const w = state.ways[payer];
     // Who has seen an exit end serves no more; until then it has time to settle.
     if (w.served >= calls || !this.#speaks(state, payee) || state.status === 'due') return false;
-    // A crash with the store kept is known to have been one, and its risk is its own.
-    const began = state.parties[payee].crashes === 0 || this.#bounds.store === 'lost';
-    const unasked = this.#rules.shared && began ? state.ways[payee].unasked : 0;
+    const unasked = this.#rules.shared ? state.ways[payee].unasked : 0;
     if (this.#rules.credit && w.log - w.held + w.spoilt + unasked + 1 > credit) return false;
     return !this.#rules.coverage || w.log + 1 <= deposits[payer] + state.ways[payee].signed;
   }
