@@ -15,7 +15,9 @@ import { Liar, MANNERS } from './liar.ts';
 import { DisputeWorld, SHARDS } from './world.ts';
 
 const MUTANTS = Number(process.env.MUTANTS ?? (process.env.CI ? 300 : 70));
-const PER_BATCH = 40;
+const PER_BATCH = 75;
+/** A kind that fits a batch so seldom is left to the others. */
+const MAX_MISFITS = 12;
 /** Looks of the challenger until a lie is down: two for each round of a game, and some. */
 const MAX_LOOKS = 12;
 
@@ -79,18 +81,23 @@ test(
     for (const { header, ...honest } of batches) {
       const { number } = header;
       const share = Math.ceil((MUTANTS - made) / (batches.length - number + 1));
-      for (let i = 0, tries = 0; i < share && tries < 10 * share; tries++) {
-        // In turns, so that all kinds come; those that fit no batch so far first.
-        const name = names.toSorted((a, b) => (caught.get(a) ?? 0) - (caught.get(b) ?? 0) || random.next() - 0.5)[
-          tries % names.length
-        ];
+      const misfits = new Map<string, number>();
+      for (let i = 0; i < share;) {
+        // Those that came least so far first.
+        const fitting = names.filter((each) => (misfits.get(each) ?? 0) < MAX_MISFITS);
+        const least = Math.min(...fitting.map((each) => caught.get(each) ?? 0));
+        const name = random.pick(fitting.filter((each) => (caught.get(each) ?? 0) === least));
         const mutant = KINDS[name](world, number, random);
-        if (!mutant) continue;
+        if (!mutant) {
+          misfits.set(name, (misfits.get(name) ?? 0) + 1);
+          continue;
+        }
         const manner = MANNERS[made % MANNERS.length];
         const snapshot = await world.snapshot();
         events.splice(0);
         const liar = new Liar(world, manner, mutant.truth, random.below(1000));
         if (!(await isPosted(mutant))) {
+          misfits.set(name, MAX_MISFITS);
           await world.revert(snapshot);
           continue;
         }
