@@ -1,7 +1,7 @@
 /** A batch as L1 has it: its header from the event, its data from the calldata of the transactions that brought it. */
-import { type Abi, decodeFunctionData } from 'viem';
+import { toFunctionSelector } from 'viem';
 import { rootAbi } from '../../contracts/abi.ts';
-import { type Hex, unhex } from '../../protocol/bytes.ts';
+import { type Hex, hex, unhex } from '../../protocol/bytes.ts';
 import type { BatchHeader, ChunkRecord } from '../../protocol/trace.ts';
 import { decodeChunkRecords } from '../../protocol/trace.ts';
 import type { Block, Chain } from './chain.ts';
@@ -89,13 +89,33 @@ async function findParts(
 export async function* postedRecords(chain: Chain, { parts }: PostedData): AsyncGenerator<ChunkRecord[]> {
   for (const hash of parts) {
     const { input } = await chain.client.getTransaction({ hash });
-    yield decodeChunkRecords(unhex(dataIn(input)));
+    yield decodeChunkRecords(dataIn(input));
   }
 }
 
-/** The data in a transaction that posted a part, alone or with its batch: the last argument of either. */
-function dataIn(input: Hex): Hex {
-  const { functionName, args } = decodeFunctionData({ abi: rootAbi as Abi, data: input });
-  if (functionName !== 'postData' && functionName !== 'postBatch') throw new NotShown(`${functionName} brings no data`);
-  return args!.at(-1) as Hex;
+/** Words before the one that says where the data is: of `postData` the number and the part, of `postBatch` the header's ten. */
+const WORDS_BEFORE: Readonly<Record<Hex, number>> = {
+  [toFunctionSelector('postData(uint64,uint32,bytes)')]: 2,
+  [toFunctionSelector('postBatch((uint64,bytes32,bytes32,bytes32,uint64,uint64,uint64,uint64,bytes32,uint8),bytes)')]:
+    10,
+};
+
+/**
+ * The data in a transaction that posted a part, alone or with its batch. Read as the contract reads it, by where the last argument says that it
+ * is, and not by a decoder that may be stricter: a sequencer may lay out its calldata as oddly as it likes, and must not hide its data that way.
+ */
+export function dataIn(input: Hex): Uint8Array {
+  const bytes = unhex(input);
+  const before = WORDS_BEFORE[hex(bytes.subarray(0, 4))];
+  const args = bytes.subarray(4);
+  const word = (at: number): number => {
+    const value = at + 32 <= args.length ? BigInt(hex(args.subarray(at, at + 32))) : -1n;
+    if (value < 0n || value > BigInt(args.length)) throw new NotShown('the transaction brings no data');
+    return Number(value);
+  };
+  if (before === undefined) throw new NotShown('the transaction posts nothing');
+  const at = word(32 * before);
+  const length = word(at);
+  if (at + 32 + length > args.length) throw new NotShown('the data is cut off');
+  return args.subarray(at + 32, at + 32 + length);
 }
