@@ -81,7 +81,9 @@ contract BondsInvariantsTest is RootBase {
         batch.inboxCursor = root.posted(root.head()).inboxCursor;
         bytes memory data = someData();
         (uint256 asked,) = root.unbonding();
-        bool ready = root.bonded() >= asked + MIN_BOND;
+        bool ready = root.bonded() >= asked + MIN_BOND
+            // Nor may the clock leap over what a withdrawal is kept for.
+            && batch.timeTo < root.posted(root.head()).timeTo + 2 ** 20;
         vm.prank(sequencer, sequencer);
         try root.postBatch(batch, data) {
             vm.assertTrue(ready, "posted without a bond");
