@@ -159,7 +159,7 @@ function aliveBytes(): number {
 /** Bytes a live cell takes, with its share of the tree: of 2^17 agents with keys and services. */
 function bytesPerCell(): number {
   // So that what the compiler makes of the code counts for no cell.
-  world(16);
+  world(2 ** 12);
   const before = aliveBytes();
   const engine = world(AGENTS);
   const { buffer } = engine.trie.memory.bytes;

@@ -1,0 +1,3 @@
+import { noLieStands } from './stand.ts';
+
+noLieStands(0);
