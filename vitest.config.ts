@@ -46,6 +46,8 @@ export default defineConfig({
           include: ['test/{fuzz,mutants}/**/*.test.ts'],
           testTimeout: 240_000,
           hookTimeout: 240_000,
+          // They mostly wait, for L1 and for the compiler.
+          maxWorkers: 3,
         },
       },
       {
