@@ -72,7 +72,11 @@ async function typescript(args: readonly string[]): Promise<Counts> {
 const args = process.argv.slice(2);
 const results = [
   await contracts(),
-  await typescript(['--project', 'node', '--project', 'workers', '--project', 'proofs', ...args]),
+  // Side by side: the proofs mostly wait, for an L1 of their own.
+  ...(await Promise.all([
+    typescript(['--project', 'node', '--project', 'workers', ...args]),
+    typescript(['--project', 'proofs', ...args]),
+  ])),
   // Alone: they bring up whole stacks and kill them, which nothing else should have to share two cores with.
   await typescript(['--project', 'e2e', ...args]),
 ];
