@@ -15,9 +15,9 @@ import { Hostile } from '../mutants/honest.ts';
 import { Lies } from '../support/lies.ts';
 import { type TestNetwork, network } from '../support/stack.ts';
 
-const FULL = process.env.FULL === '1';
-const MOVE_WINDOW = FULL ? 600 : 120;
-const OUTAGE_MS = FULL ? 60_000 : 5_000;
+const LONG = process.env.LONG === '1';
+const MOVE_WINDOW = LONG ? 600 : 120;
+const OUTAGE_MS = LONG ? 60_000 : 5_000;
 const MIN_BOND = 10n ** 16n;
 const MAX_TURNS = 40;
 
@@ -211,7 +211,7 @@ test('the Workers die in the middle of games', async () => {
   let turn = 0;
   const caught = await isCaught(lie, async () => {
     turn += 1;
-    if (turn > (FULL ? 6 : 2)) return;
+    if (turn > (LONG ? 6 : 2)) return;
     const ticking = net.worker.tick().catch(() => undefined);
     await sleep(100 * turn);
     await net.kill9Worker();

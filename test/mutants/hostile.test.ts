@@ -9,7 +9,7 @@ import { outcomeOf, playToWire, turnOf } from '../../workers/settlement/games.ts
 import { Random } from '../reference/random.ts';
 import { HonestWorld, Hostile, WINDOW } from './honest.ts';
 
-const MANY = process.env.FULL === '1' ? 300 : 24;
+const MANY = process.env.LONG === '1' ? 300 : 24;
 /** Reverts, whatever it is called with. */
 const REFUSES = '0x60006000fd';
 
