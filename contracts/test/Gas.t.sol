@@ -31,11 +31,11 @@ contract GasTest is RootBase {
     function test_withdraw_gas() public {
         deposit(alice, 256, 1000);
         IRoot.Batch memory batch = finalWithdrawal(0, 1, bob, 1);
-        _measure("Exits", "finalize");
+        _measure("Withdrawals", "finalize");
         withdraw(batch, 0, 1);
-        _measure("Exits", "withdraw: first of 256 serials");
+        _measure("Withdrawals", "withdraw: first of 256 serials");
         withdraw(finalWithdrawal(0, 2, bob, 1), 0, 2);
-        _measure("Exits", "withdraw");
+        _measure("Withdrawals", "withdraw");
     }
 
     function test_postBatch_gas() public {
