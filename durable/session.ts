@@ -28,10 +28,12 @@ import {
   closeSocket,
   isUpgrade,
   newest,
+  owesOf,
   partyOf,
   problemResponse,
   sendError,
   sendPacket,
+  setOwes,
 } from './socket.ts';
 
 export type Party = 'a' | 'b';
@@ -102,6 +104,8 @@ export class Session extends DurableObject<SessionEnv> {
   #notedMs = 0;
   #bytes = 0;
   readonly #current: Record<Party, WebSocket | null>;
+  /** Hellos each party has still to say. Until then what it sends is of an older pairing, and only money goes on. */
+  readonly #owes: Record<Party, number>;
   /** The last packet of each party that waits for its verdict: packets leave in the order they came. */
   readonly #tails: Record<Party, Promise<void> | null> = { a: null, b: null };
 
@@ -133,6 +137,7 @@ export class Session extends DurableObject<SessionEnv> {
     this.#frames = (passed?.frames as number) ?? 0;
     this.#bytes = (passed?.bytes as number) ?? 0;
     this.#current = { a: newest(ctx, 'a'), b: newest(ctx, 'b') };
+    this.#owes = { a: owesOf(this.#current.a), b: owesOf(this.#current.b) };
   }
 
   /** Sets what halves are checked against. Keys are pinned for good; deposits may have grown. Rejects with `wrong_session`. */
@@ -179,6 +184,7 @@ export class Session extends DurableObject<SessionEnv> {
       return problemResponse(409, 'unknown_session', 'the gateway has not configured this session');
     const { client, server } = acceptSocket(this.ctx, party);
     this.#current[party] = server;
+    this.#owes[party] = 0;
     this.#tails[party] = null;
     this.#greet(party, server);
     return new Response(null, { status: 101, webSocket: client });
@@ -199,7 +205,15 @@ export class Session extends DurableObject<SessionEnv> {
       sendError(ws, 'peer_offline', 'the other party is not connected');
       return;
     }
-    for (const each of [peer, ws]) sendError(each, 'peer_online', 'both parties are connected');
+    for (const each of [party, peerOf(party)]) {
+      this.#owe(each, this.#owes[each] + 1);
+      sendError(this.#current[each]!, 'peer_online', 'both parties are connected');
+    }
+  }
+
+  #owe(party: Party, hellos: number): void {
+    this.#owes[party] = hellos;
+    setOwes(this.#current[party]!, hellos);
   }
 
   override webSocketMessage(ws: WebSocket, message: string | ArrayBuffer): void | Promise<void> {
@@ -276,6 +290,7 @@ export class Session extends DurableObject<SessionEnv> {
       }
       case PacketType.hello:
         await this.#hello(packet);
+        if (this.#current[party] === ws && this.#owes[party] > 0) this.#owe(party, this.#owes[party] - 1);
         break;
       case PacketType.records:
         decodeRecords(packet);
@@ -379,6 +394,8 @@ export class Session extends DurableObject<SessionEnv> {
   }
 
   #pass(party: Party, ws: WebSocket, packet: Uint8Array): void {
+    // Of an older pairing, while its peer is in a newer one.
+    if (this.#owes[party] > 0 && packet[0] !== PacketType.half && packet[0] !== PacketType.receipt) return;
     const peer = this.#current[peerOf(party)];
     if (peer !== null && sendPacket(peer, packet)) {
       this.#frames += 1;

@@ -1,7 +1,7 @@
 import { evictDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
-import { fromUtf8, hex } from '../protocol/bytes.ts';
+import { equal, fromUtf8, hex } from '../protocol/bytes.ts';
 import type { Half } from '../protocol/half.ts';
 import { MachineKey } from '../protocol/keys.ts';
 import {
@@ -21,17 +21,20 @@ const DOMAIN = { chainId: 31337, root: '0x00000000000000000000000000000000000000
 const namespace = (env as unknown as { SESSION: DurableObjectNamespace }).SESSION;
 
 type Stub = DurableObjectStub & SessionRpc;
+/** Says nothing, and that is enough for what follows it to be passed on. */
+const HELLO = encodeHello({ halves: [], credit: 0 });
 let sessions = 0;
 
 interface Client {
   ws: WebSocket;
-  /** Next packet; presence notices are kept apart. */
+  /** Next packet; presence notices, and the empty hellos that answer them, are kept apart. */
   next(): Promise<Uint8Array>;
   presence: string[];
   closed: Promise<string>;
 }
 
-async function connect(stub: Stub, party: string): Promise<Client> {
+/** A `silent` one leaves it to the test to say hello. */
+async function connect(stub: Stub, party: string, silent = false): Promise<Client> {
   const response = await stub.fetch('https://do/socket', { headers: { upgrade: 'websocket', 'agnt2-party': party } });
   const ws = response.webSocket!;
   expect(response.status).toBe(101);
@@ -42,7 +45,9 @@ async function connect(stub: Stub, party: string): Promise<Client> {
   ws.addEventListener('message', ({ data }) => {
     const packet = new Uint8Array(data as ArrayBuffer);
     const code = packet[0] === PacketType.error ? codeIn(packet) : '';
+    if (code === 'peer_online' && !silent) ws.send(HELLO);
     if (code.startsWith('peer_o')) presence.push(code);
+    else if (equal(packet, HELLO)) return;
     else if (readers.length > 0) readers.shift()!(packet);
     else packets.push(packet);
   });
@@ -55,6 +60,18 @@ async function connect(stub: Stub, party: string): Promise<Client> {
     next: () =>
       packets.length > 0 ? Promise.resolve(packets.shift()!) : new Promise((resolve) => readers.push(resolve)),
   };
+}
+
+/** Until each has heard of the other so many times, and said hello. */
+async function met(...clients: [Client, number][]): Promise<void> {
+  const online = ({ presence }: Client): number => presence.filter((code) => code === 'peer_online').length;
+  while (!clients.every(([client, times]) => online(client) >= times)) await settle();
+}
+
+async function meet(stub: Stub): Promise<[Client, Client]> {
+  const [a, b] = [await connect(stub, 'a'), await connect(stub, 'b')];
+  await met([a, 1], [b, 1]);
+  return [a, b];
 }
 
 const codeIn = (packet: Uint8Array): string => (JSON.parse(fromUtf8(packet.subarray(1))) as { code: string }).code;
@@ -86,7 +103,7 @@ async function open() {
 describe('Session', () => {
   test('relays calls unread, both ways, in order with halves between them', async () => {
     const { stub, half, pay } = await open();
-    const [a, b] = [await connect(stub, 'a'), await connect(stub, 'b')];
+    const [a, b] = await meet(stub);
     const money = await pay(half());
     for (const packet of [calls(0), money, calls(1), calls(2), await pay(half({ seq: 2, calls: 2 })), calls(3)])
       a.ws.send(packet);
@@ -100,12 +117,12 @@ describe('Session', () => {
     expect(await a.next()).toEqual(calls(9));
     expect(a.presence).toEqual(['peer_offline', 'peer_online']);
     expect(b.presence).toEqual(['peer_online']);
-    expect(await stub.live()).toMatchObject({ connected: { a: true, b: true }, frames: 7 });
+    expect(await stub.live()).toMatchObject({ connected: { a: true, b: true }, frames: 9 });
   });
 
   test('keeps the newest half and receipt, as JSON', async () => {
     const { stub, half, pay, receipt } = await open();
-    const [a, b] = [await connect(stub, 'a'), await connect(stub, 'b')];
+    const [a, b] = await meet(stub);
     const second = half({ seq: 2, calls: 4, paid: 20 });
     a.ws.send(await pay(half()));
     a.ws.send(await pay(second));
@@ -122,7 +139,7 @@ describe('Session', () => {
 
   test('refuses what is malformed, foreign, replayed, going back or not signed; nothing changes', async () => {
     const { stub, a: partyA, b: partyB, half, pay, receipt } = await open();
-    const [a, b] = [await connect(stub, 'a'), await connect(stub, 'b')];
+    const [a, b] = await meet(stub);
     const newest = half({ seq: 5, calls: 50, paid: 500 });
     a.ws.send(await pay(newest));
     await b.next();
@@ -175,7 +192,7 @@ describe('Session', () => {
 
   test('random and mutated packets never change a half or break the relay', async () => {
     const { stub, half, pay } = await open();
-    const [a, b] = [await connect(stub, 'a'), await connect(stub, 'b')];
+    const [a, b] = await meet(stub);
     const good = await pay(half());
     a.ws.send(good);
     await b.next();
@@ -224,14 +241,35 @@ describe('Session', () => {
 
   test('a reconnecting party replaces its old socket', async () => {
     const { stub } = await open();
-    const [a, b] = [await connect(stub, 'a'), await connect(stub, 'b')];
+    const [a, b] = await meet(stub);
     const a2 = await connect(stub, 'a');
     expect(await a.closed).toBe('replaced');
-    await settle();
+    await met([a2, 1], [b, 2]);
     a2.ws.send(calls(4));
     expect(await b.next()).toEqual(calls(4));
     expect(b.presence).toEqual(['peer_online', 'peer_online']);
     expect((await stub.live()).connected).toEqual({ a: true, b: true });
+  });
+
+  test('what a party says before it knows that its peer came anew reaches nobody, but for its money', async () => {
+    const { stub, half, pay } = await open();
+    const a = await connect(stub, 'a', true);
+    // Comes twice within one way of a packet: a's answers to the first are still on their way when it is there again.
+    await connect(stub, 'b');
+    const b = await connect(stub, 'b');
+    const money = await pay(half());
+    const old = encodeHello({ halves: [], credit: 7 });
+    for (const packet of [calls(1), old, calls(2), money, encodeRecords(0, [new Uint8Array(90)])]) a.ws.send(packet);
+    const anew = encodeHello({ halves: [], credit: 8 });
+    for (const packet of [anew, calls(3)]) a.ws.send(packet);
+    expect([await b.next(), await b.next(), await b.next()]).toEqual([money, anew, calls(3)]);
+    // An object that has slept knows it too.
+    const again = await connect(stub, 'b');
+    expect(decodeHello(await again.next()).halves).toHaveLength(1);
+    expect(await again.next()).toEqual(money);
+    await evictDurableObject(stub);
+    for (const packet of [calls(4), anew, calls(5)]) a.ws.send(packet);
+    expect([await again.next(), await again.next()]).toEqual([anew, calls(5)]);
   });
 
   test('only parties, only sockets, only once configured, and only for its own session', async () => {
@@ -254,7 +292,7 @@ describe('Session', () => {
 
   test('eviction: sockets, halves and checks survive', async () => {
     const { stub, half, pay } = await open();
-    const [a, b] = [await connect(stub, 'a'), await connect(stub, 'b')];
+    const [a, b] = await meet(stub);
     a.ws.send(await pay(half()));
     await b.next();
     await evictDurableObject(stub);
@@ -267,6 +305,7 @@ describe('Session', () => {
     await evictDurableObject(stub);
     const a2 = await connect(stub, 'a');
     expect(await a.closed).toBe('replaced');
+    await met([a2, 1], [b, 2]);
     a2.ws.send(calls(8));
     expect(await b.next()).toEqual(calls(8));
     expect(await stub.live()).toMatchObject({ connected: { a: true, b: true }, halves: [{ seq: '2', paid: '6' }] });

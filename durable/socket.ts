@@ -6,6 +6,8 @@ interface Attachment {
   readonly party: string;
   /** Counts the sockets of a party; only the newest speaks. */
   readonly n: number;
+  /** In a session: hellos that the party has still to say, one for each `peer_online` it was sent. */
+  readonly owes?: number;
 }
 
 /** The newest open socket of a party (a tag of the hibernation API), sleeping or not. */
@@ -32,6 +34,12 @@ export function acceptSocket(ctx: DurableObjectState, party: string): { client: 
   for (const ws of old) closeSocket(ws, 1000, 'replaced');
   return { client, server };
 }
+
+export const owesOf = (ws: WebSocket | null): number =>
+  (ws?.deserializeAttachment() as Attachment | null | undefined)?.owes ?? 0;
+
+export const setOwes = (ws: WebSocket, owes: number): void =>
+  ws.serializeAttachment({ ...(ws.deserializeAttachment() as Attachment), owes });
 
 export const partyOf = (ws: WebSocket): string => (ws.deserializeAttachment() as Attachment).party;
 

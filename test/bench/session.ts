@@ -4,10 +4,11 @@
  */
 import { once } from 'node:events';
 import { Worker as Thread } from 'node:worker_threads';
+import { fromUtf8 } from '../../protocol/bytes.ts';
 import { signBundle } from '../../protocol/bundle.ts';
 import type { Interaction } from '../../protocol/ops/index.ts';
 import { MachineKey } from '../../protocol/keys.ts';
-import { PacketType, sessionRoom } from '../../protocol/packet.ts';
+import { PacketType, encodeHello, sessionRoom } from '../../protocol/packet.ts';
 import { formatId } from '../../protocol/ids.ts';
 import { dial } from '../../sidecar/dial.ts';
 import type { SessionEndpoint, SessionFacts } from '../../sidecar/session/index.ts';
@@ -113,18 +114,25 @@ class Bench {
     packet[0] = PacketType.calls;
     let echoed = 0;
     let running = true;
-    sockets[1].listen(
-      (data) => void (data[0] === PacketType.calls && sockets[1].send(packet)),
-      () => {},
+    // Each says hello when the other is there: before that the relay passes no calls.
+    const met = sockets.map(
+      (socket, i) =>
+        new Promise<void>((resolve) => {
+          socket.listen(
+            (data) => {
+              if (data[0] === PacketType.error && fromUtf8(data.subarray(1)).includes('peer_online')) {
+                socket.send(encodeHello({ halves: [], credit: 0 }));
+                resolve();
+              }
+              if (data[0] !== PacketType.calls || !running) return;
+              if (i === 0) echoed += 1;
+              socket.send(packet);
+            },
+            () => {},
+          );
+        }),
     );
-    sockets[0].listen(
-      (data) => {
-        if (data[0] !== PacketType.calls || !running) return;
-        echoed += 1;
-        sockets[0].send(packet);
-      },
-      () => {},
-    );
+    await Promise.all(met);
     const start = performance.now();
     for (let i = 0; i < inFlight; i++) sockets[0].send(packet);
     await new Promise((resolve) => setTimeout(resolve, seconds * 1000));

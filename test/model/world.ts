@@ -155,11 +155,7 @@ class Link implements PacketSocket {
 
 const MONEY = new Set<number>([PacketType.half, PacketType.receipt]);
 
-/**
- * What durable/session.ts does, without a runtime, and one thing that it does not do yet: of a party that has not said
- * hello since the newest `peer_online` only halves and receipts go on. Without it, what a party said in the pairing before
- * reaches a peer that came back twice within one way of a packet, and follows that peer's new hello.
- */
+/** What durable/session.ts does, without a runtime. */
 class Relay {
   readonly current: Record<Role, Link | null> = { a: null, b: null };
   readonly halves: [SignedHalf | null, SignedHalf | null] = [null, null];
