@@ -1,36 +1,17 @@
 /** Sockets to the gateway: signed in with `Connect`, kept alive by pings, handed out as packet sockets. */
-import { randomBytes } from 'node:crypto';
 import { WebSocket } from 'ws';
-import { hex } from '../protocol/bytes.ts';
-import type { Signing } from '../protocol/eip712.ts';
-import { formatId } from '../protocol/ids.ts';
-import type { MachineKey } from '../protocol/keys.ts';
 import { MAX_PACKET_BYTES } from '../protocol/packet.ts';
 import { refusal } from './errors.ts';
-import { type PacketSocket, packetSocket } from './session/index.ts';
-
-export interface Identity {
-  readonly agent: number;
-  readonly key: MachineKey;
-  readonly signing: Signing;
-}
+import { type Dial, socketUrl } from './identity.ts';
+import { packetSocket } from './session/index.ts';
 
 const HANDSHAKE_MS = 10_000;
 /** A relay that answers no ping for twice this long is gone, whatever TCP thinks. */
 const PING_MS = 20_000;
 
-/** Opens the socket at `room` (a URL path) of the gateway at `base`. Rejects with `gateway_unavailable`. */
-export async function dial(base: string, room: string, { agent, key, signing }: Identity): Promise<PacketSocket> {
-  const timeMs = Date.now();
-  const nonce = new Uint8Array(randomBytes(32));
-  const signature = await key.sign(signing.connect({ agent, room, timeMs, nonce }));
-  const query = new URLSearchParams({
-    agent: formatId(agent),
-    timeMs: String(timeMs),
-    nonce: hex(nonce),
-    signature: hex(signature),
-  });
-  const ws = new WebSocket(`${base.replace(/^http/, 'ws')}${room}?${query.toString()}`, {
+/** {@link Dial} of Node. */
+export const dial: Dial = async (base, room, identity) => {
+  const ws = new WebSocket((await socketUrl(base, room, identity)).replace(/^http/, 'ws'), {
     perMessageDeflate: false,
     maxPayload: MAX_PACKET_BYTES,
     handshakeTimeout: HANDSHAKE_MS,
@@ -59,4 +40,4 @@ export async function dial(base: string, room: string, { agent, key, signing }: 
       });
     });
   });
-}
+};

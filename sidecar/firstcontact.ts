@@ -15,8 +15,8 @@ import type { Wallet } from './wallet.ts';
 
 export interface FirstContactOptions {
   readonly wallet: Wallet;
-  /** Pool to the gateway. */
-  readonly gateway: HttpClient;
+  /** The way to the gateway. */
+  readonly gateway: Pick<HttpClient, 'send'>;
   readonly store: Store;
   /** Told of an invoke of which nobody knows whether it happened: it may have left an escrow that we have no note of. */
   readonly onUnknown: () => void;

@@ -18,7 +18,7 @@ import { normaliseTarget } from './target.ts';
 
 export interface InboundOptions {
   readonly check: EscrowCheck;
-  readonly app: App;
+  readonly app: Pick<App, 'serve'>;
   readonly store: Store;
   readonly responder: Responder;
   readonly metrics: Metrics;

@@ -8,7 +8,7 @@ import { verifyP256 } from '../protocol/keys.ts';
 import { decodeClose, encodeClose } from './closing.ts';
 import type { Core, SessionFacts as SessionCell } from './core.ts';
 import type { Far } from './far.ts';
-import type { Identity } from './dial.ts';
+import type { Identity } from './identity.ts';
 import { refusal } from './errors.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../protocol/exchange.ts';
 import { bytes } from './http/body.ts';

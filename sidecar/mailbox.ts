@@ -2,7 +2,7 @@
 import { type Agnt2Error, codeOf } from '../protocol/errors.ts';
 import { formatId } from '../protocol/ids.ts';
 import { PacketType, agentRoom } from '../protocol/packet.ts';
-import { type Identity, dial } from './dial.ts';
+import type { Dial, Identity } from './identity.ts';
 import { refusal } from './errors.ts';
 import { CallMux, type IncomingHandler } from '../protocol/mux.ts';
 import type { PacketSocket } from './session/index.ts';
@@ -15,6 +15,7 @@ const LIVED_MS = 5000;
 export class Mailbox {
   readonly #base: string;
   readonly #identity: Identity;
+  readonly #dial: Dial;
   readonly #handler: IncomingHandler;
   readonly #onError: (error: unknown) => void;
   readonly #onChange: (online: boolean) => void;
@@ -25,11 +26,13 @@ export class Mailbox {
   constructor(
     base: string,
     identity: Identity,
+    dial: Dial,
     handler: IncomingHandler,
     on: { error: (error: unknown) => void; change: (online: boolean) => void },
   ) {
     this.#base = base;
     this.#identity = identity;
+    this.#dial = dial;
     this.#handler = handler;
     this.#onError = on.error;
     this.#onChange = on.change;
@@ -56,7 +59,7 @@ export class Mailbox {
     while (!this.#stop.signal.aborted) {
       const began = Date.now();
       try {
-        const socket = await dial(this.#base, room, this.#identity);
+        const socket = await this.#dial(this.#base, room, this.#identity);
         if (this.#stop.signal.aborted) return socket.close('going down');
         await this.#serve(socket);
       } catch (error) {

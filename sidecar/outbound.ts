@@ -1,5 +1,4 @@
 /** Calls of the local app: who it is for, what it may cost, which way it goes. */
-import type { IncomingMessage } from 'node:http';
 import { codeOf } from '../protocol/errors.ts';
 import { formatId } from '../protocol/ids.ts';
 import { refusal } from './errors.ts';
@@ -103,7 +102,7 @@ export class Outbound {
 
   /** Answers one request of the local app (a `Listener` of the HTTP server). */
   readonly handle = async (
-    incoming: IncomingMessage,
+    incoming: { readonly url?: string },
     exchange: (target: string) => ExchangeRequest,
   ): Promise<ExchangeResponse> => {
     this.#inFlight += 1;

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { codeOf } from '../protocol/errors.ts';
 import { Policy } from './policy.ts';
-import { Store } from './store.ts';
+import { openStore } from './sqlite.ts';
 
 const caps = { perCall: 50, perHour: 100, perDay: 150, perPeer: 80 };
 const MINUTE = 60_000;
@@ -16,7 +16,7 @@ const codeFrom = (run: () => unknown): string => {
 };
 
 test('each cap holds, names itself, and counts what is only at risk', () => {
-  const policy = new Policy(caps, new Store(null));
+  const policy = new Policy(caps, openStore(null));
   expect(() => policy.reserve(1, 51)).toThrow(/per-call cap of 50/);
   policy.reserve(1, 50);
   policy.reserve(1, 30);
@@ -29,7 +29,7 @@ test('each cap holds, names itself, and counts what is only at risk', () => {
 
 test('what was not spent comes back, once; what is old leaves the sums', () => {
   let now = 1e12;
-  const policy = new Policy(caps, new Store(null), () => now);
+  const policy = new Policy(caps, openStore(null), () => now);
   const a = policy.reserve(1, 50);
   a.settle(20);
   a.settle(0);
@@ -52,7 +52,7 @@ test('what was not spent comes back, once; what is old leaves the sums', () => {
 });
 
 test('counters outlive the process', () => {
-  const store = new Store(null);
+  const store = openStore(null);
   const before = new Policy(caps, store);
   before.reserve(1, 50).settle(45);
   before.reserve(2, 50);
@@ -73,7 +73,7 @@ test('whatever order calls come and end in, no cap is passed and nothing goes ne
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       let now = 1e12;
-      const policy = new Policy(caps, new Store(null), () => now);
+      const policy = new Policy(caps, openStore(null), () => now);
       for (const { peer, amount, wait, price, settle } of steps) {
         now += wait * MINUTE;
         try {

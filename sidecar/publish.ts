@@ -5,7 +5,7 @@ import { formatId, parseId } from '../protocol/ids.ts';
 import { sha } from '../protocol/hash.ts';
 import type { Config, ServiceConfig } from './config.ts';
 import type { Core, ServiceFacts } from './core.ts';
-import type { Identity } from './dial.ts';
+import type { Identity } from './identity.ts';
 import { type PricedService, ceilingOf, documentHash, encodeDocument } from './prices.ts';
 import type { Store } from './store.ts';
 import type { Wallet } from './wallet.ts';

@@ -9,7 +9,7 @@ import { sessionRoom } from '../protocol/packet.ts';
 import type { App } from './app.ts';
 import type { SessionConfig } from './config.ts';
 import type { Core, SessionFacts as SessionCell } from './core.ts';
-import { type Identity, dial } from './dial.ts';
+import type { Dial, Identity } from './identity.ts';
 import { refusal } from './errors.ts';
 import type { Far } from './far.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../protocol/exchange.ts';
@@ -28,11 +28,12 @@ import { CONTROL, normaliseTarget } from './target.ts';
 
 export interface SessionManagerOptions {
   readonly identity: Identity;
+  readonly dial: Dial;
   readonly config: SessionConfig;
   readonly core: Core;
   readonly far: Far;
   readonly store: Store;
-  readonly app: App;
+  readonly app: Pick<App, 'serve'>;
   readonly firstContact: FirstContact;
   readonly metrics: Metrics;
   readonly services: () => readonly PricedService[];
@@ -270,7 +271,7 @@ export class SessionManager implements Sessions {
 
   /** Makes the endpoint of an open session and keeps it connected. */
   async #attach(cell: SessionCell): Promise<Live> {
-    const { core, identity, config, storeOf, onError } = this.#options;
+    const { core, identity, config, dial, storeOf, onError } = this.#options;
     const known = this.#live.get(cell.id);
     if (known !== undefined) return known;
     const role = roleOf(cell, identity.agent);

@@ -1,7 +1,5 @@
-/** What must outlive a crash of the sidecar, in one SQLite file. Every method is one durable write or one read. */
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
+/** What must outlive a crash of the sidecar, in one SQLite. Every method is one durable write or one read. */
+import type { Database, Statement } from './database.ts';
 import type { Sent } from './far.ts';
 
 /** A first-contact call's escrow that we took on: `serving` until its answer is known, then `responding` until Core has it. */
@@ -51,28 +49,18 @@ export interface SessionRow {
 }
 
 export class Store {
-  readonly #db: DatabaseSync;
-  readonly #statements = new Map<string, StatementSync>();
-  readonly #dir: string | null;
+  readonly #db: Database;
+  readonly #statements = new Map<string, Statement>();
 
-  /** Opens `dir`/sidecar.sqlite, made when missing; null keeps everything in memory, for tests. */
-  constructor(dir: string | null) {
-    this.#dir = dir;
-    if (dir !== null) mkdirSync(dir, { recursive: true, mode: 0o700 });
-    this.#db = new DatabaseSync(dir === null ? ':memory:' : join(dir, 'sidecar.sqlite'));
-    this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;');
-    this.#db.exec(SCHEMA);
+  constructor(db: Database) {
+    this.#db = db;
+    db.exec(SCHEMA);
   }
 
-  #sql(text: string): StatementSync {
+  #sql(text: string): Statement {
     let statement = this.#statements.get(text);
     if (statement === undefined) this.#statements.set(text, (statement = this.#db.prepare(text)));
     return statement;
-  }
-
-  /** Path of a file of its own beside the store (the sessions keep theirs there); null in memory. */
-  file(name: string): string | null {
-    return this.#dir === null ? null : join(this.#dir, name);
   }
 
   /** Takes an escrow for one call; false when it was taken before, whatever became of it. */
@@ -154,15 +142,11 @@ export class Store {
 
   /** Replaces the given counters and drops those of minutes before `keepFrom`, in one transaction. */
   saveSpend(spends: readonly Spend[], keepFrom: number): void {
-    this.#db.exec('BEGIN');
-    for (const { minute, peer, amount } of spends)
-      this.#sql('INSERT INTO spend VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET amount = excluded.amount').run(
-        minute,
-        peer,
-        amount,
-      );
-    this.#sql('DELETE FROM spend WHERE minute < ?').run(keepFrom);
-    this.#db.exec('COMMIT');
+    this.#db.transaction(() => {
+      for (const { minute, peer, amount } of spends)
+        this.#sql('INSERT OR REPLACE INTO spend VALUES (?, ?, ?)').run(minute, peer, amount);
+      this.#sql('DELETE FROM spend WHERE minute < ?').run(keepFrom);
+    });
   }
   loadSpend(): Spend[] {
     return this.#sql('SELECT minute, peer, amount FROM spend')

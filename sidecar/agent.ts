@@ -1,0 +1,334 @@
+/** One agent at work: everything of a sidecar but what runs it, so that it runs in Node and in a Durable Object alike. Made, started and stopped in order. */
+import { setTimeout } from 'node:timers/promises';
+import { hex } from '../protocol/bytes.ts';
+import { Signing } from '../protocol/eip712.ts';
+import { Agnt2Error, codeOf } from '../protocol/errors.ts';
+import { formatId, shardOf } from '../protocol/ids.ts';
+import type { MachineKey } from '../protocol/keys.ts';
+import type { App } from './app.ts';
+import type { Config } from './config.ts';
+import { Core, type NetworkFacts } from './core.ts';
+import { refusal } from './errors.ts';
+import { Far } from './far.ts';
+import { FirstContact } from './firstcontact.ts';
+import type { HttpClient } from './http/client.ts';
+import type { Dial, Identity } from './identity.ts';
+import { Inbound } from './inbound.ts';
+import { Mailbox } from './mailbox.ts';
+import { Metrics } from './metrics.ts';
+import { Outbound } from './outbound.ts';
+import { Peers } from './peers.ts';
+import { Policy } from './policy.ts';
+import type { PricedService } from './prices.ts';
+import { publish } from './publish.ts';
+import { Refunds } from './refunds.ts';
+import { Responder } from './responder.ts';
+import type { SessionStore } from './session/index.ts';
+import { SessionManager } from './sessions.ts';
+import type { Store } from './store.ts';
+import { Unasked } from './unasked.ts';
+import { Wallet } from './wallet.ts';
+
+/** Told of everything worth a line: `{"event": …, …}`. */
+export type OnEvent = (event: string, fields: Record<string, unknown>) => void;
+
+/** Times that tests shorten. */
+export interface Pace {
+  readonly retryMs?: number;
+  readonly sessionsMs?: number;
+  readonly refundsMs?: number;
+  readonly unaskedMs?: number;
+  readonly peersTtlMs?: number;
+}
+
+/** What a runtime brings. */
+export interface AgentOptions {
+  readonly config: Config;
+  readonly store: Store;
+  /** The durable store of one session's halves and records. */
+  readonly storeOf: (session: number) => SessionStore;
+  readonly app: Pick<App, 'serve'>;
+  /** The way to the gateway for first-contact calls. */
+  readonly gateway: Pick<HttpClient, 'send'>;
+  readonly dial: Dial;
+  readonly metrics: Metrics;
+  readonly onEvent?: OnEvent;
+  readonly pace?: Pace;
+}
+
+/** What runs once the network is known. */
+interface Running {
+  readonly wallet: Wallet;
+  readonly inbound: Inbound;
+  readonly outbound: Outbound;
+  readonly mailbox: Mailbox;
+  readonly sessions: SessionManager;
+  readonly responder: Responder;
+  readonly refunds: Refunds;
+  readonly unasked: Unasked;
+}
+
+const RETRY_MS = 1000;
+const FORGET_TAKEN_MS = 90 * 24 * 3600 * 1000;
+
+/** Waits, at most until `signal` aborts. A timer nobody waits for keeps no process alive. */
+const sleep = (ms: number, signal?: AbortSignal): Promise<void> =>
+  setTimeout(ms, undefined, { signal, ref: signal !== undefined }).catch(() => {});
+
+export class Agent {
+  readonly #options: AgentOptions;
+  readonly #config: Config;
+  readonly #onEvent: OnEvent;
+  readonly #pace: Pace;
+  readonly #core: Core;
+  readonly #policy: Policy;
+  readonly #peers: Peers;
+  readonly #stopping = new AbortController();
+  #services: readonly PricedService[] = [];
+  #running: Running | null = null;
+  #started = false;
+  #stopped = false;
+
+  constructor(options: AgentOptions) {
+    this.#options = options;
+    const { config, store, metrics, onEvent = () => {}, pace = {} } = options;
+    this.#config = config;
+    this.#onEvent = onEvent;
+    this.#pace = pace;
+    this.#core = new Core(config.gateway);
+    this.#policy = new Policy(config.policy, store);
+    this.#peers = new Peers(this.#core, pace.peersTtlMs);
+    this.#startMetrics(metrics);
+  }
+
+  /** Whether calls can be made and taken. */
+  get ready(): boolean {
+    return (
+      this.#started &&
+      !this.#stopping.signal.aborted &&
+      (this.#config.app === undefined || this.#running?.mailbox.online === true)
+    );
+  }
+
+  /** Ids of the services offered. */
+  get services(): readonly number[] {
+    return this.#services.map(({ id }) => id);
+  }
+
+  /** Takes calls of the local app. Throws `not_ready` before the network is known. */
+  get outbound(): Outbound {
+    return this.#assertRunning().outbound;
+  }
+
+  readonly onError = (error: unknown): void => {
+    // What was still in the air when the stores closed was on disk or with the peer before.
+    if (this.#stopped) return;
+    // Only what a coded error says of itself: a cause may hold what a log must not.
+    const known = error instanceof Agnt2Error;
+    this.#onEvent('error', {
+      code: codeOf(error),
+      detail: known ? error.detail : error instanceof Error ? error.message : 'unknown',
+    });
+  };
+
+  /** Starts everything; resolves when calls can be made and taken. Rejects with what only a person can mend; waits for the rest. */
+  async start(key: MachineKey): Promise<void> {
+    const network = await this.#patiently(() => this.#core.status());
+    this.#pin(network);
+    const identity: Identity = { agent: this.#config.agent, key, signing: new Signing(network.domain) };
+    await this.#patiently(() => this.#checkKey(key));
+    const running = (this.#running = this.#assemble(identity, network));
+    if (this.#config.app !== undefined) {
+      const { wallet } = running;
+      this.#services = await this.#patiently(() =>
+        publish({ config: this.#config, identity, core: this.#core, wallet, store: this.#options.store }),
+      );
+      await running.responder.recover();
+      running.mailbox.start();
+      running.unasked.start();
+    }
+    // Not waited for: only money that a crash left without a note depends on it.
+    void running.refunds.adopt().catch(this.onError);
+    await running.sessions.start();
+    running.refunds.start();
+    this.#started = true;
+  }
+
+  sessions(): ReturnType<SessionManager['list']> {
+    return this.#running?.sessions.list() ?? [];
+  }
+  /** Opens a session with a peer, by name or id. Rejects with the shard's or the peer's refusal. */
+  async openSession(peer: string): Promise<void> {
+    return this.#assertRunning().sessions.open((await this.#peers.resolve(peer)).agent);
+  }
+  /** Leaves a session; rejects with `unknown_session` when we hold no such one. */
+  async closeSession(session: number): Promise<void> {
+    return this.#assertRunning().sessions.leave(session);
+  }
+
+  #assertRunning(): Running {
+    if (this.#running === null) throw refusal('not_ready', 'the sidecar has not found its gateway yet');
+    return this.#running;
+  }
+
+  #assemble(identity: Identity, network: NetworkFacts): Running {
+    const { agent } = this.#config;
+    const { store, metrics, app, gateway, dial, storeOf } = this.#options;
+    const [core, onError] = [this.#core, this.onError];
+    const { sequencerKey } = network;
+    const firstSeq = network.seq.get(shardOf(agent)) ?? 0;
+    const wallet = new Wallet({ core, key: identity.key, signing: identity.signing, agent, sequencerKey, firstSeq });
+    const far = new Far({ core, wallet, signing: identity.signing, sequencerKey });
+    const refunds = new Refunds({
+      core,
+      wallet,
+      store,
+      policy: this.#policy,
+      metrics,
+      everyMs: this.#pace.refundsMs,
+      onError,
+    });
+    const onUnknown = (): void => void refunds.adopt().catch(onError);
+    const firstContact = new FirstContact({ wallet, gateway, store, onUnknown });
+    const services = (): readonly PricedService[] => this.#services;
+    const sessions = new SessionManager({
+      identity,
+      dial,
+      config: this.#config.session,
+      core,
+      far,
+      store,
+      app,
+      firstContact,
+      metrics,
+      services,
+      storeOf,
+      onEvent: this.#onEvent,
+      onError,
+      everyMs: this.#pace.sessionsMs,
+    });
+    const responder = new Responder({ store, wallet, core, metrics, onError });
+    const shortest = Math.min(...this.#config.services.map(({ deadlineSeconds }) => deadlineSeconds));
+    const unasked = new Unasked({
+      agent,
+      core,
+      store,
+      responder,
+      everyMs: this.#pace.unaskedMs ?? Unasked.paceOf(shortest),
+      onError,
+    });
+    const joinsWorkflows = (service: number): boolean => {
+      const table = this.#services.find(({ id }) => id === service)?.table;
+      return this.#config.services.some((own) => own.workflows && own === table);
+    };
+    const inbound = new Inbound({
+      check: { core, signing: identity.signing, sequencerKey, agent, joinsWorkflows },
+      app,
+      store,
+      responder,
+      metrics,
+      services,
+      join: (session) => sessions.join(session),
+    });
+    const mailbox = new Mailbox(core.base, identity, dial, inbound.handle, {
+      error: onError,
+      change: (online) => this.#onEvent(online ? 'online' : 'offline', {}),
+    });
+    const outbound = new Outbound({ agent, peers: this.#peers, policy: this.#policy, firstContact, sessions, metrics });
+    return { wallet, inbound, outbound, mailbox, sessions, responder, refunds, unasked };
+  }
+
+  /** A sequencer's key, once trusted, stays the one trusted: receipts mean nothing if it could be changed behind our back. */
+  #pin({ domain, sequencerKey }: NetworkFacts): void {
+    const seen = `${domain.chainId} ${domain.root} ${hex(sequencerKey)}`;
+    const pinned = this.#options.store.fact('network');
+    if (pinned === null) this.#options.store.setFact('network', seen);
+    else if (pinned !== seen)
+      throw refusal(
+        'network_changed',
+        'the gateway speaks for another network than this state directory; use a new stateDir if that is meant',
+      );
+  }
+
+  async #checkKey(key: MachineKey): Promise<void> {
+    const onChain = await this.#core.key(this.#config.agent);
+    if (hex(onChain) !== hex(key.publicKey))
+      throw refusal(
+        'wrong_key',
+        `${formatId(this.#config.agent)} has another machine key on chain; rotate it or fix keyFile`,
+      );
+  }
+
+  /** Retries while the gateway is away; anything else is for a person. */
+  async #patiently<T>(run: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await run();
+      } catch (error) {
+        if (codeOf(error) !== 'gateway_unavailable' || this.#stopping.signal.aborted) throw error;
+        this.onError(error);
+        await sleep(this.#pace.retryMs ?? RETRY_MS, this.#stopping.signal);
+      }
+    }
+  }
+
+  /** What operators see. */
+  async status(): Promise<Record<string, unknown>> {
+    const { hour, day } = this.#policy.spent();
+    const facts = await this.#core.agent(this.#config.agent).catch(() => null);
+    return {
+      agent: formatId(this.#config.agent),
+      ready: this.ready,
+      balance: facts === null ? null : String(facts.balance),
+      spent: { hour: String(hour), day: String(day) },
+      services: this.#services.map(({ id }) => formatId(id)),
+      pendingResponds: this.#running?.responder.pending ?? 0,
+    };
+  }
+
+  #startMetrics(metrics: Metrics): void {
+    const gauge = metrics.gauge.bind(metrics);
+    gauge('agnt2_ready', 'Whether calls can be made and taken', () => (this.ready ? 1 : 0));
+    gauge('agnt2_sessions', 'Sessions held', () => this.#running?.sessions.list().length ?? 0);
+    gauge('agnt2_in_flight_out', 'Calls of the local app in flight', () => this.#running?.outbound.inFlight ?? 0);
+    gauge('agnt2_in_flight_in', 'First-contact calls at the local app', () => this.#running?.inbound.inFlight ?? 0);
+    gauge('agnt2_budget_hour_units', 'Base units spent or at risk in the last hour', () => this.#policy.spent().hour);
+    gauge('agnt2_budget_day_units', 'Base units spent or at risk in the last day', () => this.#policy.spent().day);
+    gauge('agnt2_pending_responds', 'Answers owed to Core', () => this.#running?.responder.pending ?? 0);
+  }
+
+  /** Looks at the sessions and the escrows now, not at the next turn. */
+  async sweep(): Promise<void> {
+    const { sessions, refunds, unasked } = this.#assertRunning();
+    await Promise.all([sessions.watch(), refunds.look(), unasked.look()]);
+  }
+
+  /** Finishes what is in flight, signs and closes the sessions, sends what is owed to Core; at most `drainSeconds` for all of it. Its stores may be closed then. */
+  async stop(): Promise<void> {
+    if (this.#stopping.signal.aborted) return;
+    this.#stopping.abort();
+    this.#onEvent('draining', {});
+    const running = this.#running;
+    if (running !== null) {
+      const deadline = sleep(this.#config.drainSeconds * 1000).then(() => 'late' as const);
+      const result = await Promise.race([this.#drain(running), deadline]);
+      if (result === 'late')
+        this.#onEvent('error', { code: 'timeout', detail: 'draining took too long; what is owed is on disk' });
+      await running.mailbox.close();
+    }
+    this.#stopped = true;
+    this.#policy.flush();
+  }
+
+  async #drain({ outbound, inbound, sessions, responder, refunds, unasked, wallet }: Running): Promise<void> {
+    outbound.stop();
+    inbound.stop();
+    while (outbound.inFlight + inbound.inFlight > 0) await setTimeout(20);
+    await sessions.stop();
+    await unasked.stop();
+    await responder.drain();
+    await refunds.stop();
+    await wallet.idle();
+    this.#options.store.forgetTaken(Date.now() - FORGET_TAKEN_MS);
+  }
+}
