@@ -28,7 +28,15 @@ export default defineConfig({
         plugins: [
           cloudflareTest({
             wrangler: { configPath: './wrangler.toml' },
-            miniflare: { bindings: { SEQUENCER_KEY: `0x${'11'.repeat(32)}`, SHARDS: '3', MAX_WAIT_MS: '600000' } },
+            miniflare: {
+              bindings: {
+                SEQUENCER_KEY: `0x${'11'.repeat(32)}`,
+                SHARDS: '3',
+                MAX_WAIT_MS: '600000',
+                WATCHTOWER_AGENT: '0:1',
+                WATCHTOWER_KEY: `0x${'22'.repeat(32)}`,
+              },
+            },
           }),
         ],
         test: {

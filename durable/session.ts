@@ -22,7 +22,7 @@ import {
   encodeHello,
   encodeReceiptPacket,
 } from '../protocol/packet.ts';
-import { type Namespace, shardStub } from './shard/api.ts';
+import { type SessionFacts, shardStub } from './shard/api.ts';
 import {
   acceptSocket,
   closeSocket,
@@ -35,6 +35,8 @@ import {
   sendPacket,
   setOwes,
 } from './socket.ts';
+import { type TowerRow, unsettled } from './watchtower/api.ts';
+import { Guard, type GuardEnv } from './watchtower/guard.ts';
 
 export type Party = 'a' | 'b';
 
@@ -72,6 +74,8 @@ export interface SessionLive {
 export interface SessionRpc {
   configure(facts: RelayFacts): Promise<void>;
   live(): Promise<SessionLive>;
+  /** What its parties signed beyond what the chain has, as `facts` say. */
+  unsettled(facts: SessionFacts): Promise<TowerRow[]>;
   fetch(request: Request): Promise<Response>;
 }
 
@@ -92,12 +96,9 @@ const PRESENCE = new Set(['peer_online', 'peer_offline']);
 const peerOf = (party: Party): Party => (party === 'a' ? 'b' : 'a');
 const payerOf = (dir: Direction): Party => (dir === 0 ? 'a' : 'b');
 
-export interface SessionEnv {
-  readonly SHARD: Namespace;
-}
-
-export class Session extends DurableObject<SessionEnv> {
+export class Session extends DurableObject<GuardEnv> {
   readonly #sql: SqlStorage;
+  readonly #guard: Guard;
   #facts: (RelayFacts & { readonly signing: Signing }) | null = null;
   readonly #halves: [SignedHalf | null, SignedHalf | null] = [null, null];
   #frames = 0;
@@ -109,8 +110,9 @@ export class Session extends DurableObject<SessionEnv> {
   /** The last packet of each party that waits for its verdict: packets leave in the order they came. */
   readonly #tails: Record<Party, Promise<void> | null> = { a: null, b: null };
 
-  constructor(ctx: DurableObjectState, env: SessionEnv) {
+  constructor(ctx: DurableObjectState, env: GuardEnv) {
     super(ctx, env);
+    this.#guard = new Guard(ctx, env);
     this.#sql = ctx.storage.sql;
     this.#sql.exec(`
       CREATE TABLE IF NOT EXISTS facts (one INTEGER PRIMARY KEY, id INTEGER, key_a BLOB, key_b BLOB, deposit_a INTEGER, deposit_b INTEGER, chain_id INTEGER, root TEXT);
@@ -171,6 +173,14 @@ export class Session extends DurableObject<SessionEnv> {
       frames: this.#frames,
       bytes: this.#bytes,
     };
+  }
+
+  async unsettled(facts: SessionFacts): Promise<TowerRow[]> {
+    return this.#facts?.id === facts.id ? unsettled(this.#halves, facts) : [];
+  }
+
+  override async alarm(): Promise<void> {
+    if (this.#facts !== null) await this.#guard.look(this.#facts.id, this.#halves);
   }
 
   /** The socket of the party the gateway has authenticated and named in `agnt2-party`. */
@@ -371,6 +381,7 @@ export class Session extends DurableObject<SessionEnv> {
       payer.slice().buffer,
       payee?.slice().buffer ?? null,
     );
+    this.#guard.kept();
     this.#count();
   }
 

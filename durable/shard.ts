@@ -59,6 +59,7 @@ import { Batches } from './shard/batches.ts';
 import { listEscrows, listWorkflows } from './shard/calls.ts';
 import { Core, type Executed } from './shard/core.ts';
 import { Cuts } from './shard/cuts.ts';
+import { Exiting } from './shard/exiting.ts';
 import { type ChunkGraph, type ChunkNode, type ChunkOfMessage, GraphReader } from './shard/graph.ts';
 import { History } from './shard/history.ts';
 import { Intake, MAX_WAIT_MS } from './shard/intake.ts';
@@ -90,6 +91,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
   readonly #batches: Batches;
   readonly #lists: Lists;
   readonly #agents: AgentIndex;
+  readonly #exiting: Exiting;
   readonly #history: History;
   readonly #graph: GraphReader;
   readonly #roots: Roots;
@@ -114,6 +116,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
     this.#nonces = new Nonces(sql);
     this.#lists = new Lists(this.#core.engine.machine, () => this.#core.rest());
     this.#agents = new AgentIndex(sql, this.#core.engine.machine);
+    this.#exiting = new Exiting(this.#core.engine.machine);
     this.#history = new History(this.#core, this.#cuts);
     this.#graph = new GraphReader(sql, this.#core.engine.machine, this.#core.log, this.#core.arrivals);
     this.#roots = new Roots(this.#core);
@@ -128,6 +131,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
       ran: (from, count) => this.#intake.ran(from, count),
     });
     this.#mail.sweeper.onAgent = (id) => this.#agents.note(id);
+    this.#mail.sweeper.onSession = (id) => this.#exiting.note(id);
     this.#intake = new Intake(
       this.#core,
       {
@@ -142,6 +146,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
       if (env.SEQUENCER_KEY) this.#sequencer = await MachineKey.import(unhex(env.SEQUENCER_KEY, 32));
       this.#core.restore();
       this.#agents.restore(() => this.#core.rest());
+      this.#exiting.restore(() => this.#core.rest());
       this.#mail.restore();
     });
   }
@@ -334,6 +339,9 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
   }
   async sessions(query: PageQuery & { agent?: number }): Promise<Page<RecordJson>> {
     return this.#lists.sessions(query);
+  }
+  async exiting(query: PageQuery): Promise<LookedPage<SessionFacts>> {
+    return this.#exiting.list(query);
   }
   async sessionFacts(id: number): Promise<SessionFacts | null> {
     return sessionFacts(this.#machine, id);

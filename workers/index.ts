@@ -3,13 +3,14 @@ import keccakModule from '../protocol/keccak/keccak.wasm';
 import { installKeccak } from '../protocol/hash.ts';
 import { createGateway } from './gateway/app.ts';
 import type { Env } from './gateway/env.ts';
-import { type SettlementEnv, scheduled } from './settlement/index.ts';
+import { type SettlementEnv, type TowerEnv, scheduled } from './settlement/index.ts';
 
 export { Agent } from '../durable/agent.ts';
 export { Directory } from '../durable/directory.ts';
 export { Session } from '../durable/session.ts';
 export { Shard } from '../durable/shard.ts';
 export { Verifier } from '../durable/verifier.ts';
+export { Watchtower } from '../durable/watchtower.ts';
 
 installKeccak(keccakModule);
 
@@ -18,4 +19,4 @@ const gateway = createGateway();
 export default {
   fetch: (request, env, ctx) => gateway.fetch(request, env, ctx),
   scheduled,
-} satisfies ExportedHandler<Env & SettlementEnv>;
+} satisfies ExportedHandler<Env & SettlementEnv & TowerEnv>;

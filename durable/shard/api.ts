@@ -295,6 +295,8 @@ export interface ReadRpc {
   session(id: number): Promise<RecordJson | null>;
   sessions(query: PageQuery & { readonly agent?: number }): Promise<Page<RecordJson>>;
   sessionFacts(id: number): Promise<SessionFacts | null>;
+  /** Sessions that somebody is leaving alone; `after` is an id. */
+  exiting(query: PageQuery): Promise<LookedPage<SessionFacts>>;
   escrow(id: number): Promise<RecordJson | null>;
   escrows(query: EscrowsQuery): Promise<LookedPage<RecordJson>>;
   capability(id: number): Promise<RecordJson | null>;

@@ -59,6 +59,8 @@ export class Sweeper {
   readonly orders: Orders;
   /** Called for an agent that may be new, or have another key: nothing to be done about, but the sweeper sees what every frame touches. */
   onAgent: (id: number) => void = () => {};
+  /** Called for a session that somebody may be leaving. */
+  onSession: (id: number) => void = () => {};
   readonly #touch: Touch;
   #touchedEscrows: number[] = [];
   #touchedWorkflows: number[] = [];
@@ -80,6 +82,7 @@ export class Sweeper {
     });
     this.#touch = {
       agent: (id) => this.onAgent(id),
+      session: (id) => this.onSession(id),
       escrow: (id) => this.#touchedEscrows.push(id),
       workflow: (id) => this.#touchedWorkflows.push(id),
       leg: (workflow, leg) => {

@@ -1,4 +1,4 @@
-/** Which escrows, workflows and agents a frame may have changed, from its operations and messages alone: a few too many do no harm. */
+/** Which escrows, workflows, sessions and agents a frame may have changed, from its operations and messages alone: a few too many do no harm. */
 import type { Bundle } from '../../protocol/bundle.ts';
 import { Reader } from '../../protocol/bytes.ts';
 import { codeOf } from '../../protocol/errors.ts';
@@ -6,6 +6,7 @@ import { decodeInboxItem } from '../../protocol/inbox.ts';
 import { CALL_REST, type Message, decodeMessage } from '../../protocol/messages.ts';
 import { abort } from '../../protocol/ops/abort.ts';
 import { contest } from '../../protocol/ops/contest.ts';
+import { exit } from '../../protocol/ops/exit.ts';
 import { expire } from '../../protocol/ops/expire.ts';
 import { MAX_NUMBERS, decodeOp } from '../../protocol/ops/index.ts';
 import { invoke } from '../../protocol/ops/invoke.ts';
@@ -25,6 +26,8 @@ export interface Touch {
   leg(workflow: number, leg: number): void;
   /** An agent that may be new, or have another key. */
   agent(id: number): void;
+  /** A session that somebody leaves. */
+  session(id: number): void;
 }
 
 /** First byte of the payload in a receive frame. */
@@ -44,6 +47,8 @@ function touchedByOp(touch: Touch, code: number, numbers: Float64Array, at: numb
     case contest.code:
     case rule.code:
       return touch.escrow(numbers[at]);
+    case exit.code:
+      return touch.session(numbers[at]);
     case plan.code:
       return touch.workflow(value);
     case abort.code:
