@@ -18,7 +18,7 @@ import { Mailbox } from './mailbox.ts';
 import { Metrics } from './metrics.ts';
 import { Outbound } from './outbound.ts';
 import { Peers } from './peers.ts';
-import { Policy } from './policy.ts';
+import { Policy } from './policy/policy.ts';
 import type { PricedService } from './prices.ts';
 import { publish } from './publish.ts';
 import { Refunds } from './refunds.ts';
@@ -96,8 +96,8 @@ export class Agent {
     this.#onEvent = onEvent;
     this.#pace = pace;
     this.#core = new Core(config.gateway);
-    this.#policy = new Policy(config.policy, store);
-    this.#peers = new Peers(this.#core, pace.peersTtlMs);
+    this.#policy = new Policy(config.policy, store.policy);
+    this.#peers = new Peers(this.#core, pace.peersTtlMs, ({ services }) => this.#policy.see(services));
     this.#startMetrics(metrics);
   }
 
@@ -113,6 +113,11 @@ export class Agent {
   /** Ids of the services offered. */
   get services(): readonly number[] {
     return this.#services.map(({ id }) => id);
+  }
+
+  /** What a person decides about it is the operator's port's business. */
+  get policy(): Policy {
+    return this.#policy;
   }
 
   /** Takes calls of the local app. Throws `not_ready` before the network is known. */
@@ -294,6 +299,11 @@ export class Agent {
     gauge('agnt2_in_flight_in', 'First-contact calls at the local app', () => this.#running?.inbound.inFlight ?? 0);
     gauge('agnt2_budget_hour_units', 'Base units spent or at risk in the last hour', () => this.#policy.spent().hour);
     gauge('agnt2_budget_day_units', 'Base units spent or at risk in the last day', () => this.#policy.spent().day);
+    gauge('agnt2_circuits_open', 'Peers that are not called now because they failed', () => this.#policy.openCircuits);
+    gauge('agnt2_approvals_waiting', 'Calls that wait for a person', () => {
+      return this.#policy.approvals().filter(({ state }) => state === 'waiting').length;
+    });
+    gauge('agnt2_price_rises', 'Services whose newer prices wait for a person', () => this.#policy.priceRises().length);
     gauge('agnt2_pending_responds', 'Answers owed to Core', () => this.#running?.responder.pending ?? 0);
   }
 

@@ -42,7 +42,18 @@ test('a full config reads, amounts as text or numbers', () => {
     session: { deposit: '500' },
   });
   expect(config.services[0]).toMatchObject({ defaultPrice: 9, deadlineSeconds: 300 });
-  expect(config.policy).toEqual({ perDay: 1000, perHour: 1000, perCall: 10, perPeer: 1000 });
+  expect(config.policy).toEqual({
+    perDay: 1000,
+    perHour: 1000,
+    perCall: 10,
+    perPeer: 1000,
+    perService: 1000,
+    newPeer: null,
+    breaker: null,
+    approveAbove: null,
+    approvalSeconds: 3600,
+    priceRise: null,
+  });
   expect(config.session).toMatchObject({ auto: true, deposit: 500, credit: 576, afterCalls: 1 });
 });
 

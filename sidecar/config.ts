@@ -3,7 +3,9 @@ import { readFileSync, statSync } from 'node:fs';
 import { unhex } from '../protocol/bytes.ts';
 import { parseId } from '../protocol/ids.ts';
 import { refusal } from './errors.ts';
-import { type PriceTable, ceilingOf, readAmount } from './prices.ts';
+import { type Endpoint, Fields } from './fields.ts';
+import { type PolicyConfig, readPolicy } from './policy/config.ts';
+import { type PriceTable, ceilingOf } from './prices.ts';
 import { NAME, normaliseTarget } from './target.ts';
 
 export interface ServiceConfig extends PriceTable {
@@ -13,17 +15,6 @@ export interface ServiceConfig extends PriceTable {
   readonly deadlineSeconds: number;
   /** Whether it may be a leg of workflows: then an answer is paid only if all the other legs are answered too. */
   readonly workflows: boolean;
-}
-
-export interface PolicyConfig {
-  /** Base units a single call may cost. */
-  readonly perCall: number;
-  /** Base units in any 60 minutes. */
-  readonly perHour: number;
-  /** Base units in any 24 hours. */
-  readonly perDay: number;
-  /** Base units to one peer in any 24 hours. */
-  readonly perPeer: number;
 }
 
 export interface SessionConfig {
@@ -40,11 +31,6 @@ export interface SessionConfig {
   /** Least exit delay and deposit of a session somebody opens with us. */
   readonly minExitDelay: number;
   readonly minDeposit: number;
-}
-
-export interface Endpoint {
-  readonly host: string;
-  readonly port: number;
 }
 
 export interface Config {
@@ -65,95 +51,6 @@ export interface Config {
   readonly stateDir: string;
   /** Seconds a graceful stop may take. */
   readonly drainSeconds: number;
-}
-
-type Json = Record<string, unknown>;
-const isObject = (value: unknown): value is Json =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
-/** Reads one object's fields, naming each mistake by its path; `done` names fields nobody asked for. */
-class Fields {
-  readonly #object: Json;
-  readonly #path: string;
-  readonly #faults: string[];
-  readonly #seen = new Set<string>();
-
-  constructor(value: unknown, path: string, faults: string[]) {
-    this.#object = isObject(value) ? value : {};
-    this.#path = path;
-    this.#faults = faults;
-    if (!isObject(value)) faults.push(`${path || 'the config'} must be an object`);
-  }
-
-  at(key: string): string {
-    return this.#path === '' ? key : `${this.#path}.${key}`;
-  }
-  fault(key: string, why: string): void {
-    this.#faults.push(`${this.at(key)} ${why}`);
-  }
-  get(key: string): unknown {
-    this.#seen.add(key);
-    return this.#object[key];
-  }
-
-  text(key: string, fallback?: string): string {
-    const value = this.get(key) ?? fallback;
-    if (typeof value === 'string' && (value !== '' || fallback === '')) return value;
-    this.fault(key, value === undefined ? 'is missing' : 'must be text');
-    return '';
-  }
-  amount(key: string, fallback?: number): number {
-    const raw = this.get(key);
-    if (raw === undefined && fallback !== undefined) return fallback;
-    const value = readAmount(raw);
-    if (value === null)
-      this.fault(key, raw === undefined ? 'is missing' : 'must be a whole number of base units, 0 to 2^53-1');
-    return value ?? 0;
-  }
-  integer(key: string, fallback: number, min: number, max: number): number {
-    const value = this.get(key) ?? fallback;
-    if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value;
-    this.fault(key, `must be a whole number from ${min} to ${max}`);
-    return fallback;
-  }
-  flag(key: string, fallback: boolean): boolean {
-    const value = this.get(key) ?? fallback;
-    if (typeof value === 'boolean') return value;
-    this.fault(key, 'must be true or false');
-    return fallback;
-  }
-  list(key: string): unknown[] {
-    const value = this.get(key) ?? [];
-    if (Array.isArray(value)) return value;
-    this.fault(key, 'must be a list');
-    return [];
-  }
-  /** An http(s) origin, without path, query or user. */
-  origin(key: string): string {
-    const text = this.text(key);
-    if (text === '') return '';
-    try {
-      const url = new URL(text);
-      if (/^https?:$/.test(url.protocol) && url.pathname === '/' && !url.search && !url.hash && !url.username)
-        return url.origin;
-    } catch {
-      // Named below.
-    }
-    this.fault(key, 'must be an http or https origin like http://127.0.0.1:3000');
-    return '';
-  }
-  endpoint(key: string, fallback: string): Endpoint {
-    const match = /^(?:(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):)?(\d{1,5})$/.exec(this.text(key, fallback));
-    const port = Number(match?.[2]);
-    if (!match || port > 65535) {
-      this.fault(key, 'must be host:port');
-      return { host: '127.0.0.1', port: 0 };
-    }
-    return { host: (match[1] ?? '127.0.0.1').replace(/^\[|\]$/g, ''), port };
-  }
-  done(): void {
-    for (const key of Object.keys(this.#object)) if (!this.#seen.has(key)) this.fault(key, 'is not a setting');
-  }
 }
 
 /** A path pattern must be in the form that targets are matched in, else it would never match. */
@@ -192,20 +89,6 @@ function readService(value: unknown, path: string, faults: string[]): ServiceCon
   };
   fields.done();
   return service;
-}
-
-function readPolicy(value: unknown, faults: string[]): PolicyConfig {
-  if (value === undefined) return { perCall: 0, perHour: 0, perDay: 0, perPeer: 0 };
-  const fields = new Fields(value, 'policy', faults);
-  const perDay = fields.amount('perDay');
-  const policy = {
-    perDay,
-    perHour: fields.amount('perHour', perDay),
-    perCall: fields.amount('perCall', perDay),
-    perPeer: fields.amount('perPeer', perDay),
-  };
-  fields.done();
-  return policy;
 }
 
 /** Unsigned calls a peer may owe by default, at our dearest price. */

@@ -7,7 +7,12 @@ const HTTP_STATUS: Readonly<Record<string, number>> = {
   bad_request: 400,
   malformed: 400,
   body_mismatch: 400,
-  over_budget: 402,
+  over_call_cap: 402,
+  over_hour_cap: 402,
+  over_day_cap: 402,
+  over_peer_cap: 402,
+  over_service_cap: 402,
+  over_new_peer_cap: 402,
   insufficient_balance: 402,
   session_exhausted: 402,
   payment_required: 402,
@@ -15,11 +20,15 @@ const HTTP_STATUS: Readonly<Record<string, number>> = {
   over_price: 402,
   egress_denied: 403,
   connect_denied: 403,
+  approval_needed: 403,
+  price_rise: 403,
+  not_operator: 403,
   not_party: 403,
   unknown_agent: 404,
   unknown_name: 404,
   unknown_service: 404,
   not_found: 404,
+  unknown_approval: 404,
   escrow_used: 409,
   busy: 429,
   upgrade_unsupported: 501,
@@ -31,6 +40,7 @@ const HTTP_STATUS: Readonly<Record<string, number>> = {
   frame_mismatch: 409,
   workflow_refused: 409,
   agent_offline: 503,
+  circuit_open: 503,
   gateway_unavailable: 503,
   not_ready: 503,
   draining: 503,
@@ -45,11 +55,29 @@ const HTTP_STATUS: Readonly<Record<string, number>> = {
 
 export const httpStatusOf = (code: string): number => HTTP_STATUS[code] ?? 502;
 
-/** A refusal with a stable code; `detail` says what happened and what to do, for people. */
-export const refusal = (code: string, detail: string, cause?: unknown): Agnt2Error =>
-  new Agnt2Error(code, detail, cause === undefined ? undefined : { cause });
+/** What a caller may need to act on a refusal, beside its code. */
+export interface Hints {
+  /** Seconds after which it may come again. */
+  readonly retryAfter?: number;
+  /** The approval the operator may grant. */
+  readonly approval?: string;
+}
 
-export interface Problem {
+class Refusal extends Agnt2Error {
+  readonly hints: Hints;
+  constructor(code: string, detail: string, cause: unknown, hints: Hints) {
+    super(code, detail, cause === undefined ? undefined : { cause });
+    this.hints = hints;
+  }
+}
+
+/** A refusal with a stable code; `detail` says what happened and what to do, for people. */
+export const refusal = (code: string, detail: string, cause?: unknown, hints?: Hints): Agnt2Error =>
+  hints === undefined
+    ? new Agnt2Error(code, detail, cause === undefined ? undefined : { cause })
+    : new Refusal(code, detail, cause, hints);
+
+export interface Problem extends Hints {
   readonly type: string;
   readonly title: string;
   readonly status: number;
@@ -71,5 +99,6 @@ export function problemOf(error: unknown): Problem {
     status: httpStatusOf(code),
     code,
     detail,
+    ...(error instanceof Refusal && error.hints),
   };
 }

@@ -9,7 +9,7 @@ import { EMPTY } from './http/body.ts';
 import type { HttpClient } from './http/client.ts';
 import { type Header, headerOf } from './http/headers.ts';
 import type { PeerService } from './peers.ts';
-import type { Reservation } from './policy.ts';
+import type { Reservation } from './policy/policy.ts';
 import type { Store } from './store.ts';
 import type { Wallet } from './wallet.ts';
 

@@ -7,7 +7,7 @@ import type { FirstContact } from './firstcontact.ts';
 import { EMPTY, tracked } from './http/body.ts';
 import type { Metrics } from './metrics.ts';
 import type { Peer, Peers } from './peers.ts';
-import type { Policy, Reservation } from './policy.ts';
+import type { Policy, Reservation } from './policy/policy.ts';
 import { type Offer, offerOf } from './prices.ts';
 import { readDestination } from './target.ts';
 
@@ -55,6 +55,20 @@ const STALE_PRICE = new Set([
 
 /** Failures after which the peer may still charge the call: the budget keeps its price. */
 const MAYBE_CHARGED = new Set(['session_lost', 'cancelled', 'deadline_exceeded', 'internal']);
+
+/** Refusals that say that the peer does not work; any other says nothing of it, or only that it works. */
+const PEER_FAILED = new Set([
+  'agent_offline',
+  'app_failed',
+  'app_unavailable',
+  'bad_receipt',
+  'deadline_exceeded',
+  'not_arrived',
+  'outcome_pending',
+  'peer_failed',
+  'session_lost',
+  'timeout',
+]);
 
 /** A body that knows whether anybody took from it: only an untouched or empty one may be sent a second time. */
 function replayable(request: ExchangeRequest): { request: ExchangeRequest; again: () => ExchangeRequest | null } {
@@ -121,25 +135,44 @@ export class Outbound {
     if (this.#stopping) throw refusal('draining', 'this sidecar is going down');
     // Null would be a host the policy lets through; there is no such list yet, so that readDestination refuses them all.
     const destination = readDestination(url)!;
-    const { peers, policy, sessions, agent } = this.#options;
+    const { peers, policy, agent } = this.#options;
     const peer = await peers.resolve(destination.peer);
     if (peer.agent === agent) throw refusal('self_dealing', 'an agent does not pay itself; call the app directly');
     const request = exchange(destination.target);
     const offer = offerOf(peer.services, request.method, request.target);
     if (offer === null) throw refusal('unknown_service', `${formatId(peer.agent)} offers no service`);
-    const reservation = policy.reserve(peer.agent, offer.price);
+    const reservation = policy.reserve(peer.agent, offer.price, offer.service);
+    try {
+      const response = await this.#route(request, destination.peer, peer, offer, reservation);
+      policy.report(peer.agent, response.status < 500);
+      return response;
+    } catch (error) {
+      policy.report(peer.agent, PEER_FAILED.has(codeOf(error)) ? false : null);
+      throw error;
+    }
+  }
+
+  /** Through the session that is open with the peer, else through Core. */
+  async #route(
+    request: ExchangeRequest,
+    name: string,
+    peer: Peer,
+    offer: Offer,
+    reservation: Reservation,
+  ): Promise<ExchangeResponse> {
+    const { peers, sessions } = this.#options;
     const once = replayable(request);
     const call = sessions.call(peer.agent, once.request, offer.price, reservation);
-    if (call === null) return this.#core(request, destination.peer, peer, offer, reservation);
+    if (call === null) return this.#core(request, name, peer, offer, reservation);
     try {
       const response = await call;
       this.#options.metrics.callsOut.add('route="session"');
       return response;
     } catch (error) {
       const again = NOT_MADE.has(codeOf(error)) ? once.again() : null;
-      if (again !== null) return this.#core(again, destination.peer, peer, offer, reservation);
+      if (again !== null) return this.#core(again, name, peer, offer, reservation);
       if (!MAYBE_CHARGED.has(codeOf(error))) reservation.release();
-      if (codeOf(error) === 'over_price') peers.forget(destination.peer);
+      if (codeOf(error) === 'over_price') peers.forget(name);
       throw error;
     }
   }

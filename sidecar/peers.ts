@@ -37,11 +37,14 @@ function tableOf(metadata: unknown, ceiling: number): PriceTable {
 export class Peers {
   readonly #core: Core;
   readonly #ttlMs: number;
+  readonly #onPeer: (peer: Peer) => void;
   readonly #entries = new Map<string, Entry>();
 
-  constructor(core: Core, ttlMs = TTL_MS) {
+  /** `onPeer` sees what was fetched before anybody calls it. */
+  constructor(core: Core, ttlMs = TTL_MS, onPeer: (peer: Peer) => void = () => {}) {
     this.#core = core;
     this.#ttlMs = ttlMs;
+    this.#onPeer = onPeer;
   }
 
   /** Resolves a name or an id like `0:7`. Throws `unknown_name`, `unknown_agent`, or what the gateway refuses with. */
@@ -71,7 +74,7 @@ export class Peers {
       : await this.#core.directory(text);
     const all = await this.#core.servicesOf(record.agent);
     const named = all.filter(({ id }) => record.services.length === 0 || record.services.includes(id));
-    return {
+    const peer: Peer = {
       agent: record.agent,
       services: named
         .filter(({ active, provider }) => active && provider === record.agent)
@@ -82,5 +85,7 @@ export class Peers {
           table: tableOf(metadata, ceiling),
         })),
     };
+    this.#onPeer(peer);
+    return peer;
   }
 }

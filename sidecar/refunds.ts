@@ -3,7 +3,7 @@ import { codeOf } from '../protocol/errors.ts';
 import { shardOf } from '../protocol/ids.ts';
 import type { Core } from './core.ts';
 import type { Metrics } from './metrics.ts';
-import type { Policy } from './policy.ts';
+import type { Policy } from './policy/policy.ts';
 import type { EscrowFacts } from './core.ts';
 import type { PaidEscrow, Store } from './store.ts';
 import type { Wallet } from './wallet.ts';
@@ -92,8 +92,10 @@ export class Refunds {
   async #ended(paid: PaidEscrow): Promise<number | null> {
     const { core, store, policy, metrics, now = Date.now } = this.#options;
     let charged: number | null = null;
+    let service = 0;
     try {
       const escrow = await core.escrow(paid.escrow);
+      service = escrow.service;
       if (escrow.status === 'fulfilled') charged = escrow.paid;
       else if (escrow.status === 'refunded' || escrow.status === 'expired' || escrow.status === 'empty') charged = 0;
       else {
@@ -112,7 +114,7 @@ export class Refunds {
     }
     store.removePaid(paid.escrow);
     this.#again.delete(paid.escrow);
-    policy.correct(paid.atMs, paid.peer, charged - paid.amount);
+    policy.correct(paid.atMs, paid.peer, service, paid.amount, charged);
     metrics.spent.add('route="core"', charged);
     return null;
   }

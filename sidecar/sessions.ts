@@ -19,7 +19,7 @@ import { Leaving } from './leaving.ts';
 import { CLOSE, type Live, REFRESH, control, readSmall, roleOf, until } from './live.ts';
 import type { Metrics } from './metrics.ts';
 import type { Sessions } from './outbound.ts';
-import type { Reservation } from './policy.ts';
+import type { Reservation } from './policy/policy.ts';
 import { type PricedService, offerOf } from './prices.ts';
 import { Openings } from './opening.ts';
 import { SessionEndpoint, type SessionStore, keepConnected } from './session/index.ts';

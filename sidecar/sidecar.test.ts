@@ -282,7 +282,7 @@ test("the budget refuses before anything is signed; the app can't argue", async 
   const frames = gateway.frames.length;
   expect(await request(ports.listen, '/agents/bob/run', { headers: { 'agnt2-budget': '9999' } }, 'x')).toMatchObject({
     status: 402,
-    code: 'over_budget',
+    code: 'over_day_cap',
   });
   await sleep(100);
   expect(gateway.frames.length - frames).toBeLessThanOrEqual(1);
@@ -542,7 +542,7 @@ test('whatever bytes come to the listener, it answers by code or hangs up, and g
     fc.asyncProperty(fc.string({ unit: fc.constantFrom(...'/.%2ef5c\\?#:@a&=;0'), maxLength: 20 }), async (tail) => {
       const { status, code } = await request(ports.listen, `/agents/bob/cheap/${tail}`);
       if (code === undefined) expect(status).toBe(200);
-      else expect(['bad_target', 'over_budget', 'bad_request']).toContain(code);
+      else expect(['bad_target', 'over_day_cap', 'bad_request']).toContain(code);
     }),
     { numRuns: 60 },
   );

@@ -3,7 +3,7 @@ import type { Server } from 'node:http';
 import { join } from 'node:path';
 import { formatId } from '../protocol/ids.ts';
 import { MachineKey } from '../protocol/keys.ts';
-import { createAdminServer } from './admin.ts';
+import { adminToken, createAdminServer } from './admin.ts';
 import { Agent, type OnEvent, type Pace } from './agent.ts';
 import { App } from './app.ts';
 import { type Config, loadSecret } from './config.ts';
@@ -66,6 +66,8 @@ export class Sidecar {
     const agent = this.#agent;
     this.#admin = createAdminServer(
       {
+        token: adminToken(join(this.#config.stateDir, 'admin-token')),
+        policy: agent.policy,
         ready: () => this.ready,
         status: async () => ({ ...(await agent.status()), ready: this.ready }),
         sessions: () => agent.sessions(),

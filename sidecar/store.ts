@@ -1,6 +1,7 @@
 /** What must outlive a crash of the sidecar, in one SQLite. Every method is one durable write or one read. */
 import type { Database, Statement } from './database.ts';
 import type { Sent } from './far.ts';
+import { PolicyStore } from './policy/store.ts';
 
 /** A first-contact call's escrow that we took on: `serving` until its answer is known, then `responding` until Core has it. */
 export interface PendingRespond {
@@ -22,17 +23,10 @@ export interface PaidEscrow {
   readonly atMs: number;
 }
 
-export interface Spend {
-  readonly minute: number;
-  readonly peer: number;
-  readonly amount: number;
-}
-
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS taken (escrow INTEGER PRIMARY KEY, state TEXT NOT NULL, price INTEGER, result INTEGER, payload BLOB, at_ms INTEGER NOT NULL);
   CREATE INDEX IF NOT EXISTS taken_open ON taken (state) WHERE state <> 'done';
   CREATE TABLE IF NOT EXISTS paid (escrow INTEGER PRIMARY KEY, peer INTEGER NOT NULL, amount INTEGER NOT NULL, deadline INTEGER NOT NULL, at_ms INTEGER NOT NULL);
-  CREATE TABLE IF NOT EXISTS spend (minute INTEGER NOT NULL, peer INTEGER NOT NULL, amount INTEGER NOT NULL, PRIMARY KEY (minute, peer)) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS sessions (session INTEGER PRIMARY KEY, peer INTEGER NOT NULL, state TEXT NOT NULL, exit_at INTEGER);
   CREATE TABLE IF NOT EXISTS openings (shard INTEGER NOT NULL, number INTEGER NOT NULL, peer INTEGER NOT NULL, interaction BLOB NOT NULL, PRIMARY KEY (shard, number)) WITHOUT ROWID;
@@ -51,10 +45,13 @@ export interface SessionRow {
 export class Store {
   readonly #db: Database;
   readonly #statements = new Map<string, Statement>();
+  /** What the policy keeps. */
+  readonly policy: PolicyStore;
 
   constructor(db: Database) {
     this.#db = db;
     db.exec(SCHEMA);
+    this.policy = new PolicyStore(db);
   }
 
   #sql(text: string): Statement {
@@ -138,20 +135,6 @@ export class Store {
         deadline: Number(row.deadline),
         atMs: Number(row.at_ms),
       }));
-  }
-
-  /** Replaces the given counters and drops those of minutes before `keepFrom`, in one transaction. */
-  saveSpend(spends: readonly Spend[], keepFrom: number): void {
-    this.#db.transaction(() => {
-      for (const { minute, peer, amount } of spends)
-        this.#sql('INSERT OR REPLACE INTO spend VALUES (?, ?, ?)').run(minute, peer, amount);
-      this.#sql('DELETE FROM spend WHERE minute < ?').run(keepFrom);
-    });
-  }
-  loadSpend(): Spend[] {
-    return this.#sql('SELECT minute, peer, amount FROM spend')
-      .all()
-      .map((row) => ({ minute: Number(row.minute), peer: Number(row.peer), amount: Number(row.amount) }));
   }
 
   setFact(key: string, value: string): void {

@@ -541,7 +541,7 @@ test('what went wrong inside never shows outside', async () => {
   const port = await serve(
     createExchangeServer(async (request) => {
       throw request.url === '/coded'
-        ? refusal('over_budget', 'too dear', new Error('secret'))
+        ? refusal('over_day_cap', 'too dear', new Error('secret'))
         : new Error('secret at 10.0.0.1');
     }),
   );

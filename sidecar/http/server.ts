@@ -163,7 +163,7 @@ export function writeProblem(response: ServerResponse, error: unknown): void {
   }
   const problem = problemOf(error);
   const { headers, body } = problemResponse(problem);
-  if (problem.status === 503) headers.push(['retry-after', '1']);
+  if (problem.status === 503) headers.push(['retry-after', String(problem.retryAfter ?? 1)]);
   // The rest of an upload nobody reads would stand before the next request on this connection.
   if (!response.req.complete || response.hasHeader('connection')) headers.push(['connection', 'close']);
   response.writeHead(problem.status, headers.flat());
