@@ -1,19 +1,45 @@
 /** One paid HTTP call as bytes: the hashes of its request and response and its record in the call log (docs/protocol.md §5). */
-import { Reader, Writer, concat, utf8 } from './bytes.ts';
+import { MAX_AMOUNT, concat, readUint, utf8, writeUint } from './bytes.ts';
+import { malformed } from './errors.ts';
 import { sha } from './hash.ts';
 
-const LF = Uint8Array.of(10);
+const LF = 10;
+
+/** What the last request hash began with: calls come in runs of the same method and target. */
+const last: { method: string; target: string; length: number; bytes: Uint8Array } = {
+  method: '',
+  target: '',
+  length: 2,
+  bytes: Uint8Array.of(LF, LF, ...new Uint8Array(32)),
+};
 
 /** sha(method LF target LF sha(body)); `bodyHash` is the SHA-256 of the body as it was streamed. */
-export const requestHash = (method: string, target: string, bodyHash: Uint8Array): Uint8Array =>
-  sha(concat(utf8(method), LF, utf8(target), LF, bodyHash));
+export function requestHash(method: string, target: string, bodyHash: Uint8Array): Uint8Array {
+  if (bodyHash.length !== 32) return sha(concat(utf8(`${method}\n${target}\n`), bodyHash));
+  if (last.method !== method || last.target !== target) {
+    const prefix = utf8(`${method}\n${target}\n`);
+    last.method = method;
+    last.target = target;
+    last.length = prefix.length;
+    last.bytes = concat(prefix, new Uint8Array(32));
+  }
+  last.bytes.set(bodyHash, last.length);
+  return sha(last.bytes);
+}
+
+const response = new Uint8Array(34);
 
 /** sha(status u16 ‖ sha(body)). */
-export const responseHash = (status: number, bodyHash: Uint8Array): Uint8Array =>
-  sha(concat(Uint8Array.of(status >> 8, status & 255), bodyHash));
+export function responseHash(status: number, bodyHash: Uint8Array): Uint8Array {
+  if (bodyHash.length !== 32) return sha(concat(Uint8Array.of(status >> 8, status & 255), bodyHash));
+  response[0] = status >> 8;
+  response[1] = status;
+  response.set(bodyHash, 2);
+  return sha(response);
+}
 
 /** The payload leaf of an invoke: what is known before the body has streamed. */
-export const requestHead = (method: string, target: string): Uint8Array => sha(concat(utf8(method), LF, utf8(target)));
+export const requestHead = (method: string, target: string): Uint8Array => sha(utf8(`${method}\n${target}`));
 
 export interface CallRecord {
   /** Position in the direction's log, from 0. */
@@ -29,27 +55,29 @@ export interface CallRecord {
 
 export const CALL_RECORD_BYTES = 90;
 
-export const encodeCallRecord = (record: CallRecord): Uint8Array =>
-  new Writer()
-    .u64(record.index)
-    .bytes(record.requestHash)
-    .bytes(record.responseHash)
-    .u64(record.price)
-    .u16(record.status)
-    .u64(record.timeMs)
-    .finish();
+export function encodeCallRecord(record: CallRecord, out: Uint8Array = new Uint8Array(CALL_RECORD_BYTES)): Uint8Array {
+  writeUint(out, 0, 8, record.index);
+  out.set(record.requestHash, 8);
+  out.set(record.responseHash, 40);
+  writeUint(out, 72, 8, record.price);
+  writeUint(out, 80, 2, record.status);
+  writeUint(out, 82, 8, record.timeMs);
+  return out;
+}
 
-/** Throws `malformed`. */
+/** The hashes are views of `bytes`. Throws `malformed`. */
 export function decodeCallRecord(bytes: Uint8Array): CallRecord {
-  const reader = new Reader(bytes);
-  const record = {
-    index: reader.u64(),
-    requestHash: reader.bytes(32),
-    responseHash: reader.bytes(32),
-    price: reader.u64(),
-    status: reader.u16(),
-    timeMs: reader.u64(),
+  if (bytes.length !== CALL_RECORD_BYTES) throw malformed(`a call record has ${CALL_RECORD_BYTES} bytes`);
+  const index = readUint(bytes, 0, 8);
+  const price = readUint(bytes, 72, 8);
+  const timeMs = readUint(bytes, 82, 8);
+  if (index > MAX_AMOUNT || price > MAX_AMOUNT || timeMs > MAX_AMOUNT) throw malformed('number above 2^53-1');
+  return {
+    index,
+    requestHash: bytes.subarray(8, 40),
+    responseHash: bytes.subarray(40, 72),
+    price,
+    status: readUint(bytes, 80, 2),
+    timeMs,
   };
-  reader.end();
-  return record;
 }

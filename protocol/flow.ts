@@ -1,8 +1,9 @@
 /** The bodies of multiplexed calls: hashed as they pass, sent within a window, received into a bounded queue. */
 import { sha256 } from '@noble/hashes/sha2.js';
+import { sha } from './hash.ts';
 import { STREAM_WINDOW } from './packet.ts';
 
-const EMPTY_HASH = sha256(new Uint8Array(0));
+export const EMPTY_HASH: Uint8Array = sha(new Uint8Array(0));
 const ignore = (): void => {};
 
 interface Hasher {
@@ -46,7 +47,7 @@ export class BodyHash {
       this.#hasher !== null
         ? Uint8Array.from(this.#hasher.digest())
         : this.#first !== null
-          ? sha256(this.#first)
+          ? sha(this.#first)
           : EMPTY_HASH;
     return this.#digest;
   }

@@ -8,12 +8,24 @@ import { keccak, sha } from './hash.ts';
 
 export type HashFn = (bytes: Uint8Array) => Uint8Array;
 
-const LEAF = Uint8Array.of(0);
-const NODE = Uint8Array.of(1);
+/** Hashing copies nothing it keeps, so leaves and nodes are put together in place. Leaves are tagged 0, nodes 1. */
+const leafScratch = new Uint8Array(4 * 1024);
+const nodeScratch = new Uint8Array(65);
+nodeScratch[0] = 1;
 
-export const leafHash = (hash: HashFn, record: Uint8Array): Uint8Array => hash(concat(LEAF, record));
-export const nodeHash = (hash: HashFn, left: Uint8Array, right: Uint8Array): Uint8Array =>
-  hash(concat(NODE, left, right));
+export function leafHash(hash: HashFn, record: Uint8Array): Uint8Array {
+  if (record.length >= leafScratch.length) return hash(concat(Uint8Array.of(0), record));
+  leafScratch.set(record, 1);
+  return hash(leafScratch.subarray(0, record.length + 1));
+}
+
+export function nodeHash(hash: HashFn, left: Uint8Array, right: Uint8Array): Uint8Array {
+  // A path from outside may hold anything.
+  if (left.length !== 32 || right.length !== 32) return hash(concat(Uint8Array.of(1), left, right));
+  nodeScratch.set(left, 1);
+  nodeScratch.set(right, 33);
+  return hash(nodeScratch);
+}
 
 /** Grow-only tree head in O(log n): the roots of the full subtrees, largest first. */
 export class Frontier {

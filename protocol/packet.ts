@@ -67,19 +67,31 @@ export const encodeCalls = (parts: readonly Part[]): Uint8Array => {
   return writer.finish();
 };
 
+/** Where the parts of a packet are: part i is `kinds[i]` of call `calls[i]`, its body from `starts[i]` to `ends[i]`. */
+export class PartIndex {
+  readonly kinds: number[] = [];
+  readonly calls: number[] = [];
+  readonly starts: number[] = [];
+  readonly ends: number[] = [];
+
+  /** Throws `malformed`. `packet` includes its type byte. */
+  constructor(packet: Uint8Array) {
+    const reader = new Reader(packet, 1);
+    while (reader.left > 0) {
+      this.kinds.push(reader.u8());
+      this.calls.push(reader.varint());
+      const length = reader.varint();
+      if (length > reader.left) throw malformed('call part longer than its packet');
+      this.starts.push(reader.at);
+      this.ends.push((reader.at += length));
+    }
+  }
+}
+
 /** Throws `malformed`. `packet` includes its type byte. */
 export function decodeCalls(packet: Uint8Array): Part[] {
-  const reader = new Reader(packet, 1);
-  const parts: Part[] = [];
-  while (reader.left > 0) {
-    const kind = reader.u8();
-    const call = reader.varint();
-    const length = reader.varint();
-    if (length > reader.left) throw malformed('call part longer than its packet');
-    parts.push({ kind, call, body: packet.subarray(reader.at, reader.at + length) });
-    reader.at += length;
-  }
-  return parts;
+  const { kinds, calls, starts, ends } = new PartIndex(packet);
+  return kinds.map((kind, i) => ({ kind, call: calls[i], body: packet.subarray(starts[i], ends[i]) }));
 }
 
 const encodeSigned = (type: number, half: Half, signature: Uint8Array): Uint8Array =>
@@ -159,6 +171,44 @@ export function decodeHead<T extends RequestHead | ResponseHead>(body: Uint8Arra
   } catch {
     throw malformed('a call head is JSON with headers as pairs');
   }
+}
+
+/** Heads longer than this are not kept. */
+const MAX_KEPT_HEAD = 512;
+const KEPT_HEADS = 64;
+
+/** {@link decodeHead} for heads that come again and again: keeps some, by their bytes. What it gives is shared, and frozen. */
+export class HeadReader<T extends RequestHead | ResponseHead> {
+  readonly #kept: ({ bytes: Uint8Array; head: T } | undefined)[] = Array.from({ length: KEPT_HEADS });
+
+  /** Throws `malformed`. */
+  read(packet: Uint8Array, start: number, end: number): T {
+    const length = end - start;
+    if (length > MAX_KEPT_HEAD) return decodeHead<T>(packet.subarray(start, end));
+    let mix = length;
+    for (let at = end - 1, step = (length >> 4) + 1; at >= start; at -= step) mix = (mix * 31 + packet[at]) | 0;
+    const slot = (mix ^ (mix >>> 8)) & (KEPT_HEADS - 1);
+    const kept = this.#kept[slot];
+    if (kept !== undefined && isAt(packet, start, length, kept.bytes)) return kept.head;
+    const bytes = packet.slice(start, end);
+    const head = deepFreeze(decodeHead<T>(bytes));
+    this.#kept[slot] = { bytes, head };
+    return head;
+  }
+}
+
+function isAt(packet: Uint8Array, start: number, length: number, bytes: Uint8Array): boolean {
+  if (bytes.length !== length) return false;
+  for (let i = 0; i < length; i++) if (packet[start + i] !== bytes[i]) return false;
+  return true;
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const each of Object.values(value)) deepFreeze(each);
+  }
+  return value;
 }
 
 /** Trailers: what a request end and a trailers part hold. No bytes are no trailers. */

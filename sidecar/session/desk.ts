@@ -1,7 +1,7 @@
 /** Where calls of the peer are priced, weighed against what is at risk, handed to the app, and recorded. */
 import { requestHash, responseHash } from '../../protocol/call.ts';
 import { Agnt2Error, malformed } from '../../protocol/errors.ts';
-import type { ExchangeRequest } from '../../protocol/exchange.ts';
+import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.ts';
 import type { Digests, Served } from '../../protocol/mux.ts';
 import { MAX_UNSIGNED_CALLS, type PayeeLedger } from './ledger.ts';
 import type { Counters, EndpointOptions } from './types.ts';
@@ -20,6 +20,60 @@ const amount = (text: string | undefined): number | null => {
   const value = Number(text);
   return text !== undefined && /^\d{1,16}$/.test(text) && Number.isSafeInteger(value) ? value : null;
 };
+
+/** A call that has its response, on its way to a record. */
+class Serving implements Served {
+  readonly #payee: PayeeLedger;
+  readonly #context: DeskContext;
+  readonly #request: ExchangeRequest;
+  readonly response: ExchangeResponse;
+  readonly #price: number;
+
+  constructor(
+    payee: PayeeLedger,
+    context: DeskContext,
+    request: ExchangeRequest,
+    response: ExchangeResponse,
+    price: number,
+  ) {
+    this.#payee = payee;
+    this.#context = context;
+    this.#request = request;
+    this.response = response;
+    this.#price = price;
+  }
+
+  end({ requestBody, responseBody }: Digests): Uint8Array {
+    const { method, target } = this.#request;
+    const { status } = this.response;
+    this.#payee.reserved -= this.#price;
+    const bytes = this.#payee.append(
+      requestHash(method, target, requestBody),
+      responseHash(status, responseBody),
+      status >= 500 ? 0 : this.#price,
+      status,
+      Date.now(),
+    );
+    this.#context.changed();
+    return bytes;
+  }
+
+  dropped(why: 'failed' | 'fault' | 'lost', digests: Digests, complete: boolean): void {
+    if (why === 'lost' && complete) {
+      // Served, and the socket went before the end: the payer, who asked for it, gets the record on resume.
+      this.end(digests);
+      this.#payee.commit();
+      return;
+    }
+    this.#payee.reserved -= this.#price;
+    // A caller that breaks its own call has read what it wanted of the answer.
+    if (why !== 'failed') {
+      this.#payee.allowance += this.#price;
+      this.#payee.save();
+    }
+    this.#context.changed();
+  }
+}
 
 export class Desk {
   readonly #options: Pick<EndpointOptions, 'handler' | 'quote' | 'credit'>;
@@ -40,54 +94,28 @@ export class Desk {
   }
 
   /** Answers a call, or refuses it before the app sees it. */
-  async answer(request: ExchangeRequest, meta: Readonly<Record<string, string>>): Promise<Served> {
+  answer(request: ExchangeRequest, meta: Readonly<Record<string, string>>): Promise<Served> {
     let price: number;
     try {
       price = this.#admit(request, meta);
     } catch (error) {
       this.#counters.refused += 1;
-      throw error;
+      return Promise.reject(error);
     }
-    const payee = this.#payee;
-    payee.reserved += price;
+    this.#payee.reserved += price;
     this.#counters.callsIn += 1;
-    try {
-      const response = await this.#options.handler!(request, { price });
-      const record = (digests: Digests): Uint8Array => {
-        payee.reserved -= price;
-        const bytes = payee.append(
-          requestHash(request.method, request.target, digests.requestBody),
-          responseHash(response.status, digests.responseBody),
-          response.status >= 500 ? 0 : price,
-          response.status,
-          Date.now(),
-        );
-        this.#context.changed();
-        return bytes;
-      };
-      return {
-        response,
-        end: record,
-        dropped: (why, digests, complete) => {
-          if (why === 'lost' && complete) {
-            // Served, and the socket went before the end: the payer, who asked for it, gets the record on resume.
-            record(digests);
-            payee.commit();
-            return;
-          }
-          payee.reserved -= price;
-          // A caller that breaks its own call has read what it wanted of the answer.
-          if (why !== 'failed') {
-            payee.allowance += price;
-            payee.save();
-          }
-          this.#context.changed();
-        },
-      };
-    } catch (error) {
-      payee.reserved -= price;
+    const failed = (error: unknown): never => {
+      this.#payee.reserved -= price;
       this.#context.changed();
       throw error;
+    };
+    try {
+      return this.#options.handler!(request, { price }).then(
+        (response) => new Serving(this.#payee, this.#context, request, response, price),
+        failed,
+      );
+    } catch (error) {
+      return Promise.reject(error).catch(failed);
     }
   }
 

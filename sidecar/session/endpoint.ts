@@ -11,13 +11,7 @@
  * old calls are lost, each side says hello, then sends the records the other's hello doesn't count. Because a socket
  * keeps order, nothing of an older pairing can follow a hello.
  */
-import {
-  type CallRecord,
-  CALL_RECORD_BYTES,
-  decodeCallRecord,
-  requestHash,
-  responseHash,
-} from '../../protocol/call.ts';
+import { CALL_RECORD_BYTES, decodeCallRecord } from '../../protocol/call.ts';
 import { equal, fromUtf8 } from '../../protocol/bytes.ts';
 import { Agnt2Error, codeOf, malformed } from '../../protocol/errors.ts';
 import { type Direction, type Half, type SignedHalf, encodeHalf } from '../../protocol/half.ts';
@@ -37,6 +31,7 @@ import {
 } from '../../protocol/packet.ts';
 import type { ExchangeRequest } from '../../protocol/exchange.ts';
 import { CallMux } from '../../protocol/mux.ts';
+import { type CallingContext, PaidCall } from './call.ts';
 import { Desk } from './desk.ts';
 import { Gate } from './gate.ts';
 import { PayeeLedger, PayerLedger } from './ledger.ts';
@@ -86,6 +81,7 @@ export class SessionEndpoint {
   #peerCredit = 0;
   readonly #gate: Gate;
   readonly #desk: Desk;
+  readonly #calling: CallingContext;
   #signing: Promise<void> | null = null;
   #signTimer: ReturnType<typeof setTimeout> | null = null;
   #lastSignedMs = -Infinity;
@@ -136,6 +132,15 @@ export class SessionEndpoint {
       },
     });
     this.#rule = { ms: options.windowMs ?? 20, calls: options.windowCalls ?? 256 };
+    this.#calling = {
+      ledger: this.#payer,
+      over: (maxPrice) => {
+        this.#gate.release(maxPrice);
+        this.#changed();
+      },
+      recorded: () => this.#schedule(),
+      broken: (error) => this.#stop(error),
+    };
   }
 
   get state(): EndpointState {
@@ -182,63 +187,41 @@ export class SessionEndpoint {
    * with `peer_offline`, `session_stopped`, `session_closed`, `insufficient_deposit`, `session_lost`,
    * `deadline_exceeded`, `cancelled`, or the code the peer refused with (`over_price`, `over_credit`, …).
    */
-  async call(request: ExchangeRequest, { maxPrice, deadlineMs }: SessionCallOptions): Promise<SessionCall> {
-    if (!Number.isSafeInteger(maxPrice) || maxPrice < 0) throw malformed('maxPrice is an amount');
-    this.#assertOpen();
+  call(request: ExchangeRequest, { maxPrice, deadlineMs }: SessionCallOptions): Promise<SessionCall> {
+    if (!Number.isSafeInteger(maxPrice) || maxPrice < 0) return Promise.reject(malformed('maxPrice is an amount'));
+    const shut = this.#shut();
+    if (shut !== null) return Promise.reject(shut);
+    if (this.#gate.pass(maxPrice)) return this.#enter(request, maxPrice, deadlineMs);
     const began = performance.now();
-    if (!this.#gate.pass(maxPrice)) await this.#gate.wait(maxPrice, request.signal, deadlineMs);
+    return this.#gate
+      .wait(maxPrice, request.signal, deadlineMs)
+      .then(() =>
+        this.#enter(
+          request,
+          maxPrice,
+          deadlineMs === undefined ? undefined : Math.max(0, deadlineMs - (performance.now() - began)),
+        ),
+      );
+  }
+
+  /** A call that is through the gate. */
+  #enter(request: ExchangeRequest, maxPrice: number, deadlineMs: number | undefined): Promise<SessionCall> {
     const mux = this.#mux;
     if (mux === null) {
       this.#gate.release(maxPrice);
-      throw new Agnt2Error('session_lost', 'the other party left');
+      return Promise.reject(new Agnt2Error('session_lost', 'the other party left'));
     }
-    const payer = this.#payer;
-    let over = false;
-    const done = (): void => {
-      if (over) return;
-      over = true;
+    if (maxPrice > 0 && this.#payer.accrued + this.#gate.promised - this.#payee.paid > this.#deposits.own) {
       this.#gate.release(maxPrice);
       this.#changed();
-    };
-    if (payer.accrued + this.#gate.promised - this.#payee.paid > this.#deposits.own && maxPrice > 0) {
-      done();
-      throw new Agnt2Error('insufficient_deposit', 'the deposit does not cover this call; fund the session');
+      return Promise.reject(
+        new Agnt2Error('insufficient_deposit', 'the deposit does not cover this call; fund the session'),
+      );
     }
     this.counters.callsOut += 1;
-    const { promise: record, resolve, reject } = Promise.withResolvers<CallRecord>();
-    record.catch(() => {});
-    try {
-      const open = await mux.call(request, {
-        meta: { max: String(maxPrice) },
-        deadlineMs: deadlineMs === undefined ? undefined : Math.max(0, deadlineMs - (performance.now() - began)),
-        onEnd: (end, digests, status) => {
-          try {
-            const accepted = payer.accept(end, {
-              requestHash: requestHash(request.method, request.target, digests.requestBody),
-              responseHash: responseHash(status, digests.responseBody),
-              status,
-              max: maxPrice,
-            });
-            resolve(accepted);
-          } catch (error) {
-            this.#stop(error as Agnt2Error);
-            throw error;
-          } finally {
-            done();
-            this.#schedule();
-          }
-        },
-        onLost: (digests, complete) => {
-          if (complete) payer.orphan(requestHash(request.method, request.target, digests.requestBody), maxPrice);
-        },
-        onFailed: done,
-      });
-      open.end.catch(reject);
-      return { response: open.response, record };
-    } catch (error) {
-      reject(error);
-      throw error;
-    }
+    return new Promise((resolve, reject) =>
+      mux.start(request, new PaidCall(this.#calling, request, maxPrice, deadlineMs, resolve, reject)),
+    );
   }
 
   #shut(): Agnt2Error | null {
@@ -246,11 +229,6 @@ export class SessionEndpoint {
     if (this.#stopped !== null) return new Agnt2Error('session_stopped', this.#stopped.message);
     if (this.#draining) return new Agnt2Error('session_draining', 'this session is being closed');
     return null;
-  }
-
-  #assertOpen(): void {
-    const shut = this.#shut();
-    if (shut !== null) throw shut;
   }
 
   // ---- signing ----

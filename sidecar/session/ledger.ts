@@ -7,6 +7,7 @@ import { equal, hex } from '../../protocol/bytes.ts';
 import { Agnt2Error } from '../../protocol/errors.ts';
 import { type Direction, type Half, type SignedHalf, covers } from '../../protocol/half.ts';
 import { Frontier, sha } from '../../protocol/log.ts';
+import { room } from '../../protocol/whole.ts';
 import type { SessionStore } from './store.ts';
 
 /** Zero-priced calls cost no credit, but each unsigned one is kept; a payer this far behind has stopped signing. */
@@ -167,20 +168,16 @@ export class PayerLedger extends Ledger {
   accept(
     bytes: Uint8Array,
     expected: { requestHash: Uint8Array; responseHash: Uint8Array; status: number; max: number },
-  ): CallRecord {
-    const record = bytes.length === CALL_RECORD_BYTES ? decodeCallRecord(bytes) : null;
-    if (record === null) throw rejected('a response end is a call record');
-    if (record.index !== this.size) throw rejected(`record ${record.index}, the log has ${this.size}`);
-    if (!equal(record.requestHash, expected.requestHash))
-      throw rejected(`record ${record.index} is of another request`);
-    if (!equal(record.responseHash, expected.responseHash))
-      throw rejected(`record ${record.index} is of another response`);
-    if (record.status !== expected.status) throw rejected(`record ${record.index} has another status`);
-    if (record.price > expected.max)
-      throw rejected(`record ${record.index} charges ${record.price}, at most ${expected.max} was agreed`);
+  ): void {
+    if (bytes.length !== CALL_RECORD_BYTES) throw rejected('a response end is a call record');
+    const { index, requestHash, responseHash, price, status } = decodeCallRecord(bytes);
+    if (index !== this.size) throw rejected(`record ${index}, the log has ${this.size}`);
+    if (!equal(requestHash, expected.requestHash)) throw rejected(`record ${index} is of another request`);
+    if (!equal(responseHash, expected.responseHash)) throw rejected(`record ${index} is of another response`);
+    if (status !== expected.status) throw rejected(`record ${index} has another status`);
+    if (price > expected.max) throw rejected(`record ${index} charges ${price}, at most ${expected.max} was agreed`);
     if (this.#orphanCount > 0) this.#forgetOrphans();
-    this.push(bytes, record.price);
-    return record;
+    this.push(bytes, price);
   }
 
   /** Remembers a call whose socket went: its record may be sent again. */
@@ -267,7 +264,8 @@ export class PayeeLedger extends Ledger {
 
   /** Records a served call; the bytes go into its response end. */
   append(requestHash: Uint8Array, responseHash: Uint8Array, price: number, status: number, timeMs: number): Uint8Array {
-    const bytes = encodeCallRecord({ index: this.size, requestHash, responseHash, price, status, timeMs });
+    const record = { index: this.size, requestHash, responseHash, price, status, timeMs };
+    const bytes = encodeCallRecord(record, room(CALL_RECORD_BYTES));
     this.push(bytes, price);
     return bytes;
   }

@@ -6,6 +6,7 @@ import { Signing, type Domain } from '../../protocol/eip712.ts';
 import { formatId } from '../../protocol/ids.ts';
 import { MachineKey } from '../../protocol/keys.ts';
 import { sessionRoom } from '../../protocol/packet.ts';
+import { Whole } from '../../protocol/whole.ts';
 import { dial } from '../../sidecar/dial.ts';
 import type { ExchangeRequest } from '../../protocol/exchange.ts';
 import { type PacketSocket, type Role, SessionEndpoint, type SessionFacts } from '../../sidecar/session/index.ts';
@@ -35,9 +36,6 @@ const delayed = (socket: PacketSocket, ms: number): PacketSocket => ({
 });
 
 const reply = new Uint8Array(BODY_BYTES).fill(111);
-export async function* oneChunk(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
-}
 
 /** Connects one end and keeps it for as long as the process runs. */
 export async function connectEnd(options: EndOptions): Promise<SessionEndpoint> {
@@ -53,7 +51,7 @@ export async function connectEnd(options: EndOptions): Promise<SessionEndpoint> 
     credit: CREDIT,
     quote: () => PRICE,
     ...(windowCalls ? { windowCalls } : {}),
-    handler: async () => ({ status: 200, headers: [], body: oneChunk(reply) }),
+    handler: async () => ({ status: 200, headers: [], body: new Whole(reply) }),
   });
   const room = sessionRoom(formatId(facts.session));
   const socket = await dial(options.url, room, { agent: options.agent, key, signing });
@@ -67,7 +65,7 @@ export const request = (): ExchangeRequest => ({
   method: 'POST',
   target: '/bench',
   headers: [],
-  body: oneChunk(body),
+  body: new Whole(body),
   signal,
 });
 

@@ -1,0 +1,347 @@
+/** The calls of ours on a packet socket: what has been said of each, and what its caller has been told. */
+import { type Abortable, watch } from './aborts.ts';
+import { utf8 } from './bytes.ts';
+import { Agnt2Error, malformed } from './errors.ts';
+import type { ExchangeRequest, ExchangeResponse } from './exchange.ts';
+import { BodyHash, EMPTY_HASH, Inflow, Outflow } from './flow.ts';
+import { sha } from './hash.ts';
+import type { CallSink, Digests, MuxContext, OpenCall } from './mux.ts';
+import { HeadReader, type PartIndex, PartKind, type ResponseHead, STREAM_WINDOW, decodeTrailers } from './packet.ts';
+import { MAX_HEAD_BYTES, cancelCode, overloaded, readWindow, safeCode, trailersOf } from './parts.ts';
+import { Whole, copyOf } from './whole.ts';
+
+/** Interim answers of one call: they have no window. */
+const MAX_INTERIM = 32;
+const TRAILERS = ['trailers'] as const;
+const TRAILERS_AND_INTERIM = ['trailers', 'interim'] as const;
+
+const EMPTY = new Uint8Array(0);
+const NO_TRAILERS: [string, string][] = [];
+const noTrailers = (): [string, string][] => NO_TRAILERS;
+const ignore = (): void => {};
+
+class OutgoingCall implements OpenCall, Abortable {
+  readonly id: number;
+  readonly sink: CallSink;
+  readonly #calls: OutgoingCalls;
+  readonly interim: ExchangeRequest['interim'];
+  /** Null once a whole request has been sent, whose body has this digest. */
+  out: Outflow | null = null;
+  requestDigest: Uint8Array = EMPTY;
+  in: Inflow | null = null;
+  response!: ExchangeResponse;
+  interims = 0;
+  trailers: [string, string][] | null = null;
+  status = 0;
+  answered = false;
+  cancelled: Agnt2Error | null = null;
+  /** Its caller has been told of a response, or that there is none. */
+  told = false;
+  #watchers: Set<Abortable> | null = null;
+  timer: ReturnType<typeof setTimeout> | undefined = undefined;
+  #ended: Uint8Array | null = null;
+  #failed: { error: unknown } | null = null;
+  #waiter: PromiseWithResolvers<Uint8Array> | null = null;
+
+  constructor(calls: OutgoingCalls, id: number, request: ExchangeRequest, sink: CallSink) {
+    this.#calls = calls;
+    this.id = id;
+    this.sink = sink;
+    this.interim = request.interim;
+    this.#watchers = watch(request.signal, this);
+    if (sink.deadlineMs !== undefined) this.timer = setTimeout(expire, sink.deadlineMs, calls, this);
+  }
+
+  get end(): Promise<Uint8Array> {
+    if (this.#waiter === null) {
+      this.#waiter = Promise.withResolvers<Uint8Array>();
+      this.#waiter.promise.catch(ignore);
+      if (this.#ended !== null) this.#waiter.resolve(this.#ended);
+      else if (this.#failed !== null) this.#waiter.reject(this.#failed.error);
+    }
+    return this.#waiter.promise;
+  }
+
+  ended(end: Uint8Array): void {
+    this.#ended = end;
+    this.#waiter?.resolve(end);
+  }
+
+  failed(error: unknown): void {
+    this.#failed = { error };
+    this.#waiter?.reject(error);
+  }
+
+  aborted(): void {
+    this.#calls.cancel(this, new Agnt2Error('cancelled', 'the caller went away'));
+  }
+
+  /** Nothing from outside ends it any more. */
+  release(): void {
+    this.#watchers?.delete(this);
+    this.#watchers = null;
+    if (this.timer !== undefined) clearTimeout(this.timer);
+  }
+}
+
+function expire(calls: OutgoingCalls, call: OutgoingCall): void {
+  calls.cancel(call, new Agnt2Error('deadline_exceeded', `no answer within ${call.sink.deadlineMs} ms`));
+}
+
+export class OutgoingCalls {
+  readonly #mux: MuxContext;
+  readonly #calls = new Map<number, OutgoingCall>();
+  readonly #heads = new HeadReader<ResponseHead>();
+  #next: number;
+
+  constructor(mux: MuxContext) {
+    this.#mux = mux;
+    const { numbering } = mux.options;
+    // The gateway's side forgets its numbers when it is evicted; parts of an older life must not meet a new call.
+    this.#next = numbering === 'odd' ? 1 : numbering === 'even' ? 0 : Math.floor(Math.random() * 2 ** 27);
+  }
+
+  get size(): number {
+    return this.#calls.size;
+  }
+  has(id: number): boolean {
+    return this.#calls.has(id);
+  }
+
+  start(request: ExchangeRequest, sink: CallSink): void {
+    const { parts, digests } = this.#mux;
+    const id = this.#next;
+    const refused = this.#unable(request) ?? this.#sendHead(id, request, sink);
+    if (refused !== null) {
+      sink.onFailed?.();
+      sink.onRefused(refused);
+      return;
+    }
+    this.#next += this.#mux.options.numbering === 'all' ? 1 : 2;
+    const call = new OutgoingCall(this, id, request, sink);
+    this.#calls.set(id, call);
+    const whole = parts.takeWhole(request.body);
+    if (whole !== null) {
+      if (digests) call.requestDigest = digestOf(whole);
+      if (whole.length > 0) parts.write(PartKind.requestData, id, whole);
+      parts.write(PartKind.requestEnd, id, trailersOf(request));
+      return;
+    }
+    const out = (call.out = new Outflow(this.#hash()));
+    parts.pump(out, PartKind.requestData, id, request.body).then(
+      (all) => all && parts.write(PartKind.requestEnd, id, trailersOf(request)),
+      (error: unknown) => this.cancel(call, new Agnt2Error('cancelled', 'the request body failed', { cause: error })),
+    );
+  }
+
+  #unable(request: ExchangeRequest): Agnt2Error | null {
+    if (this.#mux.options.numbering === 'none')
+      return new Agnt2Error('unsupported', 'this side of the socket only answers calls');
+    if (request.signal.aborted) return new Agnt2Error('cancelled', 'the caller went away');
+    if (this.#calls.size >= this.#mux.maxCalls)
+      return new Agnt2Error('too_many_calls', `${this.#mux.maxCalls} calls are in flight`);
+    return null;
+  }
+
+  #sendHead(id: number, { method, target, headers, interim }: ExchangeRequest, { meta }: CallSink): Agnt2Error | null {
+    const takes = interim === undefined ? TRAILERS : TRAILERS_AND_INTERIM;
+    const head = JSON.stringify({ method, target, headers, meta, takes });
+    return this.#mux.parts.writeText(PartKind.requestHead, id, head, MAX_HEAD_BYTES)
+      ? null
+      : new Agnt2Error('head_too_large', `a call head has at most ${MAX_HEAD_BYTES} bytes`);
+  }
+
+  /** Part number `at` of a packet, which is of a call of ours. */
+  take(packet: Uint8Array, parts: PartIndex, at: number): void {
+    const call = this.#calls.get(parts.calls[at]);
+    // Parts of a call that ended here cross our own end on the way; they mean nothing any more.
+    if (call === undefined) return;
+    try {
+      this.#onPart(call, packet, parts, at);
+    } catch (error) {
+      this.#break(call, error);
+    }
+  }
+
+  /** An answer that came all at once: `count` parts from `at` on, head to end. */
+  takeWhole(packet: Uint8Array, parts: PartIndex, at: number, count: number): void {
+    const call = this.#calls.get(parts.calls[at]);
+    const last = at + count - 1;
+    if (call === undefined) return;
+    const bytes = count === 3 ? packet.subarray(parts.starts[at + 1], parts.ends[at + 1]) : EMPTY;
+    const head = this.#wholeHead(call, packet, parts, at, bytes.length);
+    if (head === null) {
+      for (let i = at; i <= last; i++) this.take(packet, parts, i);
+      return;
+    }
+    try {
+      this.#onWhole(call, head, bytes, copyOf(packet.subarray(parts.starts[last], parts.ends[last])));
+    } catch (error) {
+      this.#break(call, error);
+    }
+  }
+
+  /** The head of an answer in which nothing is amiss; null for one to be looked at part by part. */
+  #wholeHead(call: OutgoingCall, packet: Uint8Array, parts: PartIndex, at: number, bytes: number): ResponseHead | null {
+    if (call.answered || call.cancelled !== null || bytes > STREAM_WINDOW || !this.#mux.hasRoom(bytes)) return null;
+    try {
+      const head = this.#readHead(packet, parts, at);
+      return isInterim(head.status) ? null : head;
+    } catch {
+      return null;
+    }
+  }
+
+  #onWhole(call: OutgoingCall, head: ResponseHead, bytes: Uint8Array, end: Uint8Array): void {
+    call.answered = true;
+    call.status = head.status;
+    const body = copyOf(bytes);
+    const responseBody = this.#mux.digests ? digestOf(body) : EMPTY;
+    this.#calls.delete(call.id);
+    call.release();
+    call.out?.stop();
+    try {
+      call.sink.onEnd?.(end, { requestBody: this.#requestDigest(call), responseBody }, head.status);
+    } catch (error) {
+      // It was answered, if not well: who waits for the body hears why.
+      this.#open(call, head, this.#inflow(call));
+      throw error;
+    }
+    call.ended(end);
+    this.#open(call, head, new Whole(body, this.#mux));
+  }
+
+  #onPart(call: OutgoingCall, packet: Uint8Array, parts: PartIndex, at: number): void {
+    const body = packet.subarray(parts.starts[at], parts.ends[at]);
+    switch (parts.kinds[at]) {
+      case PartKind.responseHead: {
+        if (call.answered) throw malformed('a second response head');
+        const head = this.#readHead(packet, parts, at);
+        const { status, headers } = head;
+        if (isInterim(status)) {
+          if (++call.interims > MAX_INTERIM) throw malformed('too many interim answers');
+          if (call.cancelled === null) call.interim?.({ status, headers });
+          return;
+        }
+        call.answered = true;
+        call.status = status;
+        const flow = this.#inflow(call);
+        if (call.cancelled === null) this.#open(call, head, flow);
+        else flow.fail(call.cancelled);
+        return;
+      }
+      case PartKind.responseData:
+        if (!call.answered) throw malformed('response data before its head');
+        if (call.trailers !== null) throw malformed('response data after its trailers');
+        if (!this.#mux.hasRoom(body.length)) throw overloaded();
+        // A copy: a view would keep its whole packet alive for as long as a slow reader has it.
+        if (body.length > 0 && !call.in!.push(copyOf(body))) throw malformed('more bytes than the window allows');
+        return;
+      case PartKind.responseTrailers:
+        if (!call.answered || call.trailers !== null) throw malformed('trailers follow the response data, once');
+        call.trailers = decodeTrailers(body);
+        return;
+      case PartKind.responseEnd: {
+        if (!call.answered) throw malformed('a response end before its head');
+        const end = copyOf(body);
+        this.#calls.delete(call.id);
+        call.release();
+        call.out?.stop();
+        call.sink.onEnd?.(end, this.#digestsOf(call), call.status);
+        call.in!.end();
+        call.ended(end);
+        return;
+      }
+      case PartKind.window:
+        call.out?.grant(readWindow(body));
+        return;
+      case PartKind.cancel:
+        this.#fail(call, call.cancelled ?? new Agnt2Error(cancelCode(body), 'the other side ended the call'));
+        return;
+      default:
+        throw malformed(`part ${parts.kinds[at]} in an answer`);
+    }
+  }
+
+  #readHead(packet: Uint8Array, parts: PartIndex, at: number): ResponseHead {
+    const head = this.#heads.read(packet, parts.starts[at], parts.ends[at]);
+    const { status } = head;
+    if (!Number.isInteger(status) || status < 100 || status > 999)
+      throw malformed('a response status has three digits');
+    return head;
+  }
+
+  #open(call: OutgoingCall, { status, reason, headers }: ResponseHead, body: Whole | Inflow): void {
+    const trailers = body instanceof Whole ? noTrailers : (): [string, string][] => call.trailers ?? NO_TRAILERS;
+    call.response =
+      typeof reason === 'string' ? { status, reason, headers, body, trailers } : { status, headers, body, trailers };
+    if (call.told) return;
+    call.told = true;
+    call.sink.onOpen(call);
+  }
+
+  #inflow(call: OutgoingCall): Inflow {
+    const left = (): void => this.cancel(call, new Agnt2Error('cancelled', 'the reader left'));
+    return (call.in ??= new Inflow(this.#mux, call.id, this.#hash(), left));
+  }
+
+  /** Gives a call up towards its caller; its entry stays until the callee has said how it ended. */
+  cancel(call: OutgoingCall, error: Agnt2Error): void {
+    if (call.cancelled !== null || this.#calls.get(call.id) !== call) return;
+    call.cancelled = error;
+    call.release();
+    call.out?.stop();
+    call.in?.fail(error);
+    this.#tell(call, error);
+    this.#mux.parts.write(PartKind.cancel, call.id, utf8(error.code));
+  }
+
+  /** A part of the answer made no sense. Before the end the callee must still say how it ended, as after any cancel. */
+  #break(call: OutgoingCall, error: unknown): void {
+    if (this.#calls.has(call.id))
+      this.cancel(call, new Agnt2Error(safeCode(error), 'the answer was not valid', { cause: error }));
+    else this.#fail(call, error);
+  }
+
+  #fail(call: OutgoingCall, error: unknown): void {
+    this.#calls.delete(call.id);
+    call.release();
+    call.out?.stop();
+    call.in?.fail(error as Error);
+    this.#tell(call, error);
+    call.failed(error);
+    call.sink.onFailed?.();
+  }
+
+  #tell(call: OutgoingCall, error: unknown): void {
+    if (call.told) return;
+    call.told = true;
+    call.sink.onRefused(error);
+  }
+
+  close(error: Agnt2Error): void {
+    for (const call of this.#calls.values()) {
+      call.sink.onLost?.(this.#digestsOf(call), call.out === null || call.out.finished || call.cancelled !== null);
+      this.#fail(call, error);
+    }
+  }
+
+  #hash(): BodyHash | null {
+    return this.#mux.digests ? new BodyHash() : null;
+  }
+
+  #requestDigest(call: OutgoingCall): Uint8Array {
+    return call.out === null ? call.requestDigest : (call.out.hash?.digest() ?? EMPTY);
+  }
+
+  #digestsOf(call: OutgoingCall): Digests {
+    const none = this.#mux.digests ? EMPTY_HASH : EMPTY;
+    return {
+      requestBody: this.#requestDigest(call),
+      responseBody: call.in === null ? none : (call.in.hash?.digest() ?? EMPTY),
+    };
+  }
+}
+
+const isInterim = (status: number): boolean => status < 200 && status !== 101;
+const digestOf = (body: Uint8Array): Uint8Array => (body.length === 0 ? EMPTY_HASH : sha(body));
