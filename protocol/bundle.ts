@@ -3,7 +3,7 @@ import { Reader, Writer } from './bytes.ts';
 import type { Signing } from './eip712.ts';
 import { malformed } from './errors.ts';
 import { SIGNATURE_BYTES } from './half.ts';
-import type { MachineKey } from './keys.ts';
+import type { SigningKey } from './keys.ts';
 import { MAX_FRAME_BYTES, MAX_INTERACTIONS } from './limits.ts';
 import { payloadRoot } from './log.ts';
 import { type Interaction, MAX_NUMBERS, decodeOp, encodeInteraction, interactionAt } from './ops/index.ts';
@@ -179,7 +179,7 @@ const NO_PAYLOAD = new Uint8Array(32);
  * bundle has no payload root.
  */
 export async function signBundle(
-  key: MachineKey,
+  key: SigningKey,
   signing: Signing,
   header: Omit<BundleHeader, 'payloadRoot'>,
   interactions: readonly Interaction[],

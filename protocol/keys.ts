@@ -38,8 +38,16 @@ function toLowS(signature: Uint8Array): Uint8Array {
   return out;
 }
 
+/** A key that signs, wherever its secret is. */
+export interface SigningKey {
+  /** x ‖ y. */
+  readonly publicKey: Uint8Array;
+  /** 64 bytes r ‖ s, low-s, over the SHA-256 of a preimage. */
+  sign(preimage: Uint8Array): Promise<Uint8Array>;
+}
+
 /** An agent's (or the sequencer's) signing key. */
-export class MachineKey {
+export class MachineKey implements SigningKey {
   readonly #private: CryptoKey;
   /** x ‖ y. */
   readonly publicKey: Uint8Array;

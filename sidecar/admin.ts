@@ -2,6 +2,7 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import http, { type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { hex } from '../protocol/bytes.ts';
 import { codeOf } from '../protocol/errors.ts';
 import { parseId } from '../protocol/ids.ts';
 import { refusal } from './errors.ts';
@@ -15,6 +16,8 @@ export interface AdminActions {
   readonly policy: Pick<Policy, 'approvals' | 'grant' | 'deny' | 'priceRises' | 'acceptPrices'>;
   /** Whether calls can be taken and made. */
   ready(): boolean;
+  /** The machine key to rotate to, x ‖ y. */
+  nextKey(): Promise<Uint8Array>;
   status(): Promise<Record<string, unknown>>;
   sessions(): unknown[];
   openSession(peer: string): Promise<void>;
@@ -92,6 +95,11 @@ export function createAdminServer(actions: AdminActions, metrics: Metrics): Serv
       checkToken(request, actions.token);
       actions.policy.acceptPrices(parseId(prices[1]));
       return json(response, 200, { ok: true });
+    }
+    if (method === 'POST' && path === '/admin/keys/next') {
+      checkToken(request, actions.token);
+      const key = await actions.nextKey();
+      return json(response, 200, { x: hex(key.subarray(0, 32)), y: hex(key.subarray(32)) });
     }
     throw refusal('not_found', 'no such page');
   };

@@ -3,8 +3,8 @@ import { setTimeout } from 'node:timers/promises';
 import { hex } from '../protocol/bytes.ts';
 import { Signing } from '../protocol/eip712.ts';
 import { Agnt2Error, codeOf } from '../protocol/errors.ts';
-import { formatId, shardOf } from '../protocol/ids.ts';
-import type { MachineKey } from '../protocol/keys.ts';
+import { formatId, parseId, shardOf } from '../protocol/ids.ts';
+import type { SigningKey } from '../protocol/keys.ts';
 import type { App } from './app.ts';
 import type { Config } from './config.ts';
 import { Core, type NetworkFacts } from './core.ts';
@@ -12,7 +12,7 @@ import { refusal } from './errors.ts';
 import { Far } from './far.ts';
 import { FirstContact } from './firstcontact.ts';
 import type { HttpClient } from './http/client.ts';
-import type { Dial, Identity } from './identity.ts';
+import { type Dial, type Identity, type ShownKey, shownKey } from './identity.ts';
 import { Inbound } from './inbound.ts';
 import { Mailbox } from './mailbox.ts';
 import { Metrics } from './metrics.ts';
@@ -39,6 +39,7 @@ export interface Pace {
   readonly refundsMs?: number;
   readonly unaskedMs?: number;
   readonly peersTtlMs?: number;
+  readonly rotationMs?: number;
 }
 
 /** What a runtime brings. */
@@ -69,6 +70,8 @@ interface Running {
 }
 
 const RETRY_MS = 1000;
+/** How often the chain is asked for a rotation that is under way. */
+const ROTATION_MS = 5000;
 const FORGET_TAKEN_MS = 90 * 24 * 3600 * 1000;
 
 /** Waits, at most until `signal` aborts. A timer nobody waits for keeps no process alive. */
@@ -85,6 +88,8 @@ export class Agent {
   readonly #peers: Peers;
   readonly #stopping = new AbortController();
   #services: readonly PricedService[] = [];
+  #shown: ShownKey | null = null;
+  #rotation: NodeJS.Timeout | undefined;
   #running: Running | null = null;
   #started = false;
   #stopped = false;
@@ -106,6 +111,7 @@ export class Agent {
     return (
       this.#started &&
       !this.#stopping.signal.aborted &&
+      Date.now() / 1000 < (this.#shown?.expires ?? Infinity) &&
       (this.#config.app === undefined || this.#running?.mailbox.online === true)
     );
   }
@@ -137,10 +143,13 @@ export class Agent {
   };
 
   /** Starts everything; resolves when calls can be made and taken. Rejects with what only a person can mend; waits for the rest. */
-  async start(key: MachineKey): Promise<void> {
+  async start(key: SigningKey): Promise<void> {
     const network = await this.#patiently(() => this.#core.status());
     this.#pin(network);
-    const identity: Identity = { agent: this.#config.agent, key, signing: new Signing(network.domain) };
+    const { agent } = this.#config;
+    const shown = (this.#shown = shownKey(key));
+    const signing = shown === null ? new Signing(network.domain) : await shown.signing(network.domain, agent);
+    const identity: Identity = { agent, key, signing };
     await this.#patiently(() => this.#checkKey(key));
     const running = (this.#running = this.#assemble(identity, network));
     if (this.#config.app !== undefined) {
@@ -156,6 +165,10 @@ export class Agent {
     void running.refunds.adopt().catch(this.onError);
     await running.sessions.start();
     running.refunds.start();
+    if (shown !== null) {
+      this.#rotation = setInterval(() => void this.#rotate().catch(this.onError), this.#pace.rotationMs ?? ROTATION_MS);
+      this.#rotation.unref();
+    }
     this.#started = true;
   }
 
@@ -255,13 +268,35 @@ export class Agent {
       );
   }
 
-  async #checkKey(key: MachineKey): Promise<void> {
-    const onChain = await this.#core.key(this.#config.agent);
-    if (hex(onChain) !== hex(key.publicKey))
-      throw refusal(
-        'wrong_key',
-        `${formatId(this.#config.agent)} has another machine key on chain; rotate it or fix keyFile`,
-      );
+  async #checkKey(key: SigningKey): Promise<void> {
+    const onChain = hex(await this.#core.key(this.#config.agent));
+    if (onChain === hex(key.publicKey)) return;
+    const { nextKey } = this.#shown ?? { nextKey: null };
+    // Rotated while this sidecar was down: its sessions can only be left now.
+    if (nextKey !== null && onChain === hex(nextKey)) return this.#shown!.promote([]);
+    throw refusal(
+      'wrong_key',
+      `${formatId(this.#config.agent)} has another machine key on chain; rotate it or fix keyFile`,
+    );
+  }
+
+  /** The key to rotate to, x ‖ y: made by the signer, for the owner to sign. Throws `not_rotatable`. */
+  async nextKey(): Promise<Uint8Array> {
+    if (this.#shown === null) throw refusal('not_rotatable', 'the machine key is in this process, not in a signer');
+    return this.#shown.next();
+  }
+
+  /** Takes the next key into use once the chain has it. Open sessions pinned the old one: they are closed with it. */
+  async #rotate(): Promise<void> {
+    const shown = this.#shown;
+    if (shown === null || shown.nextKey === null || this.#stopping.signal.aborted) return;
+    const { sessions } = this.#assertRunning();
+    const next = hex(shown.nextKey);
+    if (hex(await this.#core.key(this.#config.agent)) !== next) return;
+    const open = sessions.list().map(({ session }) => parseId(session));
+    await shown.promote(open);
+    this.#onEvent('key_rotated', { sessions: open.length });
+    for (const session of open) void sessions.leave(session).catch(this.onError);
   }
 
   /** Retries while the gateway is away; anything else is for a person. */
@@ -299,6 +334,9 @@ export class Agent {
     gauge('agnt2_in_flight_in', 'First-contact calls at the local app', () => this.#running?.inbound.inFlight ?? 0);
     gauge('agnt2_budget_hour_units', 'Base units spent or at risk in the last hour', () => this.#policy.spent().hour);
     gauge('agnt2_budget_day_units', 'Base units spent or at risk in the last day', () => this.#policy.spent().day);
+    gauge('agnt2_key_expires_seconds', 'Seconds until the machine key signs no more; +Inf for never', () => {
+      return (this.#shown?.expires ?? Infinity) - Date.now() / 1000;
+    });
     gauge('agnt2_circuits_open', 'Peers that are not called now because they failed', () => this.#policy.openCircuits);
     gauge('agnt2_approvals_waiting', 'Calls that wait for a person', () => {
       return this.#policy.approvals().filter(({ state }) => state === 'waiting').length;
@@ -310,13 +348,14 @@ export class Agent {
   /** Looks at the sessions and the escrows now, not at the next turn. */
   async sweep(): Promise<void> {
     const { sessions, refunds, unasked } = this.#assertRunning();
-    await Promise.all([sessions.watch(), refunds.look(), unasked.look()]);
+    await Promise.all([sessions.watch(), refunds.look(), unasked.look(), this.#rotate()]);
   }
 
   /** Finishes what is in flight, signs and closes the sessions, sends what is owed to Core; at most `drainSeconds` for all of it. Its stores may be closed then. */
   async stop(): Promise<void> {
     if (this.#stopping.signal.aborted) return;
     this.#stopping.abort();
+    clearInterval(this.#rotation);
     this.#onEvent('draining', {});
     const running = this.#running;
     if (running !== null) {

@@ -1,11 +1,11 @@
 /** The config file, read once and wholly checked: every mistake is named at once, nothing starts on a guess. */
-import { readFileSync, statSync } from 'node:fs';
-import { unhex } from '../protocol/bytes.ts';
+import { readFileSync } from 'node:fs';
 import { parseId } from '../protocol/ids.ts';
 import { refusal } from './errors.ts';
 import { type Endpoint, Fields } from './fields.ts';
 import { type PolicyConfig, readPolicy } from './policy/config.ts';
 import { type PriceTable, ceilingOf } from './prices.ts';
+import { parseSecret, readKeyFile } from './signer/keys.ts';
 import { NAME, normaliseTarget } from './target.ts';
 
 export interface ServiceConfig extends PriceTable {
@@ -33,6 +33,17 @@ export interface SessionConfig {
   readonly minDeposit: number;
 }
 
+/** The process that holds the machine key. */
+export interface SignerConfig {
+  /** Unix socket of one that runs already; null: the sidecar starts its own, with the settings below. */
+  readonly socket: string | null;
+  /** Unix seconds after which it signs no more. */
+  readonly expires: number | null;
+  /** Base units its bundles may put at risk, whatever the policy says. */
+  readonly perHour: number | null;
+  readonly perDay: number | null;
+}
+
 export interface Config {
   /** Base URL of the gateway, without a trailing slash. */
   readonly gateway: string;
@@ -47,6 +58,7 @@ export interface Config {
   readonly admin: Endpoint;
   readonly services: readonly ServiceConfig[];
   readonly policy: PolicyConfig;
+  readonly signer: SignerConfig;
   readonly session: SessionConfig;
   readonly stateDir: string;
   /** Seconds a graceful stop may take. */
@@ -89,6 +101,25 @@ function readService(value: unknown, path: string, faults: string[]): ServiceCon
   };
   fields.done();
   return service;
+}
+
+function readSigner(value: unknown, faults: string[]): SignerConfig {
+  const fields = new Fields(value ?? {}, 'signer', faults);
+  const ceiling = (key: string): number | null => (fields.get(key) === undefined ? null : fields.amount(key));
+  const expires = fields.text('expires', '');
+  const at = expires === '' ? null : Date.parse(expires) / 1000;
+  if (at !== null && !(at > 0)) fields.fault('expires', 'must be a time like 2027-01-31T00:00:00Z');
+  const signer = {
+    socket: fields.text('socket', '') || null,
+    expires: at === null ? null : Math.floor(at),
+    perHour: ceiling('perHour'),
+    perDay: ceiling('perDay'),
+  };
+  // What guards against the sidecar is not the sidecar's to say.
+  if (signer.socket !== null && (signer.expires ?? signer.perHour ?? signer.perDay) !== null)
+    fields.fault('socket', 'is of a signer with its own --expires, --per-hour and --per-day; leave those out here');
+  fields.done();
+  return signer;
 }
 
 /** Unsigned calls a peer may owe by default, at our dearest price. */
@@ -135,6 +166,7 @@ export function readConfig(value: unknown): Config {
     admin: fields.endpoint('admin', '127.0.0.1:8403'),
     services,
     policy: readPolicy(fields.get('policy'), faults),
+    signer: readSigner(fields.get('signer'), faults),
     session: readSession(fields.get('session'), Math.max(0, ...services.map(ceilingOf)), faults),
     stateDir: fields.text('stateDir', '.agnt2'),
     drainSeconds: fields.integer('drainSeconds', 30, 1, 3600),
@@ -167,23 +199,14 @@ export function loadConfig(path: string): Config {
   return readConfig(value);
 }
 
-/** The machine key's secret, 32 bytes: from `keyFile` (readable by its owner alone), else from AGNT2_MACHINE_KEY. Throws `bad_config`. */
-export function loadSecret(config: Pick<Config, 'keyFile'>, env: NodeJS.ProcessEnv = process.env): Uint8Array {
-  let text = env.AGNT2_MACHINE_KEY;
-  if (config.keyFile !== undefined) {
-    try {
-      if ((statSync(config.keyFile).mode & 0o077) !== 0)
-        throw refusal('bad_config', `${config.keyFile} is readable by others; chmod 600 it`);
-      text = readFileSync(config.keyFile, 'utf8');
-    } catch (cause) {
-      if ((cause as { code?: string }).code === 'bad_config') throw cause;
-      throw refusal('bad_config', `can't read the machine key ${config.keyFile}`, cause);
-    }
-  }
+/** The machine key's secret as text: from `keyFile` (readable by its owner alone), else from AGNT2_MACHINE_KEY. Throws `bad_config`. */
+export function loadSecretText({ keyFile }: Pick<Config, 'keyFile'>, env: NodeJS.ProcessEnv = process.env): string {
+  const text = keyFile === undefined ? env.AGNT2_MACHINE_KEY : readKeyFile(keyFile);
   if (text === undefined) throw refusal('bad_config', 'no machine key: set keyFile or AGNT2_MACHINE_KEY');
-  try {
-    return unhex(text.trim(), 32);
-  } catch {
-    throw refusal('bad_config', 'the machine key must be 0x and 64 hex digits');
-  }
+  return text;
+}
+
+/** As {@link loadSecretText}, as the 32 bytes it stands for. Throws `bad_config`. */
+export function loadSecret(config: Pick<Config, 'keyFile'>, env: NodeJS.ProcessEnv = process.env): Uint8Array {
+  return parseSecret(loadSecretText(config, env));
 }

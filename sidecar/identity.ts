@@ -1,13 +1,30 @@
 /** Who we are at the gateway, and how that is said when a socket is opened. */
 import { hex } from '../protocol/bytes.ts';
-import type { Signing } from '../protocol/eip712.ts';
+import type { Domain, Signing } from '../protocol/eip712.ts';
 import { formatId } from '../protocol/ids.ts';
-import type { MachineKey } from '../protocol/keys.ts';
+import type { SigningKey } from '../protocol/keys.ts';
 import type { PacketSocket } from './session/index.ts';
+
+/** A key in a process of its own, which has to be shown what it signs. */
+export interface ShownKey extends SigningKey {
+  /** The key to rotate to, if one was made: x ‖ y. */
+  readonly nextKey: Uint8Array | null;
+  /** Unix seconds after which it signs no more; null for never. */
+  readonly expires: number | null;
+  /** Fixes what it signs for, and makes the preimages it takes. */
+  signing(domain: Domain, agent: number): Promise<Signing>;
+  /** Makes the next key, or names the one there is: x ‖ y. */
+  next(): Promise<Uint8Array>;
+  /** Takes the next key into use; these sessions keep the one they pinned. */
+  promote(sessions: readonly number[]): Promise<void>;
+}
+
+/** The key as one that has to be shown what it signs; null for one in this process. */
+export const shownKey = (key: SigningKey): ShownKey | null => ('promote' in key ? (key as ShownKey) : null);
 
 export interface Identity {
   readonly agent: number;
-  readonly key: MachineKey;
+  readonly key: SigningKey;
   readonly signing: Signing;
 }
 

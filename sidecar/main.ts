@@ -2,8 +2,10 @@
 import { parseArgs } from 'node:util';
 import '../protocol/keccak/install.ts';
 import { Agnt2Error, codeOf } from '../protocol/errors.ts';
-import { loadConfig } from './config.ts';
+import { type Config, loadConfig } from './config.ts';
 import { Sidecar } from './sidecar.ts';
+import type { RemoteKey } from './signer/client.ts';
+import { holdKey } from './signer/hold.ts';
 
 const print = (event: string, fields: Record<string, unknown>): void => {
   process.stdout.write(`${JSON.stringify({ event, timeMs: Date.now(), ...fields })}\n`);
@@ -15,9 +17,16 @@ const fail = (error: unknown): never => {
   process.exit(1);
 };
 
+/** Without the process that signs, this one is of no use: whoever runs it starts both again. */
+const hold = async (config: Config): Promise<RemoteKey> => {
+  const key = await holdKey(config);
+  key.onGone = fail;
+  return key;
+};
+
 try {
   const { values } = parseArgs({ options: { config: { type: 'string', default: 'agnt2.json' } } });
-  const sidecar = new Sidecar(loadConfig(values.config), print);
+  const sidecar = new Sidecar(loadConfig(values.config), print, {}, hold);
   let stopping = false;
   const stop = (): void => {
     stopping = true;

@@ -1,5 +1,8 @@
 /** Prometheus text, by hand: counters, gauges read when asked, one histogram shape. @see https://prometheus.io/docs/instrumenting/exposition_formats/ */
 
+/** As Prometheus writes it. */
+const number = (value: number): string => (value === Infinity ? '+Inf' : String(value));
+
 const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
 class Counter {
@@ -77,7 +80,7 @@ export class Metrics {
       this.appSeconds,
     ].map((m) => m.text());
     for (const { name, help, read } of this.#gauges)
-      parts.push(`# HELP ${name} ${help}\n# TYPE ${name} gauge\n${name} ${read()}`);
+      parts.push(`# HELP ${name} ${help}\n# TYPE ${name} gauge\n${name} ${number(read())}`);
     return `${parts.join('\n')}\n`;
   }
 }

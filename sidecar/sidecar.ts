@@ -2,7 +2,7 @@
 import type { Server } from 'node:http';
 import { join } from 'node:path';
 import { formatId } from '../protocol/ids.ts';
-import { MachineKey } from '../protocol/keys.ts';
+import { MachineKey, type SigningKey } from '../protocol/keys.ts';
 import { adminToken, createAdminServer } from './admin.ts';
 import { Agent, type OnEvent, type Pace } from './agent.ts';
 import { App } from './app.ts';
@@ -26,6 +26,8 @@ export class Sidecar {
   readonly #gateway: HttpClient;
   readonly #sessionFile;
   readonly #agent: Agent;
+  readonly #hold: (config: Config) => Promise<SigningKey>;
+  #key: (SigningKey & { close?: () => void }) | null = null;
   #admin: Server | null = null;
   #listener: Server | null = null;
   #listening = false;
@@ -33,8 +35,15 @@ export class Sidecar {
   /** Ports in use, for configs that ask for any. */
   ports: { listen: number; admin: number } = { listen: 0, admin: 0 };
 
-  constructor(config: Config, onEvent: OnEvent = () => {}, pace: Pace = {}) {
+  /** `hold` brings the machine key from wherever it is; without, this process reads it itself. */
+  constructor(
+    config: Config,
+    onEvent: OnEvent = () => {},
+    pace: Pace = {},
+    hold: (config: Config) => Promise<SigningKey> = (own) => MachineKey.import(loadSecret(own)),
+  ) {
     this.#config = config;
+    this.#hold = hold;
     this.#onEvent = onEvent;
     this.#store = openStore(config.stateDir);
     this.#sessionFile = openSessions(join(config.stateDir, 'sessions.sqlite'));
@@ -62,12 +71,14 @@ export class Sidecar {
 
   /** Starts everything; resolves when calls can be made and taken. Rejects with what only a person can mend; waits for the rest. */
   async start(): Promise<void> {
-    const key = await MachineKey.import(loadSecret(this.#config));
+    const key = await this.#hold(this.#config);
+    this.#key = key;
     const agent = this.#agent;
     this.#admin = createAdminServer(
       {
         token: adminToken(join(this.#config.stateDir, 'admin-token')),
         policy: agent.policy,
+        nextKey: () => agent.nextKey(),
         ready: () => this.ready,
         status: async () => ({ ...(await agent.status()), ready: this.ready }),
         sessions: () => agent.sessions(),
@@ -104,6 +115,7 @@ export class Sidecar {
     this.#listener?.closeAllConnections();
     this.#admin?.closeAllConnections();
     this.#admin?.close();
+    this.#key?.close?.();
     this.#app.close();
     this.#gateway.close();
     this.#store.close();

@@ -9,7 +9,7 @@ import { equal, hex } from '../protocol/bytes.ts';
 import type { Signing } from '../protocol/eip712.ts';
 import { codeOf } from '../protocol/errors.ts';
 import { shardOf } from '../protocol/ids.ts';
-import type { MachineKey } from '../protocol/keys.ts';
+import type { SigningKey } from '../protocol/keys.ts';
 import type { Interaction } from '../protocol/ops/index.ts';
 import { type SignedReceipt, verifyReceipt } from '../protocol/receipt.ts';
 import { type Outcome, STATUSES, Status } from '../protocol/status.ts';
@@ -26,7 +26,7 @@ export interface Submitted {
 
 export interface WalletOptions {
   readonly core: Core;
-  readonly key: MachineKey;
+  readonly key: SigningKey;
   readonly signing: Signing;
   readonly agent: number;
   /** The sequencer's key as pinned at start. */

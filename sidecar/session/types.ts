@@ -3,7 +3,7 @@ import type { CallRecord } from '../../protocol/call.ts';
 import type { Signing } from '../../protocol/eip712.ts';
 import type { Agnt2Error } from '../../protocol/errors.ts';
 import type { Direction, SignedHalf } from '../../protocol/half.ts';
-import type { MachineKey } from '../../protocol/keys.ts';
+import type { SigningKey } from '../../protocol/keys.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.ts';
 import type { SessionStore } from './store.ts';
 
@@ -39,7 +39,7 @@ export interface EndpointOptions {
   readonly facts: SessionFacts;
   readonly role: Role;
   /** Signs what this side owes; its public key is the one pinned for `role`. */
-  readonly key: MachineKey;
+  readonly key: SigningKey;
   readonly signing: Signing;
   readonly store: SessionStore;
   /** Base units the peer may owe unsigned: all this side risks. */

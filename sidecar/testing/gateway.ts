@@ -138,11 +138,11 @@ export class TestGateway {
     for (const relay of this.#relays.values()) for (const ws of relay.values()) ws.terminate();
   }
 
-  async agent(balance: number, shard = 0): Promise<TestAgent> {
+  async agent(balance: number, shard = 0, owner: Uint8Array = new Uint8Array(20).fill(1)): Promise<TestAgent> {
     const secret = MachineKey.randomSecret();
     const key = await MachineKey.import(secret);
     const machine = this.shards.machine(shard);
-    return { id: machine.createAgent(new Uint8Array(20).fill(1), key.publicKey, balance), key, secret };
+    return { id: machine.createAgent(owner, key.publicKey, balance), key, secret };
   }
 
   balance(agent: TestAgent): number {

@@ -81,7 +81,12 @@ export class Pair {
   }
 
   /** `more` goes over a config with a state directory of its own. */
-  async sidecar(who: string, agent: TestAgent, more: Record<string, unknown> = {}): Promise<Sidecar> {
+  async sidecar(
+    who: string,
+    agent: TestAgent,
+    more: Record<string, unknown> = {},
+    hold?: ConstructorParameters<typeof Sidecar>[3],
+  ): Promise<Sidecar> {
     const config = readConfig({
       gateway: this.gateway.url,
       agent: formatId(agent.id),
@@ -92,7 +97,9 @@ export class Pair {
       ...more,
     });
     process.env.AGNT2_MACHINE_KEY = hex(agent.secret);
-    const made = new Sidecar(config, (event, fields) => this.events.push({ who, event, ...fields }), this.#pace);
+    const onEvent = (event: string, fields: Record<string, unknown>): void =>
+      void this.events.push({ who, event, ...fields });
+    const made = new Sidecar(config, onEvent, this.#pace, hold);
     this.#sidecars.push(made);
     await made.start();
     return made;

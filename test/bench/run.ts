@@ -8,6 +8,7 @@ const SUITES: Record<string, () => Promise<{ suite: Suite }>> = {
   session: () => import('./session.ts'),
   sidecar: () => import('./sidecar.ts'),
   dispute: () => import('./dispute.ts'),
+  signer: () => import('./signer.ts'),
 };
 
 const args = process.argv.slice(2);
