@@ -175,6 +175,14 @@ export class Outflow {
     void Promise.resolve(this.source?.return?.()).catch(ignore);
   }
 
+  /** Ends the body where it is, as if that were all of it. False when it had ended, one way or the other. */
+  cut(): boolean {
+    if (this.stopped || this.finished) return false;
+    this.stop();
+    this.finished = true;
+    return true;
+  }
+
   #wake(): void {
     const wake = this.wake;
     this.wake = null;

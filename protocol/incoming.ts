@@ -245,11 +245,12 @@ export class IncomingCalls {
   #afterBody(call: IncomingCall, { response }: Served): void {
     const trailers = response.trailers !== undefined && call.takes.includes('trailers') ? trailersOf(response) : EMPTY;
     if (trailers.length > 0 && !call.closed) this.#mux.parts.write(PartKind.responseTrailers, call.id, trailers);
-    // The record hashes the request's whole body; an app that answered early doesn't stop it from arriving.
+    // The record hashes all that was sent of the request; where an app answered early, its end is still to come.
     if (call.complete) this.#finish(call);
     else {
       call.onRequestEnd = () => this.#finish(call);
       call.in!.discard();
+      if (call.takes.includes('stop') && !call.closed) this.#mux.parts.write(PartKind.stop, call.id, EMPTY);
     }
   }
 

@@ -315,26 +315,66 @@ describe('CallMux', () => {
     }
   });
 
-  test('an app that answers early does not break the request it did not read', async () => {
-    let digest: Uint8Array | undefined;
+  test('an app that answers early stops the request, and both hash what was sent of it', async () => {
+    const digests: Digests[] = [];
     const { a } = join(
       {},
       {
         handler: async () => ({
           response: { status: 413, headers: [], body: body(bytesOf('no')) },
-          end: (digests) => {
-            digest = digests.requestBody;
+          end: (of) => {
+            digests.push(of);
             return new Uint8Array(1);
           },
         }),
       },
     );
-    const big = new Uint8Array(1_000_000).fill(7);
-    const { response, end } = await a.call(request('POST', '/', body(big)));
+    const chunk = new Uint8Array(1000).fill(7);
+    let sent = 0;
+    // Nobody would ever see its end.
+    async function* endless() {
+      for (;;) {
+        sent += 1;
+        yield chunk;
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    }
+    const onEnd = (_: Uint8Array, of: Digests): void => void digests.push(of);
+    const { response, end } = await a.call(request('POST', '/', endless()), { onEnd });
     expect(response.status).toBe(413);
     expect(await text(response)).toBe('no');
     await end;
-    expect(digest).toEqual(sha(big));
+    expect(digests).toHaveLength(2);
+    expect(digests[0]).toEqual(digests[1]);
+    const prefixes = Array.from({ length: sent + 1 }, (_, n) => sha(new Uint8Array(1000 * n).fill(7)));
+    expect(prefixes).toContainEqual(digests[0].requestBody);
+  });
+
+  test('a caller that does not take a stop sends the whole of a request that was answered early', async () => {
+    const ends: Digests[] = [];
+    const b: CallMux = new CallMux({
+      numbering: 'odd',
+      send: () => {},
+      handler: async () => ({
+        response: { status: 413, headers: [], body: body(bytesOf('no')) },
+        end: (of) => {
+          ends.push(of);
+          return new Uint8Array(1);
+        },
+      }),
+    });
+    const head = encodeHead({ method: 'POST', target: '/', headers: [], takes: ['trailers'] });
+    b.receive(encodeCalls([{ kind: PartKind.requestHead, call: 0, body: head }]));
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(ends).toEqual([]);
+    b.receive(
+      encodeCalls([
+        { kind: PartKind.requestData, call: 0, body: bytesOf('all') },
+        { kind: PartKind.requestEnd, call: 0, body: new Uint8Array(0) },
+      ]),
+    );
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(ends[0].requestBody).toEqual(sha(bytesOf('all')));
   });
 
   test('a bad part ends its call alone', async () => {

@@ -12,8 +12,8 @@ import { Whole, copyOf } from './whole.ts';
 
 /** Interim answers of one call: they have no window. */
 const MAX_INTERIM = 32;
-const TRAILERS = ['trailers'] as const;
-const TRAILERS_AND_INTERIM = ['trailers', 'interim'] as const;
+const TAKES = ['trailers', 'stop'] as const;
+const TAKES_INTERIM = ['trailers', 'stop', 'interim'] as const;
 
 const EMPTY = new Uint8Array(0);
 const NO_TRAILERS: [string, string][] = [];
@@ -144,7 +144,7 @@ export class OutgoingCalls {
   }
 
   #sendHead(id: number, { method, target, headers, interim }: ExchangeRequest, { meta }: CallSink): Agnt2Error | null {
-    const takes = interim === undefined ? TRAILERS : TRAILERS_AND_INTERIM;
+    const takes = interim === undefined ? TAKES : TAKES_INTERIM;
     const head = JSON.stringify({ method, target, headers, meta, takes });
     return this.#mux.parts.writeText(PartKind.requestHead, id, head, MAX_HEAD_BYTES)
       ? null
@@ -252,6 +252,11 @@ export class OutgoingCalls {
         call.ended(end);
         return;
       }
+      case PartKind.stop:
+        if (!call.answered) throw malformed('a stop before the answer');
+        // The answer is whole: what was sent of the request is the request, and both have hashed it.
+        if (call.out?.cut() === true) this.#mux.parts.write(PartKind.requestEnd, call.id, EMPTY);
+        return;
       case PartKind.window:
         call.out?.grant(readWindow(body));
         return;

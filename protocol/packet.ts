@@ -19,6 +19,7 @@ export const PartKind = {
   window: 7,
   cancel: 8,
   responseTrailers: 9,
+  stop: 10,
 } as const;
 
 /** Bytes a stream may send before the other side grants more. */
@@ -42,7 +43,7 @@ export interface RequestHead {
   readonly headers: [string, string][];
   /** On an agent's socket: what the caller says of its escrow. */
   readonly meta?: Record<string, string>;
-  /** What of an answer beside head, data and end its caller understands: `trailers`, `interim`. */
+  /** What of an answer beside head, data and end its caller understands: `trailers`, `interim`, `stop`. */
   readonly takes?: readonly string[];
 }
 

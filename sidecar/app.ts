@@ -3,19 +3,20 @@ import { formatId } from '../protocol/ids.ts';
 import { refusal } from './errors.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../protocol/exchange.ts';
 import { HttpClient } from './http/client.ts';
+import { type ExchangeClient, Http2Client } from './http/h2-client.ts';
 import { type Header, endToEnd } from './http/headers.ts';
 import type { Metrics } from './metrics.ts';
 
 export class App {
-  readonly #client: HttpClient | null;
+  readonly #client: ExchangeClient | null;
   readonly #metrics: Metrics;
 
-  /** `origin` undefined: an agent that answers nothing. */
+  /** `origin` is `http://…`, `https://…` or, of an app that speaks HTTP/2 without TLS, `h2c://…`; undefined: an agent that answers nothing. */
   constructor(origin: string | undefined, metrics: Metrics) {
-    this.#client =
-      origin === undefined
-        ? null
-        : new HttpClient(origin, 'the app', { unreachable: 'app_unavailable', broken: 'app_failed' });
+    const codes = { unreachable: 'app_unavailable', broken: 'app_failed' };
+    if (origin === undefined) this.#client = null;
+    else if (origin.startsWith('h2c:')) this.#client = new Http2Client(origin, 'the app', codes);
+    else this.#client = new HttpClient(origin, 'the app', codes);
     this.#metrics = metrics;
   }
 

@@ -52,7 +52,7 @@ export interface Config {
   /** Directory name to hold. */
   readonly name?: string;
   readonly description: string;
-  /** Origin of the app, none for an agent that only calls others. */
+  /** Origin of the app, `h2c://…` of one that speaks HTTP/2 without TLS; none for an agent that only calls others. */
   readonly app?: string;
   readonly listen: Endpoint;
   readonly admin: Endpoint;
@@ -161,7 +161,7 @@ export function readConfig(value: unknown): Config {
     keyFile: optional('keyFile'),
     name: optional('name'),
     description: fields.text('description', ''),
-    app: fields.get('app') === undefined ? undefined : fields.origin('app'),
+    app: fields.get('app') === undefined ? undefined : fields.origin('app', true),
     listen: fields.endpoint('listen', '127.0.0.1:8402'),
     admin: fields.endpoint('admin', '127.0.0.1:8403'),
     services,

@@ -67,14 +67,16 @@ export class Fields {
     this.fault(key, 'must be a list');
     return [];
   }
-  /** An http(s) origin, without path, query or user. */
-  origin(key: string): string {
+  /** An http(s) origin, without path, query or user; or, where it may be, an h2c one. */
+  origin(key: string, h2c = false): string {
     const text = this.text(key);
     if (text === '') return '';
     try {
-      const url = new URL(text);
+      const isH2c = h2c && /^h2c:/i.test(text);
+      // Of a scheme it does not know URL has no default port and no normal form.
+      const url = new URL(isH2c ? text.replace(/^h2c:/i, 'http:') : text);
       if (/^https?:$/.test(url.protocol) && url.pathname === '/' && !url.search && !url.hash && !url.username)
-        return url.origin;
+        return isH2c ? url.origin.replace('http:', 'h2c:') : url.origin;
     } catch {
       // Named below.
     }

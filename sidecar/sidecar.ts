@@ -9,6 +9,7 @@ import { App } from './app.ts';
 import { type Config, loadSecret } from './config.ts';
 import { dial } from './dial.ts';
 import { HttpClient } from './http/client.ts';
+import { acceptHttp2 } from './http/h2-server.ts';
 import { createExchangeServer, listen } from './http/server.ts';
 import { Metrics } from './metrics.ts';
 import { SqliteStore, openSessions } from './session/store-sqlite.ts';
@@ -90,6 +91,7 @@ export class Sidecar {
     this.ports.admin = await listen(this.#admin, this.#config.admin);
     await agent.start(key);
     this.#listener = createExchangeServer(agent.outbound.handle, agent.onError);
+    acceptHttp2(this.#listener, agent.outbound.handle, agent.onError);
     this.ports.listen = await listen(this.#listener, this.#config.listen);
     this.#listening = true;
     this.#onEvent('ready', {

@@ -32,25 +32,35 @@ const room = (out: Writable): Promise<boolean> =>
   });
 
 /**
- * Writes `body` into `out` with backpressure and ends it, with its trailers where the framing has room for them (chunks). A body that is not as long as declared is a
+ * Writes `body` into `out` with backpressure, without ending it; false when `out` closed before the end. A body that is not as long as declared is a
  * `body_mismatch`: what follows on the same connection would be read as something else.
  */
+export async function pour(
+  body: AsyncIterable<Uint8Array>,
+  out: Writable,
+  length: number | null = null,
+): Promise<boolean> {
+  let sent = 0;
+  for await (const chunk of body) {
+    if (out.destroyed) return false;
+    sent += chunk.length;
+    if (length !== null && sent > length)
+      throw refusal('body_mismatch', `the body is longer than the declared ${length} bytes`);
+    if (chunk.length > 0 && !out.write(chunk) && !(await room(out))) return false;
+  }
+  if (length !== null && sent < length)
+    throw refusal('body_mismatch', `the body ended after ${sent} of ${length} bytes`);
+  return true;
+}
+
+/** {@link pour}, then the end, with its trailers where the framing has room for them (chunks). */
 export async function pump(
   body: AsyncIterable<Uint8Array>,
   out: OutgoingMessage,
   length: number | null = null,
   trailers?: () => readonly Header[],
 ): Promise<void> {
-  let sent = 0;
-  for await (const chunk of body) {
-    if (out.destroyed) return;
-    sent += chunk.length;
-    if (length !== null && sent > length)
-      throw refusal('body_mismatch', `the body is longer than the declared ${length} bytes`);
-    if (chunk.length > 0 && !out.write(chunk) && !(await room(out))) return;
-  }
-  if (length !== null && sent < length)
-    throw refusal('body_mismatch', `the body ended after ${sent} of ${length} bytes`);
+  if (!(await pour(body, out, length))) return;
   const fields = trailing(trailers?.() ?? []);
   if (fields.length > 0) out.addTrailers(fields.map(([name, value]): [string, string] => [name, value]));
   out.end();

@@ -17,13 +17,13 @@ import {
 } from './headers.ts';
 
 /** Methods that carry no body unless they say so (RFC 9110 §9.3). */
-const BODILESS = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE']);
+export const BODILESS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE']);
 /** How long a body waits for its `100 Continue` before it goes anyway (RFC 9110 §10.1.1). */
 export const CONTINUE_MS = 1000;
 /** Heads of the gateway hold a whole head of the peer's app, as base64. */
 const MAX_HEAD = 128 * 1024;
 /** Node would send `get` and no method at all as GET: the app must get the method that was priced and hashed. */
-const METHOD = /^(?!CONNECT$)[A-Z][A-Z-]{0,31}$/;
+export const METHOD: RegExp = /^(?!CONNECT$)[A-Z][A-Z-]{0,31}$/;
 
 interface Peeked {
   readonly empty: boolean;
@@ -31,7 +31,7 @@ interface Peeked {
 }
 
 /** Whether a body has any byte, without losing it. */
-async function peek(body: AsyncIterable<Uint8Array>): Promise<Peeked> {
+export async function peek(body: AsyncIterable<Uint8Array>): Promise<Peeked> {
   const iterator = body[Symbol.asyncIterator]();
   let first = await iterator.next();
   while (!first.done && first.value.length === 0) first = await iterator.next();

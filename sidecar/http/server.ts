@@ -17,11 +17,11 @@ import {
   unannounced,
 } from './headers.ts';
 
+/** What a listener sees of a request before it takes it, of either version of HTTP. */
+export type Incoming = Pick<IncomingMessage, 'url' | 'headers'>;
+
 /** Answers one request; what it throws becomes a problem document. */
-export type Listener = (
-  request: IncomingMessage,
-  exchange: (target: string) => ExchangeRequest,
-) => Promise<ExchangeResponse>;
+export type Listener = (request: Incoming, exchange: (target: string) => ExchangeRequest) => Promise<ExchangeResponse>;
 
 /** A client that waits with its body until it is wanted (`Expect: 100-continue`): by the callee, or after a while by nobody's word. */
 class Continue {
@@ -219,6 +219,8 @@ export function createExchangeServer(listener: Listener, onError: (error: unknow
       }));
       // An upload that was never wanted may come or not: what follows on this connection could be either.
       await writeResponse(response, answer, wait?.over() === true ? [['connection', 'close']] : []);
+      // Answered before it was all here: the rest goes by, up to the next request.
+      if (!request.complete) request.resume();
     } catch (error) {
       wait?.over();
       if (codeOf(error) !== 'cancelled') onError(error);

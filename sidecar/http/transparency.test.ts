@@ -276,6 +276,7 @@ test('every test and exchange that docs/http.md names is there', () => {
     'http.test',
     'smuggling.test',
     'transparency.test',
+    'h2.test',
     '../target.test',
     '../sidecar.test',
     '../../protocol/mux.test',
