@@ -71,8 +71,9 @@ export async function post(url: string, body: Uint8Array): Promise<void> {
 }
 
 /** Bundles a second with every agent sending as fast as its answers come. */
-async function throughput(stack: BenchStack, size: number, posts: number, perPost: number): Promise<number> {
+export async function throughput(stack: BenchStack, size: number, posts: number, perPost: number, onStart = () => {}): Promise<number> {
   const bodies = await Promise.all(stack.agents.map((agent) => prepare(stack, agent, posts, size, perPost)));
+  onStart();
   const start = performance.now();
   await Promise.all(
     bodies.map(async (list) => {

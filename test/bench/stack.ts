@@ -40,7 +40,7 @@ export async function benchStack(
 ): Promise<BenchStack> {
   const dir = newRun();
   const l1 = await L1.start({ dir });
-  const worker = await Worker.start({ dir, l1, shards: 1, cronMs: 500, vars: { BATCH_SECONDS: '3600' } });
+  const worker = await Worker.start({ dir, l1, shards: 1, cronMs: 500, vars: { BATCH_SECONDS: '3600' }, bare: true });
   const owner = privateKeyToAccount(generatePrivateKey());
   await l1.fund(owner.address);
   const keys = await Promise.all(secrets.map((secret) => MachineKey.import(secret)));
