@@ -5,10 +5,11 @@
 import { spawnSync } from 'node:child_process';
 import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { L1 } from './l1.ts';
 import { inRepository, packageFile } from './paths.ts';
 import { freePort } from './ports.ts';
-import { type Child, type SpawnOptions, sleep, start, until } from './process.ts';
+import { type Child, type SpawnOptions, start, until } from './process.ts';
 import { workerd } from './workerd.ts';
 
 export interface WorkerOptions {
@@ -18,7 +19,7 @@ export interface WorkerOptions {
   readonly port?: number;
   /** How many shards. Default 1. */
   readonly shards?: number;
-  /** Milliseconds between two runs of the cron; 0: it is not run. */
+  /** Milliseconds between two runs of the cron; 0: it is not run. Can be changed later. */
   readonly cronMs?: number;
   /** Vars and secrets on top of the defaults. */
   readonly vars?: Readonly<Record<string, string>>;
@@ -86,8 +87,8 @@ function wrangler(dir: string, port: number, vars: Readonly<Record<string, strin
 export class Worker {
   readonly url: string;
   readonly port: number;
+  cronMs: number;
   readonly #cronUrl: string;
-  readonly #cronMs: number;
   readonly #command: Command;
   readonly #log: string;
   #child: Child;
@@ -98,7 +99,7 @@ export class Worker {
     this.port = port;
     this.url = `http://127.0.0.1:${port}`;
     this.#cronUrl = cronUrl;
-    this.#cronMs = cronMs;
+    this.cronMs = cronMs;
     this.#command = command;
     this.#log = join(dir, 'worker.log');
     this.#child = this.#spawn();
@@ -151,10 +152,11 @@ export class Worker {
   }
 
   async #runCron(child: Child): Promise<void> {
-    while (this.#cronMs > 0 && !this.#stopped && !child.ended) {
-      const next = sleep(this.#cronMs);
+    while (this.cronMs > 0 && !this.#stopped && !child.ended) {
+      const startedMs = performance.now();
       await this.tick().catch(() => {});
-      await next;
+      const restMs = startedMs + this.cronMs - performance.now();
+      await Promise.race([child.exited, sleep(Math.max(0, restMs), undefined, { ref: false })]);
     }
   }
 
