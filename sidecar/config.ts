@@ -1,6 +1,7 @@
 /** The config file, read once and wholly checked: every mistake is named at once, nothing starts on a guess. */
 import { readFileSync } from 'node:fs';
 import { parseId } from '../protocol/ids.ts';
+import { type Pattern, readPattern } from './egress/hosts.ts';
 import { refusal } from './errors.ts';
 import { type Endpoint, Fields } from './fields.ts';
 import { type PolicyConfig, readPolicy } from './policy/config.ts';
@@ -44,6 +45,17 @@ export interface SignerConfig {
   readonly perDay: number | null;
 }
 
+/** What the app may reach that is not AGNT2. */
+export interface EgressConfig {
+  readonly allow: readonly Pattern[];
+  /** Stands above `allow`. */
+  readonly deny: readonly Pattern[];
+  /** Bytes of a body in plain HTTP, each way; of a tunnel, both ways together. */
+  readonly maxBytes: number;
+  /** Seconds an exchange or a tunnel may last. */
+  readonly maxSeconds: number;
+}
+
 export interface Config {
   /** Base URL of the gateway, without a trailing slash. */
   readonly gateway: string;
@@ -58,6 +70,7 @@ export interface Config {
   readonly admin: Endpoint;
   readonly services: readonly ServiceConfig[];
   readonly policy: PolicyConfig;
+  readonly egress: EgressConfig;
   readonly signer: SignerConfig;
   readonly session: SessionConfig;
   readonly stateDir: string;
@@ -101,6 +114,24 @@ function readService(value: unknown, path: string, faults: string[]): ServiceCon
   };
   fields.done();
   return service;
+}
+
+function readEgress(value: unknown, faults: string[]): EgressConfig {
+  const fields = new Fields(value ?? {}, 'egress', faults);
+  const patterns = (key: string): Pattern[] =>
+    fields.list(key).flatMap((entry, i) => {
+      const pattern = typeof entry === 'string' ? readPattern(entry.toLowerCase()) : null;
+      if (pattern === null) fields.fault(`${key}[${i}]`, 'must be a host like api.x.com, *.x.com or api.x.com:8443');
+      return pattern ?? [];
+    });
+  const egress = {
+    allow: patterns('allow'),
+    deny: patterns('deny'),
+    maxBytes: fields.amount('maxBytes', 2 ** 30),
+    maxSeconds: fields.integer('maxSeconds', 3600, 1, 86_400),
+  };
+  fields.done();
+  return egress;
 }
 
 function readSigner(value: unknown, faults: string[]): SignerConfig {
@@ -166,6 +197,7 @@ export function readConfig(value: unknown): Config {
     admin: fields.endpoint('admin', '127.0.0.1:8403'),
     services,
     policy: readPolicy(fields.get('policy'), faults),
+    egress: readEgress(fields.get('egress'), faults),
     signer: readSigner(fields.get('signer'), faults),
     session: readSession(fields.get('session'), Math.max(0, ...services.map(ceilingOf)), faults),
     stateDir: fields.text('stateDir', '.agnt2'),

@@ -1,6 +1,7 @@
 /** Calls of the local app: who it is for, what it may cost, which way it goes. */
 import { codeOf } from '../protocol/errors.ts';
 import { formatId } from '../protocol/ids.ts';
+import type { Egress } from './egress/egress.ts';
 import { refusal } from './errors.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../protocol/exchange.ts';
 import type { FirstContact } from './firstcontact.ts';
@@ -31,6 +32,8 @@ export interface OutboundOptions {
   readonly firstContact: FirstContact;
   readonly sessions: Sessions;
   readonly metrics: Metrics;
+  /** The way to what is not AGNT2; none where there is no such way. */
+  readonly egress?: Pick<Egress, 'forward'>;
 }
 
 /** Refusals of a session after which the call certainly was not made: it goes through Core. */
@@ -133,8 +136,8 @@ export class Outbound {
 
   async #call(url: string, exchange: (target: string) => ExchangeRequest): Promise<ExchangeResponse> {
     if (this.#stopping) throw refusal('draining', 'this sidecar is going down');
-    // Null would be a host the policy lets through; there is no such list yet, so that readDestination refuses them all.
-    const destination = readDestination(url)!;
+    const destination = readDestination(url);
+    if (destination === null) return this.#leave(url, exchange);
     const { peers, policy, agent } = this.#options;
     const peer = await peers.resolve(destination.peer);
     if (peer.agent === agent) throw refusal('self_dealing', 'an agent does not pay itself; call the app directly');
@@ -150,6 +153,15 @@ export class Outbound {
       policy.report(peer.agent, PEER_FAILED.has(codeOf(error)) ? false : null);
       throw error;
     }
+  }
+
+  /** To a host outside AGNT2. */
+  async #leave(url: string, exchange: (target: string) => ExchangeRequest): Promise<ExchangeResponse> {
+    const { egress, metrics } = this.#options;
+    if (egress === undefined) throw refusal('egress_denied', 'this sidecar forwards to http://<name>.agnt2 only');
+    const response = await egress.forward(url, exchange);
+    metrics.callsOut.add('route="egress"');
+    return response;
   }
 
   /** Through the session that is open with the peer, else through Core. */

@@ -8,6 +8,8 @@ import { Agent, type OnEvent, type Pace } from './agent.ts';
 import { App } from './app.ts';
 import { type Config, loadSecret } from './config.ts';
 import { dial } from './dial.ts';
+import { acceptTunnels } from './egress/connect.ts';
+import { Egress, type EgressOptions } from './egress/egress.ts';
 import { HttpClient } from './http/client.ts';
 import { acceptHttp2 } from './http/h2-server.ts';
 import { createExchangeServer, listen } from './http/server.ts';
@@ -27,6 +29,7 @@ export class Sidecar {
   readonly #gateway: HttpClient;
   readonly #sessionFile;
   readonly #agent: Agent;
+  readonly #egress: Egress;
   readonly #hold: (config: Config) => Promise<SigningKey>;
   #key: (SigningKey & { close?: () => void }) | null = null;
   #admin: Server | null = null;
@@ -36,12 +39,13 @@ export class Sidecar {
   /** Ports in use, for configs that ask for any. */
   ports: { listen: number; admin: number } = { listen: 0, admin: 0 };
 
-  /** `hold` brings the machine key from wherever it is; without, this process reads it itself. */
+  /** `hold` brings the machine key from wherever it is; without, this process reads it itself. `egress`: another resolver and dialler. */
   constructor(
     config: Config,
     onEvent: OnEvent = () => {},
     pace: Pace = {},
     hold: (config: Config) => Promise<SigningKey> = (own) => MachineKey.import(loadSecret(own)),
+    egress: Pick<EgressOptions, 'resolve' | 'connect'> = {},
   ) {
     this.#config = config;
     this.#hold = hold;
@@ -53,6 +57,7 @@ export class Sidecar {
       unreachable: 'gateway_unavailable',
       broken: 'peer_failed',
     });
+    this.#egress = new Egress({ config: config.egress, gateway: config.gateway, ...egress });
     this.#agent = new Agent({
       config,
       store: this.#store,
@@ -60,6 +65,7 @@ export class Sidecar {
       app: this.#app,
       gateway: this.#gateway,
       dial,
+      egress: this.#egress,
       metrics: this.#metrics,
       onEvent,
       pace,
@@ -83,7 +89,6 @@ export class Sidecar {
         ready: () => this.ready,
         status: async () => ({ ...(await agent.status()), ready: this.ready }),
         sessions: () => agent.sessions(),
-        halves: () => agent.halves(),
         openSession: (peer) => agent.openSession(peer),
         closeSession: (session) => agent.closeSession(session),
       },
@@ -93,6 +98,7 @@ export class Sidecar {
     await agent.start(key);
     this.#listener = createExchangeServer(agent.outbound.handle, agent.onError);
     acceptHttp2(this.#listener, agent.outbound.handle, agent.onError);
+    acceptTunnels(this.#listener, this.#egress, agent.onError);
     this.ports.listen = await listen(this.#listener, this.#config.listen);
     this.#listening = true;
     this.#onEvent('ready', {

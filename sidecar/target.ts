@@ -76,21 +76,15 @@ const asPeer = (text: string): string => {
 };
 
 /**
- * Reads what the local app asked for: `http://<name>.agnt2/path` as to a proxy, or `/agents/<name or id>/path`.
- * Throws `bad_target`, `unknown_name`, or `egress_denied` for a host outside AGNT2.
+ * Reads what the local app asked for: `http://<name>.agnt2/path` as to a proxy, or `/agents/<name or id>/path`; null for
+ * what it asks for outside AGNT2. Throws `bad_target`, `unknown_name`, `not_found`.
  */
-export function readDestination(
-  requestTarget: string,
-  isAllowedHost: (host: string) => boolean = () => false,
-): Destination | null {
+export function readDestination(requestTarget: string): Destination | null {
   const absolute = ABSOLUTE.exec(requestTarget);
   if (absolute) {
     const [, scheme, authority, rest] = absolute;
     const host = authority.toLowerCase().replace(/:80$/, '');
-    if (scheme.toLowerCase() !== 'http' || !host.endsWith('.agnt2')) {
-      if (isAllowedHost(host)) return null;
-      throw refusal('egress_denied', 'this sidecar forwards to http://<name>.agnt2 only');
-    }
+    if (scheme.toLowerCase() !== 'http' || !host.endsWith('.agnt2')) return null;
     return {
       peer: asPeer(host.slice(0, -'.agnt2'.length)),
       target: normaliseTarget(rest.startsWith('/') ? rest : `/${rest}`),

@@ -1,6 +1,7 @@
 /** One exchange sent over HTTP/1.1: to the app, or to the gateway. Streams both ways at once and retries nothing with a body. */
 import http, { type ClientRequest, type IncomingMessage } from 'node:http';
 import https from 'node:https';
+import type { Socket } from 'node:net';
 import { codeOf } from '../../protocol/errors.ts';
 import { refusal } from '../errors.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.ts';
@@ -92,9 +93,14 @@ export class HttpClient {
   readonly #unreachable: string;
   readonly #broken: string;
   readonly #who: string;
+  readonly #connect: (() => Socket) | undefined;
 
-  /** `codes` name what an unreachable and a failing origin are called; `who` says it in a sentence. */
-  constructor(origin: string, who: string, codes: { unreachable: string; broken: string }) {
+  /**
+   * `codes` name what an unreachable and a failing origin are called; `who` says it in a sentence. `connect` brings the
+   * connection of each exchange; without, they are made by the origin's name and kept.
+   */
+  constructor(origin: string, who: string, codes: { unreachable: string; broken: string }, connect?: () => Socket) {
+    this.#connect = connect;
     this.#origin = new URL(origin);
     const secure = this.#origin.protocol === 'https:';
     this.#agent = new (secure ? https : http).Agent({
@@ -150,7 +156,8 @@ export class HttpClient {
       let bodyFault: unknown;
       try {
         outgoing = this.#request({
-          agent: this.#agent,
+          agent: this.#connect === undefined ? this.#agent : undefined,
+          createConnection: this.#connect,
           protocol: this.#origin.protocol,
           hostname: this.#origin.hostname.replace(/^\[|\]$/g, ''),
           port: this.#origin.port || undefined,

@@ -2,7 +2,6 @@
 export { SessionEndpoint } from './endpoint.ts';
 export { keepConnected, packetSocket } from './socket.ts';
 export { type DirectionSnapshot, MemoryStore, type SessionStore, memoryStore } from './store.ts';
-export { addCounters, noCounters } from './types.ts';
 export type {
   CallProof,
   Counters,

@@ -85,7 +85,10 @@ export class Pair {
     who: string,
     agent: TestAgent,
     more: Record<string, unknown> = {},
-    hold?: ConstructorParameters<typeof Sidecar>[3],
+    ...[hold, egress]: [
+      hold?: ConstructorParameters<typeof Sidecar>[3],
+      egress?: ConstructorParameters<typeof Sidecar>[4],
+    ]
   ): Promise<Sidecar> {
     const config = readConfig({
       gateway: this.gateway.url,
@@ -99,7 +102,7 @@ export class Pair {
     process.env.AGNT2_MACHINE_KEY = hex(agent.secret);
     const onEvent = (event: string, fields: Record<string, unknown>): void =>
       void this.events.push({ who, event, ...fields });
-    const made = new Sidecar(config, onEvent, this.#pace, hold);
+    const made = new Sidecar(config, onEvent, this.#pace, hold, egress);
     this.#sidecars.push(made);
     await made.start();
     return made;

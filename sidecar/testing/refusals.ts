@@ -95,3 +95,45 @@ export const POLICY_REFUSALS: readonly Refusal[] = [
     says: 'policy.approveAbove = 9',
   },
 ].map((refusal) => ({ before: [RUN, RUN], refused: [RUN, ...SLY], status: 402, ...refusal }));
+
+/** What of the outside the lists of {@link EGRESS_REFUSALS} allow. */
+export const EGRESS = {
+  allow: ['api.example.com', '*.example.org', 'api.example.net:8443'],
+  deny: ['bad.example.org'],
+};
+
+/** Hosts that an app under {@link EGRESS} asks its proxy for, plainly and by CONNECT, and none of which it gets to. */
+export const EGRESS_REFUSALS: readonly string[] = [
+  'example.com',
+  'example.org',
+  'bad.example.org',
+  'x.bad.example.com',
+  'api.example.com.evil.example',
+  'evil-api.example.com',
+  'api.example.com:22',
+  'api.example.com:0',
+  'api.example.com:65536',
+  'api.example.com:080',
+  'api.example.com:',
+  'api.example.net',
+  'api.example.com.',
+  'api.example.com@127.0.0.1',
+  'user:pass@api.example.com',
+  '127.0.0.1',
+  'localhost',
+  '2130706433',
+  '0x7f000001',
+  '0177.0.0.1',
+  '127.1',
+  '0',
+  '169.254.169.254',
+  '10.0.0.1',
+  '[::1]',
+  '[::ffff:127.0.0.1]',
+  '[::ffff:7f00:1]',
+  '[fe80::1]',
+  '[fd00::1]',
+  '[64:ff9b::7f00:1]',
+  '[::]',
+  'metadata.google.internal',
+];

@@ -1,0 +1,96 @@
+/** `CONNECT host:port` at the port of HTTP: the first bytes of a connection say whether it is one, and what follows its head is the tunnel's. */
+import { type Server as HttpServer, STATUS_CODES } from 'node:http';
+import type { Server, Socket } from 'node:net';
+import { codeOf } from '../../protocol/errors.ts';
+import { problemOf, refusal } from '../errors.ts';
+import type { Egress } from './egress.ts';
+
+const METHOD = 'CONNECT ';
+const MAX_HEAD = 8192;
+/** How long a connection may take to say what it is. */
+const SILENT_MS = 30_000;
+const END = Buffer.from('\r\n\r\n');
+/** RFC 9112 §3.2.3, and nothing after it that would frame a body: a CONNECT has none. */
+const HEAD = /^CONNECT ([^\s]+) HTTP\/1\.[01]\r\n((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*)\r\n$/;
+const FRAMED = /^(?:content-length|transfer-encoding):/im;
+
+/** Reads until `enough` says so, then hands the bytes over; the socket is paused from then on. */
+function gather(socket: Socket, enough: (bytes: Buffer) => boolean, done: (bytes: Buffer) => void): void {
+  let bytes: Buffer = Buffer.alloc(0);
+  const timer = setTimeout(() => socket.destroy(), SILENT_MS);
+  const fail = (): void => void socket.destroy();
+  const look = (): void => {
+    const chunk = socket.read() as Buffer | null;
+    if (chunk === null) return;
+    bytes = bytes.length === 0 ? chunk : Buffer.concat([bytes, chunk]);
+    if (!enough(bytes)) return;
+    clearTimeout(timer);
+    socket.off('readable', look);
+    socket.off('error', fail);
+    socket.off('end', fail);
+    done(bytes);
+  };
+  socket.on('readable', look);
+  socket.on('error', fail);
+  socket.on('end', fail);
+  socket.on('close', () => clearTimeout(timer));
+  look();
+}
+
+/** Has the tunnels of a server's clients opened by `egress`; every other connection goes where it would have gone. */
+export function acceptTunnels(server: Server, egress: Egress, onError: (error: unknown) => void = () => {}): void {
+  const others = server.listeners('connection') as ((socket: Socket) => void)[];
+  server.removeAllListeners('connection');
+  /** Connections that did not say yet what they are, and tunnels that are not open yet. */
+  const early = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    early.add(socket);
+    socket.on('close', () => early.delete(socket));
+    gather(
+      socket,
+      (bytes) => bytes.length >= METHOD.length || !METHOD.startsWith(bytes.toString('latin1')),
+      (bytes) => {
+        socket.unshift(bytes);
+        if (bytes.toString('latin1', 0, METHOD.length) === METHOD) return open(socket, egress, onError);
+        early.delete(socket);
+        for (const take of others) take.call(server, socket);
+      },
+    );
+  });
+  const http = server as HttpServer;
+  const { closeAllConnections, closeIdleConnections } = http;
+  http.closeAllConnections = () => {
+    closeAllConnections.call(http);
+    for (const socket of early) socket.destroy();
+    egress.close();
+  };
+  http.closeIdleConnections = () => {
+    closeIdleConnections.call(http);
+    for (const socket of early) socket.destroy();
+  };
+}
+
+function open(socket: Socket, egress: Egress, onError: (error: unknown) => void): void {
+  const refuse = (error: unknown): void => {
+    if (codeOf(error) === 'internal') onError(error);
+    const problem = problemOf(error);
+    const body = JSON.stringify(problem);
+    socket.on('error', () => socket.destroy());
+    socket.end(
+      `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status] ?? 'Error'}\r\ncontent-type: application/problem+json\r\n` +
+        `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+    );
+    socket.resume();
+  };
+  gather(
+    socket,
+    (bytes) => bytes.includes(END) || bytes.length > MAX_HEAD,
+    (bytes) => {
+      const end = bytes.indexOf(END) + END.length;
+      const head = HEAD.exec(bytes.toString('latin1', 0, end));
+      if (!head || end > MAX_HEAD || FRAMED.test(head[2]))
+        return refuse(refusal('bad_request', 'this CONNECT is not valid HTTP/1.1'));
+      egress.tunnel(head[1], socket, bytes.subarray(end)).catch(refuse);
+    },
+  );
+}
