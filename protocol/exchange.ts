@@ -20,6 +20,8 @@ export interface ExchangeRequest {
   readonly signal: AbortSignal;
   /** Fields that came after the body; complete when the body has ended. */
   readonly trailers?: () => Fields;
+  /** Asks for a WebSocket: answered by 101, after which the two bodies are the two directions of its connection. */
+  readonly upgrade?: 'websocket';
   /** Takes what the callee says before its answer: 100 when it wants the body, hints. Absent where nobody would hear it. */
   readonly interim?: (head: Interim) => void;
 }

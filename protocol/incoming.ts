@@ -171,6 +171,7 @@ export class IncomingCalls {
       headers: head.headers,
       body,
       trailers: () => call.trailers,
+      ...(head.upgrade === 'websocket' && { upgrade: head.upgrade }),
       ...(call.takes.includes('interim') && { interim: (interim: Interim) => this.#interim(call, interim) }),
       // Most handlers never look at it, and a controller costs more than the rest of this function.
       get signal() {

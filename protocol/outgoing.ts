@@ -143,9 +143,13 @@ export class OutgoingCalls {
     return null;
   }
 
-  #sendHead(id: number, { method, target, headers, interim }: ExchangeRequest, { meta }: CallSink): Agnt2Error | null {
+  #sendHead(
+    id: number,
+    { method, target, headers, upgrade, interim }: ExchangeRequest,
+    { meta }: CallSink,
+  ): Agnt2Error | null {
     const takes = interim === undefined ? TAKES : TAKES_INTERIM;
-    const head = JSON.stringify({ method, target, headers, meta, takes });
+    const head = JSON.stringify({ method, target, headers, upgrade, meta, takes });
     return this.#mux.parts.writeText(PartKind.requestHead, id, head, MAX_HEAD_BYTES)
       ? null
       : new Agnt2Error('head_too_large', `a call head has at most ${MAX_HEAD_BYTES} bytes`);

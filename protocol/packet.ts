@@ -43,6 +43,8 @@ export interface RequestHead {
   readonly headers: [string, string][];
   /** On an agent's socket: what the caller says of its escrow. */
   readonly meta?: Record<string, string>;
+  /** `websocket`: see `ExchangeRequest`. */
+  readonly upgrade?: string;
   /** What of an answer beside head, data and end its caller understands: `trailers`, `interim`, `stop`. */
   readonly takes?: readonly string[];
 }

@@ -5,18 +5,22 @@ import type { ExchangeRequest, ExchangeResponse } from '../protocol/exchange.ts'
 import { HttpClient } from './http/client.ts';
 import { type ExchangeClient, Http2Client } from './http/h2-client.ts';
 import { type Header, endToEnd } from './http/headers.ts';
+import { sendUpgrade } from './http/upgrade.ts';
 import type { Metrics } from './metrics.ts';
+
+const CODES = { unreachable: 'app_unavailable', broken: 'app_failed' };
 
 export class App {
   readonly #client: ExchangeClient | null;
+  readonly #origin: string | undefined;
   readonly #metrics: Metrics;
 
   /** `origin` is `http://…`, `https://…` or, of an app that speaks HTTP/2 without TLS, `h2c://…`; undefined: an agent that answers nothing. */
   constructor(origin: string | undefined, metrics: Metrics) {
-    const codes = { unreachable: 'app_unavailable', broken: 'app_failed' };
+    this.#origin = origin;
     if (origin === undefined) this.#client = null;
-    else if (origin.startsWith('h2c:')) this.#client = new Http2Client(origin, 'the app', codes);
-    else this.#client = new HttpClient(origin, 'the app', codes);
+    else if (origin.startsWith('h2c:')) this.#client = new Http2Client(origin, 'the app', CODES);
+    else this.#client = new HttpClient(origin, 'the app', CODES);
     this.#metrics = metrics;
   }
 
@@ -26,9 +30,17 @@ export class App {
     const own: Header[] = [['agnt2-route', route]];
     if (caller !== 0) own.push(['agnt2-caller', formatId(caller)]);
     const started = performance.now();
-    const response = await this.#client.send({ ...without(request), headers: [...endToEnd(request.headers), ...own] });
+    const sent = { ...without(request), headers: [...endToEnd(request.headers), ...own] };
+    const response = await (sent.upgrade === undefined ? this.#client.send(sent) : this.#upgrade(sent));
     this.#metrics.appSeconds.observe((performance.now() - started) / 1000);
     return { ...response, headers: endToEnd(response.headers) };
+  }
+
+  #upgrade(request: ExchangeRequest): Promise<ExchangeResponse> {
+    const origin = new URL(this.#origin!);
+    if (!/^https?:$/.test(origin.protocol))
+      throw refusal('upgrade_unsupported', 'the app speaks HTTP/2, over which WebSockets are not carried');
+    return sendUpgrade(origin, request, 'the app', CODES);
   }
 
   close(): void {
@@ -44,4 +56,5 @@ const without = (request: ExchangeRequest): Omit<ExchangeRequest, 'headers'> => 
   signal: request.signal,
   trailers: request.trailers,
   interim: request.interim,
+  upgrade: request.upgrade,
 });

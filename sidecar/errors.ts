@@ -33,6 +33,7 @@ const HTTP_STATUS: Readonly<Record<string, number>> = {
   not_found: 404,
   unknown_approval: 404,
   escrow_used: 409,
+  session_required: 409,
   not_rotatable: 409,
   busy: 429,
   upgrade_unsupported: 501,

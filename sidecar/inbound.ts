@@ -72,6 +72,7 @@ export class Inbound {
     // A peer's sidecar sends normal targets; one that isn't may be read differently by whoever hashed, priced or routes it.
     if (normaliseTarget(request.target) !== request.target)
       throw refusal('bad_target', 'the request target is not in its normal form');
+    if (request.upgrade !== undefined) throw refusal('session_required', 'WebSockets go over a session');
     const { services } = this.#options;
     const offer = offerOf(services(), request.method, request.target);
     if (offer === null) throw refusal('unknown_service', 'this agent serves nothing yet');

@@ -23,6 +23,8 @@ export interface Sessions {
   ): Promise<ExchangeResponse> | null;
   /** Notes a call through Core, and opens a session when the policy says it pays. Never waits. */
   noteCoreCall(agent: number): void;
+  /** Whether a session with this peer is ready, or could be opened just now by the policy. */
+  ensure(agent: number): Promise<boolean>;
 }
 
 export interface OutboundOptions {
@@ -173,15 +175,27 @@ export class Outbound {
     reservation: Reservation,
   ): Promise<ExchangeResponse> {
     const { peers, sessions } = this.#options;
+    // The gateway answers a request when it has it, and a WebSocket is a request without end.
+    if (request.upgrade !== undefined && !(await sessions.ensure(peer.agent))) {
+      reservation.release();
+      throw refusal(
+        'session_required',
+        `a WebSocket needs a session: set session.deposit, or open one (POST /admin/sessions/${name}/open)`,
+      );
+    }
     const once = replayable(request);
     const call = sessions.call(peer.agent, once.request, offer.price, reservation);
-    if (call === null) return this.#core(request, name, peer, offer, reservation);
+    if (call === null) {
+      if (request.upgrade === undefined) return this.#core(request, name, peer, offer, reservation);
+      reservation.release();
+      throw refusal('session_required', 'the session for this WebSocket is gone; ask again');
+    }
     try {
       const response = await call;
       this.#options.metrics.callsOut.add('route="session"');
       return response;
     } catch (error) {
-      const again = NOT_MADE.has(codeOf(error)) ? once.again() : null;
+      const again = NOT_MADE.has(codeOf(error)) && request.upgrade === undefined ? once.again() : null;
       if (again !== null) return this.#core(again, name, peer, offer, reservation);
       if (!MAYBE_CHARGED.has(codeOf(error))) reservation.release();
       if (codeOf(error) === 'over_price') peers.forget(name);

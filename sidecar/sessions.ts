@@ -187,6 +187,18 @@ export class SessionManager implements Sessions {
     }
   }
 
+  async ensure(agent: number): Promise<boolean> {
+    const isReady = (): boolean => {
+      const live = this.#byPeer.get(agent);
+      return live !== undefined && !live.closing && live.endpoint.state === 'ready';
+    };
+    if (isReady()) return true;
+    if (!this.#options.config.auto || this.#stopping || (this.#refused.get(agent)?.untilMs ?? 0) > this.#now())
+      return false;
+    await this.open(agent).catch((error: unknown) => this.#options.onError(error));
+    return isReady();
+  }
+
   noteCoreCall(agent: number): void {
     const { config } = this.#options;
     if (!config.auto || this.#stopping) return;

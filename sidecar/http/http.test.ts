@@ -437,14 +437,11 @@ test('a method is sent as it was priced or not at all, and no answer leaves its 
   switching.close();
 });
 
-test('CONNECT and WebSockets get a coded no', async () => {
+test('CONNECT gets a coded no, and an offer of HTTP/2 no answer', async () => {
   const { proxy } = await proxied((_, response) => response.end('ok'));
   expect(await raw(proxy, 'CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n')).toMatch(
     /^HTTP\/1\.1 403 [^]*connect_denied/,
   );
-  const upgrade =
-    'GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n';
-  expect(await raw(proxy, upgrade)).toMatch(/^HTTP\/1\.1 501 [^]*upgrade_unsupported/);
   // h2c is an offer a server may leave unanswered (RFC 9113 §3.1).
   expect(
     await raw(

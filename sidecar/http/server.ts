@@ -6,6 +6,7 @@ import { type Problem, problemOf, refusal } from '../errors.ts';
 import type { ExchangeRequest, ExchangeResponse, Interim } from '../../protocol/exchange.ts';
 import { flushHead, pump } from './body.ts';
 import { CONTINUE_MS } from './client.ts';
+import { acceptUpgrade, asksWebSocket } from './upgrade.ts';
 import {
   type Header,
   checkCoding,
@@ -206,8 +207,6 @@ export function createExchangeServer(listener: Listener, onError: (error: unknow
     });
     const wait = expects ? new Continue(response) : null;
     try {
-      if (/\bwebsocket\b/i.test(request.headers.upgrade ?? ''))
-        throw refusal('upgrade_unsupported', 'WebSockets are not carried yet; use a streamed response');
       const answer = await listener(request, (target) => ({
         method: request.method ?? 'GET',
         target,
@@ -234,12 +233,22 @@ export function createExchangeServer(listener: Listener, onError: (error: unknow
     headersTimeout: 30_000,
     requestTimeout: 0,
     noDelay: true,
+    shouldUpgradeCallback: asksWebSocket,
   });
   server.on('request', (request, response) => void handle(request, response, false));
   server.on('checkContinue', (request, response) => void handle(request, response, true));
   server.on('checkExpectation', (_, response) =>
     writeProblem(response, refusal('bad_request', 'the only expectation known is 100-continue')),
   );
+  server.on('upgrade', (request: IncomingMessage, socket: Duplex, first: Buffer) => {
+    // An answer to a request before this one is still on its way: nothing may be written into it.
+    if (lost.has(socket) || answering.get(socket)?.writableFinished === false) return void socket.destroy();
+    const refuse = (error: unknown): void => {
+      if (codeOf(error) !== 'cancelled') onError(error);
+      refuseSocket(socket, error);
+    };
+    void acceptUpgrade(request, socket, first, { listener, check: () => checkRequest(request), refuse });
+  });
   server.on('connect', (_, socket) =>
     refuseSocket(socket, refusal('connect_denied', 'tunnels are refused: call http://<name>.agnt2 in plain HTTP')),
   );

@@ -277,6 +277,7 @@ test('every test and exchange that docs/http.md names is there', () => {
     'smuggling.test',
     'transparency.test',
     'h2.test',
+    '../websocket.test',
     '../target.test',
     '../sidecar.test',
     '../../protocol/mux.test',
