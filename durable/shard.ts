@@ -24,7 +24,7 @@ import { inboxFrame } from '../protocol/engine.ts';
 import { SHARDS } from '../protocol/ids.ts';
 import { MachineKey } from '../protocol/keys.ts';
 import { MESSAGE_KINDS, type MessageKind } from '../protocol/messages.ts';
-import type { SignedReceipt } from '../protocol/receipt.ts';
+import { type SignedReceipt, encodeReceipt } from '../protocol/receipt.ts';
 import type { RecordKind } from '../protocol/proof.ts';
 import { MAX_FRAME_BYTES } from '../protocol/bundle.ts';
 import {
@@ -180,7 +180,7 @@ export class Shard extends DurableObject<ShardEnv> implements ShardRpc {
     const { seq, frameHash, runningHash, outcomes, outcomesHash } = executed;
     const receipt = { shard: this.#shard, seq, frameHash, runningHash, outcomesHash, promisedBy };
     const signature = await this.#sequencer!.sign(this.#signing.receipt(receipt));
-    return { receipt: { ...receipt, outcomes, signature } };
+    return { receipt: encodeReceipt(receipt, outcomes, signature) };
   }
 
   /** Runs `work`; when it throws, memory may be ahead of the log, so the object starts over from the log. */

@@ -11,9 +11,9 @@ import { codeOf } from '../protocol/errors.ts';
 import { formatId, parseId, shardOf } from '../protocol/ids.ts';
 import { MachineKey } from '../protocol/keys.ts';
 import { type Interaction, encodeInteraction } from '../protocol/ops/index.ts';
+import { decodeReceipt } from '../protocol/receipt.ts';
 import { STATUSES, Status } from '../protocol/status.ts';
 import { type Namespace, type ShardRpc, type SubmitResult, isFailure, shardStub } from './shard/api.ts';
-import { unpackOutcomes } from './shard/outcomes.ts';
 import type { TowerAnswer, TowerRow, WatchtowerRpc } from './watchtower/api.ts';
 
 export interface WatchtowerEnv {
@@ -143,7 +143,7 @@ export class Watchtower extends DurableObject<WatchtowerEnv> implements Watchtow
     try {
       const result = await this.#submit(rows.map(settleOf));
       if (!isFailure(result)) {
-        const outcomes = unpackOutcomes(result.receipt.outcomes).slice(1);
+        const outcomes = decodeReceipt(result.receipt).outcomes.slice(1);
         for (const [i, row] of rows.entries()) this.#end(row, this.#answerOf(row, outcomes[i].status));
         this.#log('settled', { rows: rows.length, ok: outcomes.filter(({ status }) => status === Status.ok).length });
         return;

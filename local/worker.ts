@@ -1,11 +1,16 @@
-/** The Workers and Durable Objects in workerd, by `wrangler dev`, with state of its own, and the cron that production has every minute. */
+/**
+ * The Workers and Durable Objects in workerd, by `wrangler dev` or by itself (workerd.ts), with state of its own, and the cron that production has every
+ * minute.
+ */
 import { spawnSync } from 'node:child_process';
 import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { L1 } from './l1.ts';
 import { inRepository, packageFile } from './paths.ts';
 import { freePort } from './ports.ts';
-import { type Child, sleep, start, until } from './process.ts';
+import { type Child, type SpawnOptions, start, until } from './process.ts';
+import { workerd } from './workerd.ts';
 
 export interface WorkerOptions {
   readonly dir: string;
@@ -14,10 +19,12 @@ export interface WorkerOptions {
   readonly port?: number;
   /** How many shards. Default 1. */
   readonly shards?: number;
-  /** Milliseconds between two runs of the cron; 0: it is not run. */
+  /** Milliseconds between two runs of the cron; 0: it is not run. Can be changed later. */
   readonly cronMs?: number;
   /** Vars and secrets on top of the defaults. */
   readonly vars?: Readonly<Record<string, string>>;
+  /** Without `wrangler dev` around it, and without the explorer. */
+  readonly bare?: boolean;
 }
 
 /** What wrangler needs to stay offline and quiet. Its local tracing writes down every call and statement of every object, which costs a third of what a shard can do. */
@@ -51,24 +58,55 @@ function build(dir: string): void {
   cpSync(inRepository('workers', 'explorer', 'public'), join(dir, 'public'), { recursive: true });
 }
 
+type Command = Pick<SpawnOptions, 'command' | 'args' | 'env'>;
+
+/** The command that serves what was built, by `wrangler dev`. */
+function wrangler(dir: string, port: number, vars: Readonly<Record<string, string>>): Command {
+  const lines = Object.entries(vars).map(([name, value]) => `${name}="${value}"`);
+  writeFileSync(join(dir, 'worker.env'), `${lines.join('\n')}\n`, { mode: 0o600 });
+  return {
+    command: process.execPath,
+    args: [
+      packageFile('wrangler', 'bin', 'wrangler.js'),
+      'dev',
+      join(dir, 'worker', 'index.js'),
+      '--no-bundle',
+      `--assets=${join(dir, 'public')}`,
+      '--ip=127.0.0.1',
+      `--port=${port}`,
+      '--inspector-port=0',
+      `--persist-to=${join(dir, 'state')}`,
+      `--env-file=${join(dir, 'worker.env')}`,
+      '--show-interactive-dev-session=false',
+      '--log-level=log',
+    ],
+    env: QUIET,
+  };
+}
+
 export class Worker {
   readonly url: string;
   readonly port: number;
-  readonly #dir: string;
-  readonly #cronMs: number;
+  cronMs: number;
+  readonly #cronUrl: string;
+  readonly #command: Command;
+  readonly #log: string;
   #child: Child;
   #stopped = false;
   #cron: Promise<void> = Promise.resolve();
 
-  private constructor(dir: string, port: number, cronMs: number) {
-    this.#dir = dir;
+  private constructor(dir: string, port: number, cronUrl: string, cronMs: number, command: Command) {
     this.port = port;
-    this.#cronMs = cronMs;
     this.url = `http://127.0.0.1:${port}`;
+    this.#cronUrl = cronUrl;
+    this.cronMs = cronMs;
+    this.#command = command;
+    this.#log = join(dir, 'worker.log');
     this.#child = this.#spawn();
   }
 
-  static async start({ dir, l1, port = 0, shards = 1, cronMs = 1000, vars = {} }: WorkerOptions): Promise<Worker> {
+  static async start(options: WorkerOptions): Promise<Worker> {
+    const { dir, l1, port: wished = 0, shards = 1, cronMs = 1000, vars = {}, bare = false } = options;
     const all = {
       CHAIN_ID: String(l1.chainId),
       ROOT_ADDRESS: l1.root,
@@ -82,10 +120,12 @@ export class Worker {
       BATCH_SECONDS: '2',
       ...vars,
     };
-    const lines = Object.entries(all).map(([name, value]) => `${name}="${value}"`);
-    writeFileSync(join(dir, 'worker.env'), `${lines.join('\n')}\n`, { mode: 0o600 });
     build(dir);
-    const worker = new Worker(dir, await freePort(port), cronMs);
+    const port = await freePort(wished);
+    const [cronPort, inspectorPort] = bare ? [await freePort(), await freePort()] : [port, 0];
+    const command = bare ? workerd({ dir, port, cronPort, inspectorPort, vars: all }) : wrangler(dir, port, all);
+    const cronUrl = `http://127.0.0.1:${cronPort}/cdn-cgi/handler/scheduled?cron=*+*+*+*+*`;
+    const worker = new Worker(dir, port, cronUrl, cronMs, command);
     await worker.#ready();
     return worker;
   }
@@ -95,27 +135,7 @@ export class Worker {
   }
 
   #spawn(): Child {
-    return start({
-      name: 'worker',
-      command: process.execPath,
-      args: [
-        packageFile('wrangler', 'bin', 'wrangler.js'),
-        'dev',
-        join(this.#dir, 'worker', 'index.js'),
-        '--no-bundle',
-        `--assets=${join(this.#dir, 'public')}`,
-        '--ip=127.0.0.1',
-        `--port=${this.port}`,
-        '--inspector-port=0',
-        `--persist-to=${join(this.#dir, 'state')}`,
-        `--env-file=${join(this.#dir, 'worker.env')}`,
-        '--show-interactive-dev-session=false',
-        '--log-level=log',
-      ],
-      env: QUIET,
-      cwd: inRepository(),
-      log: join(this.#dir, 'worker.log'),
-    });
+    return start({ name: 'worker', cwd: inRepository(), log: this.#log, ...this.#command });
   }
 
   async #ready(): Promise<void> {
@@ -132,18 +152,17 @@ export class Worker {
   }
 
   async #runCron(child: Child): Promise<void> {
-    while (this.#cronMs > 0 && !this.#stopped && !child.ended) {
-      const next = sleep(this.#cronMs);
+    while (this.cronMs > 0 && !this.#stopped && !child.ended) {
+      const startedMs = performance.now();
       await this.tick().catch(() => {});
-      await next;
+      const restMs = startedMs + this.cronMs - performance.now();
+      await Promise.race([child.exited, sleep(Math.max(0, restMs), undefined, { ref: false })]);
     }
   }
 
   /** Runs the cron once and waits for it. */
   async tick(): Promise<void> {
-    const answer = await fetch(`${this.url}/cdn-cgi/handler/scheduled?cron=*+*+*+*+*`, {
-      signal: AbortSignal.timeout(60_000),
-    });
+    const answer = await fetch(this.#cronUrl, { signal: AbortSignal.timeout(60_000) });
     await answer.arrayBuffer();
   }
 

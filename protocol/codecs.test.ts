@@ -18,6 +18,8 @@ import {
   encodeCalls,
   encodeHello,
 } from './packet.ts';
+import { type SignedReceipt, decodeReceipt, encodeReceipt, receiptText, receiptToJson } from './receipt.ts';
+import { STATUSES } from './status.ts';
 import { type ChunkRecord, cutParts, decodeChunkRecords, encodeChunkRecord, placeFrames, sealData } from './trace.ts';
 
 const bytes32 = fc.uint8Array({ minLength: 32, maxLength: 32 });
@@ -224,5 +226,40 @@ describe('posted data', () => {
     const parts = cutParts(records, 4200).map(decodeChunkRecords);
     expect(parts.map((p) => p.map((r) => [r.firstSeq, r.frames.length]))).toEqual([[[10, 4]], [[14, 4]], [[18, 1]]]);
     expect(concat(...parts.flat().flatMap((r) => r.frames))).toHaveLength(9000);
+  });
+});
+
+describe('receipts', () => {
+  const steps = fc.array(fc.record({ status: fc.nat(STATUSES.length - 1), value: amount }), { maxLength: 257 });
+  const signed: fc.Arbitrary<SignedReceipt> = fc.record({
+    receipt: fc.record({
+      shard: fc.nat(255),
+      seq: amount,
+      frameHash: bytes32,
+      runningHash: bytes32,
+      outcomesHash: bytes32,
+      promisedBy: amount,
+    }),
+    outcomes: steps,
+    signature: fc.uint8Array({ minLength: 64, maxLength: 64 }),
+  });
+  const encode = ({ receipt, outcomes, signature }: SignedReceipt): Uint8Array => {
+    const packed = new Writer();
+    for (const { status, value } of outcomes) packed.u8(status).varint(value);
+    return encodeReceipt(receipt, packed.finish(), signature);
+  };
+
+  test('their records and the JSON of those say the same', () => {
+    fc.assert(
+      fc.property(signed, (one) => {
+        const record = encode(one);
+        expect(decodeReceipt(record)).toEqual(one);
+        expect(JSON.parse(receiptText(record))).toEqual(receiptToJson(one));
+      }),
+    );
+  });
+
+  test('any bytes give one or malformed', () => {
+    total(decodeReceipt, fc.sample(signed, 10).map(encode));
   });
 });

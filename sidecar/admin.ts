@@ -20,6 +20,7 @@ export interface AdminActions {
   nextKey(): Promise<Uint8Array>;
   status(): Promise<Record<string, unknown>>;
   sessions(): unknown[];
+  halves(): unknown[];
   openSession(peer: string): Promise<void>;
   closeSession(session: number): Promise<void>;
 }
@@ -68,6 +69,8 @@ export function createAdminServer(actions: AdminActions, metrics: Metrics): Serv
           return json(response, 200, await actions.status());
         case '/admin/sessions':
           return json(response, 200, { sessions: actions.sessions() });
+        case '/admin/halves':
+          return json(response, 200, actions.halves());
         case '/admin/approvals':
           return json(response, 200, { approvals: actions.policy.approvals() });
         case '/admin/prices':

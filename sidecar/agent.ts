@@ -177,6 +177,10 @@ export class Agent {
   sessions(): ReturnType<SessionManager['list']> {
     return this.#running?.sessions.list() ?? [];
   }
+  /** Newest halves of the sessions that are not over; see `npx agnt2 exit`. */
+  halves(): ReturnType<SessionManager['halves']> {
+    return this.#running?.sessions.halves() ?? [];
+  }
   /** Opens a session with a peer, by name or id. Rejects with the shard's or the peer's refusal. */
   async openSession(peer: string): Promise<void> {
     return this.#assertRunning().sessions.open((await this.#peers.resolve(peer)).agent);
@@ -340,6 +344,7 @@ export class Agent {
     const gauge = metrics.gauge.bind(metrics);
     gauge('agnt2_ready', 'Whether calls can be made and taken', () => (this.ready ? 1 : 0));
     gauge('agnt2_sessions', 'Sessions held', () => this.#running?.sessions.list().length ?? 0);
+    this.#startSessionMetrics(metrics);
     gauge('agnt2_in_flight_out', 'Calls of the local app in flight', () => this.#running?.outbound.inFlight ?? 0);
     gauge('agnt2_in_flight_in', 'First-contact calls at the local app', () => this.#running?.inbound.inFlight ?? 0);
     gauge('agnt2_budget_hour_units', 'Base units spent or at risk in the last hour', () => this.#policy.spent().hour);
@@ -353,6 +358,25 @@ export class Agent {
     });
     gauge('agnt2_price_rises', 'Services whose newer prices wait for a person', () => this.#policy.priceRises().length);
     gauge('agnt2_pending_responds', 'Answers owed to Core', () => this.#running?.responder.pending ?? 0);
+  }
+
+  #startSessionMetrics(metrics: Metrics): void {
+    const of = (read: (totals: ReturnType<SessionManager['totals']>) => number) => (): number =>
+      this.#running === null ? 0 : read(this.#running.sessions.totals());
+    const counter = (name: string, help: string, read: Parameters<typeof of>[0]): void =>
+      metrics.counter(`agnt2_session_${name}_total`, help, of(read));
+    counter('calls_out', 'Calls made in sessions, control calls included', (totals) => totals.callsOut);
+    counter('calls_in', 'Calls answered in sessions, control calls included', (totals) => totals.callsIn);
+    counter('refused', 'Calls refused in sessions before the app saw them', (totals) => totals.refused);
+    counter('windows_out', 'Halves signed', (totals) => totals.windowsOut);
+    counter('windows_in', 'Halves of peers verified and countersigned', (totals) => totals.windowsIn);
+    counter('resumes', 'Times that two parties met and compared what they have', (totals) => totals.resumes);
+    counter('bytes_out', 'Bytes of packets sent', (totals) => totals.bytesOut);
+    counter('bytes_in', 'Bytes of packets received', (totals) => totals.bytesIn);
+    const unsigned = (name: string, help: string, read: Parameters<typeof of>[0]): void =>
+      metrics.gauge(`agnt2_session_unsigned_${name}_units`, help, of(read));
+    unsigned('pays', 'Base units owed to peers that no half covers yet', (totals) => totals.unsigned.pays);
+    unsigned('earns', 'Base units that peers owe and have not signed', (totals) => totals.unsigned.earns);
   }
 
   /** Looks at the sessions and the escrows now, not at the next turn. */

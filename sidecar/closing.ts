@@ -1,7 +1,7 @@
-/** A signed Close as JSON: what a party hands the other to end their session at once. */
+/** What ends sessions, as JSON: a signed Close, which a party hands the other to end theirs at once, and signed halves for who leaves alone. */
 import { fromUtf8, hex, unhex, utf8 } from '../protocol/bytes.ts';
 import type { Close } from '../protocol/eip712.ts';
-import { SIGNATURE_BYTES } from '../protocol/half.ts';
+import { SIGNATURE_BYTES, type SignedHalf } from '../protocol/half.ts';
 import { malformed } from '../protocol/errors.ts';
 import { formatId, parseId } from '../protocol/ids.ts';
 import { readAmount } from './prices.ts';
@@ -24,6 +24,27 @@ export const encodeClose = ({ close, signature }: SignedClose): Uint8Array =>
       signature: hex(signature),
     }),
   );
+
+/** A half as `npx agnt2 exit --halves` reads it, with its payer's signature. */
+export interface HalfJson {
+  readonly session: string;
+  readonly dir: number;
+  readonly seq: string;
+  readonly calls: string;
+  readonly paid: string;
+  readonly root: string;
+  readonly signature: string;
+}
+
+export const halfJson = ({ half, payer }: SignedHalf): HalfJson => ({
+  session: formatId(half.session),
+  dir: half.dir,
+  seq: String(half.seq),
+  calls: String(half.calls),
+  paid: String(half.paid),
+  root: hex(half.root),
+  signature: hex(payer),
+});
 
 /** Total: throws `malformed` and nothing else. */
 export function decodeClose(bytes: Uint8Array): SignedClose {

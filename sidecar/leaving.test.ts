@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import { signBundle } from '../protocol/bundle.ts';
 import { hex } from '../protocol/bytes.ts';
+import { Session, SessionStatus, get } from '../protocol/cells.ts';
 import { codeOf } from '../protocol/errors.ts';
 import { formatId } from '../protocol/ids.ts';
 import type { Interaction } from '../protocol/ops/index.ts';
@@ -133,6 +134,29 @@ test('once a close is signed nothing is served above it, however often and howev
   const again = [call(endpoint, '/.agnt2/close', 0), call(endpoint, '/.agnt2/close', 0)];
   expect(await Promise.all(again)).toContain('timeout');
   expect(await call(endpoint, '/run')).toBe('session_draining');
+});
+
+test('who lost its disk leaves the sessions it was in, with what it is shown: a close it signed may be about', async () => {
+  const first = await callee();
+  const endpoint = await open();
+  for (let i = 0; i < 3; i++) expect(await call(endpoint, '/run')).toBe('200');
+  await endpoint.flush();
+  expect(await call(endpoint, '/.agnt2/close', 0)).toBe('200');
+  // Gone at once, and nothing of it is left.
+  gateway.deadRelays = true;
+  gateway.faults.refuseOps = ['settle', 'exit', 'close'];
+  await first.stop();
+  gateway.faults.refuseOps = [];
+  gateway.deadRelays = false;
+  const second = await callee();
+  const identity = { agent: mallory.id, key: mallory.key, signing: gateway.signing };
+  void endpoint.attach(await dial(gateway.url, sessionRoom('0:1'), identity));
+  expect(await call(endpoint, '/run')).not.toBe('200');
+  const chain = () => gateway.engine.machine.readSession(256);
+  await eventually(() => get(chain(), Session.status) === SessionStatus.exiting, 'the exit');
+  expect(get(chain(), Session.paidAB)).toBe(30);
+  await second.sweep();
+  expect(await call(endpoint, '/run')).not.toBe('200');
 });
 
 test('what a session earned is settled also when the gateway was away as the sidecar took it up', async () => {

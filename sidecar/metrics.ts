@@ -62,11 +62,19 @@ export class Metrics {
   readonly earned = new Counter('agnt2_earned_units_total', 'Base units charged for calls');
   readonly responds = new Counter('agnt2_responds_total', 'Responds on Core by outcome');
   readonly appSeconds = new Histogram('agnt2_app_seconds', 'Seconds from a call reaching the app to its response head');
-  readonly #gauges: { name: string; help: string; read: () => number }[] = [];
+  readonly sessionSeconds = new Histogram(
+    'agnt2_session_call_seconds',
+    'Seconds from a session call of the local app to its response head',
+  );
+  readonly #read: { name: string; help: string; type: 'gauge' | 'counter'; read: () => number }[] = [];
 
   /** A value read whenever the text is asked for. */
   gauge(name: string, help: string, read: () => number): void {
-    this.#gauges.push({ name, help, read });
+    this.#read.push({ name, help, type: 'gauge', read });
+  }
+  /** One that somebody else counts. */
+  counter(name: string, help: string, read: () => number): void {
+    this.#read.push({ name, help, type: 'counter', read });
   }
 
   text(): string {
@@ -78,9 +86,10 @@ export class Metrics {
       this.earned,
       this.responds,
       this.appSeconds,
+      this.sessionSeconds,
     ].map((m) => m.text());
-    for (const { name, help, read } of this.#gauges)
-      parts.push(`# HELP ${name} ${help}\n# TYPE ${name} gauge\n${name} ${number(read())}`);
+    for (const { name, help, type, read } of this.#read)
+      parts.push(`# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${name} ${number(read())}`);
     return `${parts.join('\n')}\n`;
   }
 }

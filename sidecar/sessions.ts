@@ -22,7 +22,15 @@ import type { Sessions } from './outbound.ts';
 import type { Reservation } from './policy/policy.ts';
 import { type PricedService, offerOf } from './prices.ts';
 import { Openings } from './opening.ts';
-import { SessionEndpoint, type SessionStore, keepConnected } from './session/index.ts';
+import { type HalfJson, halfJson } from './closing.ts';
+import {
+  type Counters,
+  SessionEndpoint,
+  type SessionStore,
+  addCounters,
+  keepConnected,
+  noCounters,
+} from './session/index.ts';
 import type { SessionRow, Store } from './store.ts';
 import { CONTROL, normaliseTarget } from './target.ts';
 
@@ -50,6 +58,10 @@ const READY_MS = 10_000;
 /** After a peer refused a session, it isn't asked again for this long; doubles. */
 const REFUSED_MS = 60_000;
 const MAX_SESSIONS = 4096;
+/** How long relay and peer may take to show what was signed, to one that lost it. */
+const SHOWN_MS = 3_000;
+/** The store's note that it is not new. */
+const STORE = 'sessions';
 
 export class SessionManager implements Sessions {
   readonly #options: SessionManagerOptions;
@@ -60,6 +72,8 @@ export class SessionManager implements Sessions {
   readonly #coreCalls = new Map<number, number>();
   readonly #opening = new Map<number, Promise<void>>();
   readonly #joining = new Map<number, Promise<void>>();
+  /** Of sessions that are over. */
+  readonly #past = noCounters();
   readonly #refused = new Map<number, { untilMs: number; ms: number }>();
   readonly #leaving: Leaving;
   readonly #openings: Openings;
@@ -104,6 +118,29 @@ export class SessionManager implements Sessions {
     }));
   }
 
+  /** Newest halves of all sessions that are not over, as `npx agnt2 exit --halves` reads them: what the peer signed and what we did. */
+  halves(): HalfJson[] {
+    const { store, storeOf } = this.#options;
+    return store.sessions().flatMap(({ session }) => {
+      const records = storeOf(session);
+      return ([0, 1] as const).flatMap((dir) => {
+        const signed = records.load(dir)?.half ?? null;
+        return signed === null ? [] : [halfJson(signed)];
+      });
+    });
+  }
+
+  /** What sessions have done since this process began, those that are over included; what is unsigned now. */
+  totals(): Counters & { unsigned: { pays: number; earns: number } } {
+    const sum = { ...this.#past, unsigned: { pays: 0, earns: 0 } };
+    for (const { endpoint } of this.#live.values()) {
+      addCounters(sum, endpoint.counters);
+      sum.unsigned.pays += endpoint.unsigned.pays;
+      sum.unsigned.earns += endpoint.unsigned.earns;
+    }
+    return sum;
+  }
+
   /** Takes up the sessions of the last run. */
   async start(): Promise<void> {
     for (const row of this.#options.store.sessions()) {
@@ -122,7 +159,14 @@ export class SessionManager implements Sessions {
   /** Takes up sessions that stand on chain and not in the store: as if just opened, or just announced by their peer. */
   async #adopt(): Promise<void> {
     const { identity, store } = this.#options;
-    for (const cell of await this.#openings.unknown()) {
+    const unknown = await this.#openings.unknown();
+    if (store.fact(STORE) === null) {
+      for (const { id, a, b } of unknown) store.saveSession(id, a === identity.agent ? b : a, 'exiting');
+      store.setFact(STORE, 'begun');
+      await Promise.all(unknown.map((cell) => this.#abandon(cell)));
+      return;
+    }
+    for (const cell of unknown) {
       if (this.#stopping) return;
       try {
         if (cell.a !== identity.agent) await this.join(cell.id);
@@ -134,6 +178,22 @@ export class SessionManager implements Sessions {
         // What a stranger opened with us and the policy does not like is not our business.
         if (cell.a === identity.agent) this.#options.onError(error);
       }
+    }
+  }
+
+  /**
+   * Leaves a session that an earlier life of this agent was in, if it had one: the store is new. What was signed comes from the relay and the peer, but
+   * not whether a close was among it, and what is served above a signed close is lost.
+   */
+  async #abandon(cell: SessionCell): Promise<void> {
+    try {
+      if (this.#stopping || cell.status !== 'open') return;
+      const live = await this.#attach(cell, true);
+      await until(() => live.endpoint.state === 'ready', SHOWN_MS);
+      await this.#leaving.leave(live);
+    } catch (error) {
+      // The next look leaves it.
+      this.#options.onError(error);
     }
   }
 
@@ -170,8 +230,10 @@ export class SessionManager implements Sessions {
     maxPrice: number,
     reservation: Reservation,
   ): Promise<ExchangeResponse> {
+    const began = performance.now();
     try {
       const { response, record } = await live.endpoint.call(request, { maxPrice });
+      this.#options.metrics.sessionSeconds.observe((performance.now() - began) / 1000);
       record.then(
         ({ price }) => {
           reservation.settle(price);
@@ -282,7 +344,7 @@ export class SessionManager implements Sessions {
   }
 
   /** Makes the endpoint of an open session and keeps it connected. */
-  async #attach(cell: SessionCell): Promise<Live> {
+  async #attach(cell: SessionCell, closing = false): Promise<Live> {
     const { core, identity, config, dial, storeOf, onError } = this.#options;
     const known = this.#live.get(cell.id);
     if (known !== undefined) return known;
@@ -322,7 +384,7 @@ export class SessionManager implements Sessions {
       peerKey: role === 'a' ? pinned.b : pinned.a,
       endpoint,
       link: new AbortController(),
-      closing: false,
+      closing,
       signed: false,
       asking: false,
       funding: null,
@@ -330,7 +392,7 @@ export class SessionManager implements Sessions {
     };
     this.#live.set(cell.id, live);
     // A session we joined or took up again serves our own calls to that peer too.
-    if (!this.#byPeer.has(peer) && !this.#opening.has(peer)) this.#byPeer.set(peer, live);
+    if (!closing && !this.#byPeer.has(peer) && !this.#opening.has(peer)) this.#byPeer.set(peer, live);
     const room = sessionRoom(formatId(cell.id));
     void keepConnected(endpoint, () => dial(core.base, room, identity), live.link.signal, onError);
     return live;
@@ -407,6 +469,7 @@ export class SessionManager implements Sessions {
   }
 
   #detach(live: Live): void {
+    if (this.#live.get(live.id) === live) addCounters(this.#past, live.endpoint.counters);
     this.#forgetPeer(live);
     this.#coreCalls.delete(live.peer);
     this.#live.delete(live.id);

@@ -11,6 +11,8 @@ import { signBundle } from '../protocol/bundle.ts';
 import { requestHead } from '../protocol/call.ts';
 import { hex } from '../protocol/bytes.ts';
 import { formatId } from '../protocol/ids.ts';
+import { verifyP256 } from '../protocol/keys.ts';
+import { readHalves } from '../local/exit/halves.ts';
 import { readConfig } from './config.ts';
 import { listen } from './http/server.ts';
 import { type Pace, Sidecar } from './sidecar.ts';
@@ -160,9 +162,33 @@ test('the second call opens a session by itself; later calls use it, and closing
   const [{ session }] = (
     JSON.parse((await request(ports.admin, '/admin/sessions')).body) as { sessions: { session: string }[] }
   ).sessions;
+  const file = join(dir, 'halves.json');
+  await eventually(async () => {
+    writeFileSync(file, (await request(ports.admin, '/admin/halves')).body);
+    return readHalves(file).some(({ half }) => half.paid === 300);
+  }, 'the half over all calls');
+  const [{ half, signature }] = readHalves(file);
+  expect([half.dir, half.calls, await verifyP256(alice.key.publicKey, gateway.signing.half(half), signature)]).toEqual([
+    0,
+    30,
+    true,
+  ]);
+  const metrics = (await request(ports.admin, '/metrics')).body;
+  for (const [name, value] of [
+    ['agnt2_session_calls_out_total', '30'],
+    ['agnt2_session_resumes_total', '1'],
+    ['agnt2_session_windows_out_total', '[1-9]\\d*'],
+    ['agnt2_session_unsigned_pays_units', '0'],
+    ['agnt2_session_call_seconds_count', '30'],
+    ['agnt2_session_call_seconds_bucket{le="\\+Inf"}', '30'],
+  ])
+    expect(metrics).toMatch(new RegExp(`^${name} ${value}$`, 'm'));
   expect(await request(ports.admin, `/admin/sessions/${session}/close`, { method: 'POST' })).toMatchObject({
     status: 200,
   });
+  // What a session did is counted also when it is over.
+  expect((await request(ports.admin, '/metrics')).body).toMatch(/^agnt2_session_calls_out_total 3\d$/m);
+  expect((await request(ports.admin, '/admin/halves')).body).toBe('[]');
   expect(gateway.balance(alice)).toBe(10_000 - 320);
   expect(gateway.balance(bob)).toBe(320);
   expect(callees.ready).toBe(true);

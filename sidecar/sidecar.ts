@@ -89,6 +89,7 @@ export class Sidecar {
         ready: () => this.ready,
         status: async () => ({ ...(await agent.status()), ready: this.ready }),
         sessions: () => agent.sessions(),
+        halves: () => agent.halves(),
         openSession: (peer) => agent.openSession(peer),
         closeSession: (session) => agent.closeSession(session),
       },

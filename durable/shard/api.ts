@@ -7,7 +7,6 @@
 import type { ESCROW_STATUS } from '../../protocol/cells.ts';
 import type { BatchHeader } from '../../protocol/trace.ts';
 import type { Hex } from '../../protocol/bytes.ts';
-import type { Receipt } from '../../protocol/eip712.ts';
 import type { MessageKind } from '../../protocol/messages.ts';
 import type { RecordKind } from '../../protocol/proof.ts';
 import type { SignedReceipt } from '../../protocol/receipt.ts';
@@ -31,18 +30,12 @@ export interface Submission {
   readonly key: Uint8Array;
 }
 
-/** A receipt on its way to the gateway: what it signs, and the outcomes as status u8 ‖ value varint a step (outcomes.ts). */
-export interface PackedReceipt extends Receipt {
-  readonly outcomes: Uint8Array;
-  readonly signature: Uint8Array;
-}
-
 /**
- * A receipt, or why the bundle was not taken (it changed nothing and is not in the log): a status of docs/protocol.md §9, or
+ * A receipt as its record (`encodeReceipt`), or why the bundle was not taken (it changed nothing and is not in the log): a status of docs/protocol.md §9, or
  * `stale_key` (with `key`: the agent's key now, or null) · `replayed` (with `place`, `shard:seq`) · `too_early` · `too_costly` ·
  * `overloaded`, `rate_limited` (with `retryAfter`, seconds).
  */
-export type SubmitResult = { readonly receipt: PackedReceipt } | Failure;
+export type SubmitResult = { readonly receipt: Uint8Array } | Failure;
 
 // --- what the settlement worker uses ---
 

@@ -10,13 +10,13 @@ import { isFailure } from './api.ts';
 import { Buckets } from './buckets.ts';
 import { Lane } from './lane.ts';
 import { Meter } from './meter.ts';
-import { hashOutcomes, packOutcomes, unpackOutcomes } from './outcomes.ts';
+import { hashOutcomes, packOutcomes } from './outcomes.ts';
 import { Orders } from './orders.ts';
 import { BUCKETS, priceOf } from './prices.ts';
 import { FairQueue, type Queued } from './queue.ts';
 import { FOREVER, signing } from './testing.ts';
 import { Verdicts, askFor, isOutdated } from './verdicts.ts';
-import { outcomesHash } from '../../protocol/receipt.ts';
+import { outcomesHash, unpackOutcomes } from '../../protocol/receipt.ts';
 
 describe('queue', () => {
   const item = (agent: number, nonce: number, work = 400, ready = true): Queued => ({ agent, nonce, work, ready });

@@ -1,7 +1,6 @@
-/** What came of a frame, packed as status u8 ‖ value varint a step, so that the common step takes two bytes: in the log, and on the way to the gateway. */
-import { Reader, writeUint } from '../../protocol/bytes.ts';
+/** What came of a frame, packed as status u8 ‖ value varint a step, so that the common step takes two bytes: in the log, and in receipts' records. */
+import { writeUint } from '../../protocol/bytes.ts';
 import { keccak } from '../../protocol/hash.ts';
-import type { Outcome } from '../../protocol/status.ts';
 
 /** Steps of the largest frame, and bytes of one in what a receipt signs. */
 const MAX_STEPS = 257;
@@ -28,15 +27,4 @@ export function hashOutcomes(statuses: Uint8Array, values: Float64Array, steps: 
     writeUint(scratch, STEP_BYTES * i + 1, 8, values[i]);
   }
   return keccak(scratch.subarray(0, STEP_BYTES * steps));
-}
-
-/** Calls `step` for each of a frame's packed outcomes, in order. */
-export function eachOutcome(packed: Uint8Array, step: (status: number, value: number) => void): void {
-  for (const reader = new Reader(packed); reader.left > 0;) step(reader.u8(), reader.varint());
-}
-
-export function unpackOutcomes(packed: Uint8Array): Outcome[] {
-  const out: Outcome[] = [];
-  eachOutcome(packed, (status, value) => out.push({ status, value }));
-  return out;
 }

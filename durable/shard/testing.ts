@@ -7,10 +7,9 @@ import { formatId, makeId, parseId, shardOf } from '../../protocol/ids.ts';
 import { encodeInboxItem } from '../../protocol/inbox.ts';
 import { MachineKey } from '../../protocol/keys.ts';
 import type { Interaction } from '../../protocol/ops/index.ts';
-import type { SignedReceipt } from '../../protocol/receipt.ts';
+import { type SignedReceipt, decodeReceipt } from '../../protocol/receipt.ts';
 import { STATUSES } from '../../protocol/status.ts';
 import { type Failure, type ShardRpc, type SubmitResult, isFailure, shardStub } from './api.ts';
-import { unpackOutcomes } from './outcomes.ts';
 
 export interface TestEnv {
   readonly SHARD: DurableObjectNamespace;
@@ -30,9 +29,7 @@ export const FOREVER = 0xffffffff;
 export type Submitted = { readonly receipt: SignedReceipt } | Failure;
 
 export function unpacked(result: SubmitResult): Submitted {
-  if (isFailure(result)) return result;
-  const { outcomes, signature, ...receipt } = result.receipt;
-  return { receipt: { receipt, outcomes: unpackOutcomes(outcomes), signature } };
+  return isFailure(result) ? result : { receipt: decodeReceipt(result.receipt) };
 }
 
 /** An agent with its key; counts its own nonces. */

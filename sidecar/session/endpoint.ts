@@ -35,14 +35,15 @@ import { type CallingContext, PaidCall } from './call.ts';
 import { Desk } from './desk.ts';
 import { Gate } from './gate.ts';
 import { PayeeLedger, PayerLedger } from './ledger.ts';
-import type {
-  CallProof,
-  Counters,
-  EndpointOptions,
-  EndpointState,
-  PacketSocket,
-  SessionCall,
-  SessionCallOptions,
+import {
+  type CallProof,
+  type Counters,
+  type EndpointOptions,
+  type EndpointState,
+  type PacketSocket,
+  type SessionCall,
+  type SessionCallOptions,
+  noCounters,
 } from './types.ts';
 import { signDelay } from './window.ts';
 
@@ -90,18 +91,7 @@ export class SessionEndpoint {
   #unreceipted = new Map<number, SignedHalf>();
   #watchers = new Set<() => void>();
 
-  readonly counters: Counters = {
-    callsOut: 0,
-    callsIn: 0,
-    refused: 0,
-    windowsOut: 0,
-    windowsIn: 0,
-    resumes: 0,
-    packetsIn: 0,
-    packetsOut: 0,
-    bytesIn: 0,
-    bytesOut: 0,
-  };
+  readonly counters: Counters = noCounters();
 
   constructor(options: EndpointOptions) {
     const { facts, role, store } = options;

@@ -2,6 +2,7 @@
 export { SessionEndpoint } from './endpoint.ts';
 export { keepConnected, packetSocket } from './socket.ts';
 export { type DirectionSnapshot, MemoryStore, type SessionStore, memoryStore } from './store.ts';
+export { addCounters, noCounters } from './types.ts';
 export type {
   CallProof,
   Counters,

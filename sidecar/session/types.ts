@@ -94,3 +94,21 @@ export interface Counters {
   bytesIn: number;
   bytesOut: number;
 }
+
+export const noCounters = (): Counters => ({
+  callsOut: 0,
+  callsIn: 0,
+  refused: 0,
+  windowsOut: 0,
+  windowsIn: 0,
+  resumes: 0,
+  packetsIn: 0,
+  packetsOut: 0,
+  bytesIn: 0,
+  bytesOut: 0,
+});
+
+/** Adds `more` into `sum`. */
+export function addCounters(sum: Counters, more: Counters): void {
+  for (const name of Object.keys(more) as (keyof Counters)[]) sum[name] += more[name];
+}

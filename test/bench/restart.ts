@@ -6,8 +6,8 @@
 import { signBundle } from '../../protocol/bundle.ts';
 import { makeId } from '../../protocol/ids.ts';
 import type { Interaction } from '../../protocol/ops/index.ts';
+import { post } from './client.ts';
 import { Isolate, type IsolateMemory, most, totalOf, watch } from './isolate.ts';
-import { post } from './shard.ts';
 import { type BenchAgent, type BenchStack, benchStack, packBundles } from './stack.ts';
 import { type Suite, median } from './suite.ts';
 

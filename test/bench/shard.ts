@@ -1,11 +1,16 @@
 /**
- * A shard for real: signed bundles over HTTP, the gateway's signature check, the Shard object in workerd, its durable log, receipts back. Signing is done
- * beforehand; the load generator runs on the same machine.
+ * A shard for real: signed bundles over HTTP, the gateway's signature check, the Shard object in workerd, its durable log, receipts back and
+ * counted, one of each answer verified. Signing and verifying are done before and after the clock runs; the load generator runs on the same machine.
  */
 import { cpus } from 'node:os';
-import { sleep } from '../../local/process.ts';
+import '../../protocol/keccak/install.ts';
 import { signBundle } from '../../protocol/bundle.ts';
+import { equal } from '../../protocol/bytes.ts';
+import { keccak } from '../../protocol/hash.ts';
 import type { Interaction } from '../../protocol/ops/index.ts';
+import { decodeReceipt, verifyReceipt } from '../../protocol/receipt.ts';
+import { Status } from '../../protocol/status.ts';
+import { post, putOff } from './client.ts';
 import { type BenchAgent, type BenchStack, benchStack, packBundles } from './stack.ts';
 import { type Suite, median, percentile } from './suite.ts';
 
@@ -13,19 +18,23 @@ const AGENTS = 16;
 /** Bundles to a request, requests in flight: one per agent, because an agent's nonces are in order. */
 const PER_POST = 8;
 const ROUNDS = 5;
-/** Requests that had to be sent again. */
-let putOff = 0;
 
-/** `posts` request bodies for one agent, with `size` transfers to a bundle. */
+/** A request's body, and the bundles in it. */
+interface Prepared {
+  readonly body: Uint8Array;
+  readonly frames: readonly Uint8Array[];
+}
+
+/** `posts` requests of one agent, with `size` transfers to a bundle. */
 async function prepare(
   stack: BenchStack,
   agent: BenchAgent,
   posts: number,
   size: number,
   perPost: number,
-): Promise<Uint8Array[]> {
+): Promise<Prepared[]> {
   const expiry = Math.floor(Date.now() / 1000) + 3600;
-  const bodies: Uint8Array[] = [];
+  const all: Prepared[] = [];
   for (let p = 0; p < posts; p++) {
     const frames: Uint8Array[] = [];
     for (let b = 0; b < perPost; b++) {
@@ -38,48 +47,58 @@ async function prepare(
         await signBundle(agent.key, stack.signing, { actor: agent.id, nonce: agent.nonce++, expiry }, interactions),
       );
     }
-    bodies.push(packBundles(frames));
+    all.push({ body: packBundles(frames), frames });
   }
-  return bodies;
+  return all;
 }
 
-/** Results, or one problem for all. */
-interface Answer {
-  readonly code: string;
-  readonly results?: readonly { readonly error?: { readonly code: string } }[];
+/** Throws unless the first receipt of each answer is the sequencer's word that all of a bundle went well. */
+async function verify(stack: BenchStack, { frames }: Prepared, records: readonly Uint8Array[]): Promise<void> {
+  if (records.length === 0) return;
+  const signed = decodeReceipt(records[0]);
+  const frame = frames.find((one) => equal(keccak(one), signed.receipt.frameHash));
+  const isValid = frame && (await verifyReceipt(stack.sequencerKey, stack.signing, signed, frame));
+  if (!isValid || signed.outcomes.some(({ status }) => status !== Status.ok))
+    throw new Error(`frame ${signed.receipt.seq} has a receipt that says something else`);
 }
 
-/** Posts until every bundle has its receipt: what a busy shard puts off is sent again when it says, as any client would. */
-export async function post(url: string, body: Uint8Array): Promise<void> {
-  for (;;) {
-    const response = await fetch(`${url}/bundles`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/vnd.agnt2.bundles' },
-      body: body as BodyInit,
-    });
-    const { code, results = [{ error: { code } }] } = (await response.json()) as Answer;
-    const codes = new Set(results.flatMap(({ error }) => error?.code ?? []));
-    if (response.ok && codes.size === 0) return;
-    // Behind one that is put off, the others of its agent have a nonce too far; before it, they are done.
-    const again = codes.has('overloaded') || codes.has('replayed');
-    if (![...codes].every((code) => ['overloaded', 'bad_nonce', 'replayed'].includes(code)) || !again)
-      throw new Error(`a bundle was refused: ${response.status} ${[...codes].join(', ')}`);
-    if (codes.size === 1 && codes.has('replayed')) return;
-    putOff += 1;
-    await sleep(1000 * Number(response.headers.get('retry-after') ?? 0));
-  }
+/** Interactions that the shard has executed. */
+async function executed(stack: BenchStack): Promise<number> {
+  const answer = (await fetch(`${stack.url}/status`).then((r) => r.json())) as { shards: { interactions: number }[] };
+  return Number(answer.shards[0].interactions);
 }
 
-/** Bundles a second with every agent sending as fast as its answers come. */
-async function throughput(stack: BenchStack, size: number, posts: number, perPost: number): Promise<number> {
-  const bodies = await Promise.all(stack.agents.map((agent) => prepare(stack, agent, posts, size, perPost)));
+/** Bundles a second, and the CPU time of each in microseconds: of workerd (gateway and shard), and of the client beside it. */
+interface Rate {
+  readonly perSecond: number;
+  readonly workerd: number;
+  readonly client: number;
+}
+
+const ownMicros = (): number => {
+  const { user, system } = process.cpuUsage();
+  return user + system;
+};
+
+/** Every agent sends as fast as its answers come. */
+async function throughput(stack: BenchStack, size: number, posts: number, perPost: number): Promise<Rate> {
+  const all = await Promise.all(stack.agents.map((agent) => prepare(stack, agent, posts, size, perPost)));
+  const before = await executed(stack);
+  const answers: { post: Prepared; records: Uint8Array[] }[] = [];
+  const cpu = [stack.cpuMicros(), ownMicros()];
   const start = performance.now();
   await Promise.all(
-    bodies.map(async (list) => {
-      for (const body of list) await post(stack.url, body);
+    all.map(async (list) => {
+      for (const one of list) answers.push({ post: one, records: await post(stack.url, one.body) });
     }),
   );
-  return (AGENTS * posts * perPost) / ((performance.now() - start) / 1000);
+  const seconds = (performance.now() - start) / 1000;
+  const [workerdMicros, clientMicros] = [stack.cpuMicros() - cpu[0], ownMicros() - cpu[1]];
+  const bundles = AGENTS * posts * perPost;
+  for (const { post: one, records } of answers) await verify(stack, one, records);
+  const ran = (await executed(stack)) - before;
+  if (ran !== bundles * size) throw new Error(`${bundles * size} interactions were acknowledged, ${ran} ran`);
+  return { perSecond: bundles / seconds, workerd: workerdMicros / bundles, client: clientMicros / bundles };
 }
 
 /** Milliseconds from when bundles were due to be sent to having their receipts, at a fixed rate that does not wait for answers. */
@@ -99,7 +118,7 @@ async function latencies(
   await Promise.all(
     bodies.map(async (list, a) => {
       // One agent's bundles go in order; when one is late the next leaves at once, and its wait counts from when it was due.
-      for (const [i, body] of list.entries()) {
+      for (const [i, { body }] of list.entries()) {
         const due = start + (i + a / AGENTS) * gapMs;
         const wait = due - performance.now();
         if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
@@ -114,7 +133,7 @@ async function latencies(
 /** Interactions a second of several stacks at once, each with a shard and a load of its own. */
 async function together(stacks: readonly BenchStack[]): Promise<number> {
   const rates = await Promise.all(stacks.map((stack) => throughput(stack, 64, 8, PER_POST)));
-  return 64 * rates.reduce((sum, rate) => sum + rate, 0);
+  return 64 * rates.reduce((sum, { perSecond }) => sum + perSecond, 0);
 }
 
 /** Two shards, each in a process of its own and both under load, against one alone: medians of alternating rounds. */
@@ -141,32 +160,36 @@ export const suite: Suite = {
     const stack = await benchStack(AGENTS);
     try {
       await throughput(stack, 64, 4, PER_POST);
-      const rates: number[] = [];
-      const single: number[] = [];
+      const [many, single]: Rate[][] = [[], []];
       for (let round = 0; round < ROUNDS; round++) {
-        rates.push(await together([stack]));
+        many.push(await throughput(stack, 64, 8, PER_POST));
         single.push(await throughput(stack, 1, 8, PER_POST * 4));
         progress(
-          `round ${round + 1}: bundles of 64 ${Math.round(rates.at(-1)!)} interactions/s, of 1 ${Math.round(single.at(-1)!)} bundles/s`,
+          `round ${round + 1}: bundles of 64 ${Math.round(64 * many.at(-1)!.perSecond)} interactions/s, of 1 ${Math.round(single.at(-1)!.perSecond)} bundles/s`,
         );
       }
-      const rate = median(rates);
+      const middle = (rates: readonly Rate[], of: keyof Rate): number => median(rates.map((rate) => rate[of]));
+      const rate = 64 * middle(many, 'perSecond');
       progress(`soft finality at ${Math.round(rate / 2)} interactions/s`);
       const waits = await latencies(stack, 64, rate / 2 / 64, 8);
-      const again = putOff;
+      const again = putOff();
       const shardScaling = await scaling(stack, progress);
       return {
         metrics: {
           interactionsPerSecond: rate,
           softFinalityP50Ms: percentile(waits, 50),
           softFinalityP99Ms: percentile(waits, 99),
-          signaturesPerSecond: median(single),
-          interactionsPerSecondBundlesOf1: median(single),
+          signaturesPerSecond: middle(single, 'perSecond'),
+          interactionsPerSecondBundlesOf1: middle(single, 'perSecond'),
+          workerdCpuMicrosPerBundle: middle(many, 'workerd'),
+          workerdCpuMicrosPerBundleOf1: middle(single, 'workerd'),
+          clientCpuMicrosPerBundle: middle(many, 'client'),
           shardScaling,
         },
         notes: {
           interactionsPerSecond: `${again} requests were put off and sent again, their waits counted`,
-          shardScaling: `two workerd processes with a shard each, loads on both at once, against one of them alone; ${cpus().length} cores carry both shards, their gateways and proxies, and the load generator`,
+          workerdCpuMicrosPerBundle: 'gateway and shard, in one thread of one process',
+          shardScaling: `two workerd processes with a shard each, loads on both at once, against one of them alone; ${cpus().length} cores carry both shards, their gateways, and the load generator`,
         },
       };
     } finally {

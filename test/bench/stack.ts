@@ -1,12 +1,15 @@
-/** A real stack for a bench: anvil, the contracts, workerd, and agents funded through the inbox. */
-import { readFileSync, readdirSync } from 'node:fs';
+/**
+ * A real stack for a bench: anvil, the contracts, workerd, and agents funded through the inbox. workerd runs by itself, without the development server that
+ * `npm start` has around it; the cron comes every minute, as in production, once the agents are there.
+ */
+import { readFileSync } from 'node:fs';
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
 import { rootAbi, testTokenAbi } from '../../contracts/abi.ts';
 import { L1 } from '../../local/l1.ts';
 import { newRun } from '../../local/paths.ts';
 import { sleep } from '../../local/process.ts';
 import { Worker } from '../../local/worker.ts';
-import { concat, hex } from '../../protocol/bytes.ts';
+import { concat, hex, unhex } from '../../protocol/bytes.ts';
 import { type Domain, Signing } from '../../protocol/eip712.ts';
 import { keccak } from '../../protocol/hash.ts';
 import { parseId } from '../../protocol/ids.ts';
@@ -23,13 +26,20 @@ export interface BenchStack {
   readonly domain: Domain;
   readonly signing: Signing;
   readonly agents: readonly BenchAgent[];
+  /** What receipts are signed with: x ‖ y. */
+  readonly sequencerKey: Uint8Array;
   /** `kill -9` of workerd, and a start from what is on disk. Returns seconds from the start until its shard answers. */
   restart(): Promise<number>;
   /** Bytes of memory that workerd holds. */
   memoryBytes(): number;
+  /** Microseconds of CPU that workerd has taken, to the hundredth of a second. */
+  cpuMicros(): number;
   stop(): Promise<void>;
 }
 
+const MINUTE_MS = 60_000;
+/** Linux counts CPU time in hundredths of a second. */
+const MICROS_PER_TICK = 10_000;
 /** Base units each agent starts with. */
 const FUNDS = 10n ** 12n;
 
@@ -40,7 +50,7 @@ export async function benchStack(
 ): Promise<BenchStack> {
   const dir = newRun();
   const l1 = await L1.start({ dir });
-  const worker = await Worker.start({ dir, l1, shards: 1, cronMs: 500, vars: { BATCH_SECONDS: '3600' } });
+  const worker = await Worker.start({ dir, l1, shards: 1, cronMs: 500, vars: { BATCH_SECONDS: '3600' }, bare: true });
   const owner = privateKeyToAccount(generatePrivateKey());
   await l1.fund(owner.address);
   const keys = await Promise.all(secrets.map((secret) => MachineKey.import(secret)));
@@ -70,19 +80,25 @@ export async function benchStack(
       await sleep(200);
     }
   }
+  worker.cronMs = MINUTE_MS;
   const domain = { chainId: l1.chainId, root: l1.root };
   return {
     url: worker.url,
     domain,
     signing: new Signing(domain),
     agents,
+    sequencerKey: (await MachineKey.import(unhex(l1.sequencerSecret, 32))).publicKey,
     restart: async () => {
       await worker.kill9();
       const start = performance.now();
       await worker.restart();
       return (performance.now() - start) / 1000;
     },
-    memoryBytes: () => memoryOf(worker.child.pid, 'workerd'),
+    memoryBytes: () => 1024 * Number(/^VmRSS:\s+(\d+)/m.exec(processFile(worker.child.pid, 'status'))![1]),
+    cpuMicros: () => {
+      const [, user, system] = /^\d+ \(.*\) (?:\S+ ){11}(\d+) (\d+) /s.exec(processFile(worker.child.pid, 'stat'))!;
+      return (Number(user) + Number(system)) * MICROS_PER_TICK;
+    },
     stop: async () => {
       await worker.stop();
       await l1.stop();
@@ -90,20 +106,8 @@ export async function benchStack(
   };
 }
 
-/** Resident bytes of all processes of a group that run a program, by Linux' /proc. */
-function memoryOf(group: number, program: string): number {
-  let bytes = 0;
-  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
-    try {
-      const [, name, rest] = /^\d+ \((.*)\) (.*)$/s.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))!;
-      if (name !== program || Number(rest.split(' ')[2]) !== group) continue;
-      bytes += 1024 * Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]);
-    } catch {
-      // It has just ended.
-    }
-  }
-  return bytes;
-}
+/** Of Linux' /proc. */
+const processFile = (pid: number, name: string): string => readFileSync(`/proc/${pid}/${name}`, 'utf8');
 
 /** Bundles as `application/vnd.agnt2.bundles` has them. */
 export const packBundles = (frames: readonly Uint8Array[]): Uint8Array =>

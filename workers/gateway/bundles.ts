@@ -1,21 +1,13 @@
 /** POST /bundles: signatures are verified here, where it scales out; everything else the shard decides. */
 import { Bundle, MAX_FRAME_BYTES } from '../../protocol/bundle.ts';
-import { Reader, hex } from '../../protocol/bytes.ts';
+import { Reader, utf8, writeUint } from '../../protocol/bytes.ts';
 import { Agnt2Error } from '../../protocol/errors.ts';
 import { formatId, shardOf } from '../../protocol/ids.ts';
 import { verifyP256 } from '../../protocol/keys.ts';
-import { STATUSES } from '../../protocol/status.ts';
-import {
-  type Failure,
-  type PackedReceipt,
-  type Submission,
-  type SubmitResult,
-  failure,
-  isFailure,
-} from '../../durable/shard/api.ts';
+import { receiptText } from '../../protocol/receipt.ts';
+import { type Failure, type Submission, type SubmitResult, failure, isFailure } from '../../durable/shard/api.ts';
 import { Lane } from '../../durable/shard/lane.ts';
-import { eachOutcome } from '../../durable/shard/outcomes.ts';
-import { type Env, shardCount, shardNumbered, signingOf } from './env.ts';
+import { type Ctx, type Env, shardCount, shardNumbered, signingOf } from './env.ts';
 import { mediaType, readBody } from './input.ts';
 import { cachedKey, fetchKeys, rememberKey } from './keys.ts';
 import { problem } from './problem.ts';
@@ -23,6 +15,8 @@ import type { Route } from './route.ts';
 
 const ONE = 'application/octet-stream';
 const MANY = 'application/vnd.agnt2.bundles';
+/** Each result as u8 kind ‖ u32 length ‖ bytes: 0, a receipt's record (`encodeReceipt`), or 1, the JSON of what was refused. */
+const RECORDS = 'application/vnd.agnt2.receipts';
 const MAX_BODY = 1024 * 1024;
 const MAX_BUNDLES = 1024;
 
@@ -216,23 +210,26 @@ async function admit(env: Env, frames: readonly Uint8Array[]): Promise<SubmitRes
   }
 }
 
-const STATUS_TEXTS = STATUSES.map((name) => `{"status":"${name}","value":"`);
-
-/** A receipt's JSON, as `receiptToJson` of protocol/receipt.ts has it: written at once, because there are thousands a second. */
-function receiptText({ outcomes, ...receipt }: PackedReceipt): string {
-  const { shard, seq, frameHash, runningHash, outcomesHash, promisedBy, signature } = receipt;
-  let steps = '';
-  eachOutcome(outcomes, (status, value) => {
-    steps += `${steps === '' ? '' : ','}${STATUS_TEXTS[status]}${value}"}`;
-  });
-  return (
-    `{"shard":${shard},"seq":"${seq}","frameHash":"${hex(frameHash)}","runningHash":"${hex(runningHash)}",` +
-    `"outcomesHash":"${hex(outcomesHash)}","outcomes":[${steps}],"promisedBy":${promisedBy},"signature":"${hex(signature)}"}`
-  );
-}
-
 const resultText = (result: SubmitResult): string =>
   isFailure(result) ? JSON.stringify(result) : `{"receipt":${receiptText(result.receipt)}}`;
+
+/** Results as {@link RECORDS} has them. */
+function resultRecords(results: readonly SubmitResult[]): Uint8Array {
+  const parts = results.map((result) => (isFailure(result) ? utf8(JSON.stringify(result)) : result.receipt));
+  const out = new Uint8Array(parts.reduce((sum, { length }) => sum + 5 + length, 0));
+  let at = 0;
+  for (const [i, part] of parts.entries()) {
+    out[at] = isFailure(results[i]) ? 1 : 0;
+    writeUint(out, at + 1, 4, part.length);
+    out.set(part, at + 5);
+    at += 5 + part.length;
+  }
+  return out;
+}
+
+/** Whether a client names a media type among what it takes. */
+const accepts = (c: Ctx, type: string): boolean =>
+  (c.req.header('accept') ?? '').split(',').some((range) => range.split(';')[0].trim().toLowerCase() === type);
 
 /** Seconds after which what was refused for lack of room is worth another try; null when nothing was. */
 function retryAfter(results: readonly SubmitResult[]): string | null {
@@ -248,7 +245,9 @@ export const bundleRoutes: readonly Route[] = [
     summary:
       'Submits one bundle or many; each is ordered, executed and answered with a signed receipt, or refused and changes nothing.',
     body: { [ONE]: 'one bundle (docs/protocol.md §4)', [MANY]: 'each bundle as u16 length ‖ bytes' },
-    answer: { description: '{results: [{receipt} or {error: {code, detail}}]}, in order' },
+    answer: {
+      description: `{results: [{receipt} or {error: {code, detail}}]}, in order; the same in binary for who accepts ${RECORDS} (docs/api.md)`,
+    },
     problems: [
       'malformed',
       'too_large',
@@ -277,8 +276,11 @@ export const bundleRoutes: readonly Route[] = [
         throw problem(code, detail, extra);
       }
       const wait = retryAfter(results);
-      return new Response(`{"results":[${results.map(resultText).join(',')}]}`, {
-        headers: { 'content-type': 'application/json', ...(wait === null ? {} : { 'retry-after': wait }) },
+      const [answer, answerType] = accepts(c, RECORDS)
+        ? [resultRecords(results), RECORDS]
+        : [`{"results":[${results.map(resultText).join(',')}]}`, 'application/json'];
+      return new Response(answer as BodyInit, {
+        headers: { 'content-type': answerType, vary: 'accept', ...(wait === null ? {} : { 'retry-after': wait }) },
       });
     },
   },

@@ -1,13 +1,20 @@
 import { describe, expect, test } from 'vitest';
 import { MAX_FRAME_BYTES } from '../../protocol/bundle.ts';
-import { concat, unhex } from '../../protocol/bytes.ts';
+import { Reader, concat, unhex } from '../../protocol/bytes.ts';
 import { Signing } from '../../protocol/eip712.ts';
 import { formatId, makeId } from '../../protocol/ids.ts';
 import { encodeInboxItem } from '../../protocol/inbox.ts';
 import { MachineKey } from '../../protocol/keys.ts';
-import { type ReceiptJson, receiptFromJson, verifyReceipt } from '../../protocol/receipt.ts';
-import { TestAgent, registerAgents, shard0, signing, transfer } from '../../durable/shard/testing.ts';
-import { getJson, postBundle, problemOf } from './testing.ts';
+import {
+  type ReceiptJson,
+  decodeReceipt,
+  receiptFromJson,
+  receiptText,
+  receiptToJson,
+  verifyReceipt,
+} from '../../protocol/receipt.ts';
+import { TestAgent, registerAgents, shard0, signing, testEnv, transfer } from '../../durable/shard/testing.ts';
+import { call, getJson, postBundle, problemOf } from './testing.ts';
 
 const MANY = 'application/vnd.agnt2.bundles';
 const pack = (...frames: Uint8Array[]): Uint8Array =>
@@ -30,6 +37,40 @@ describe('POST /bundles', () => {
       frameHash: receipt!.frameHash,
       outcomes: receipt!.outcomes,
     });
+  });
+
+  test('in binary for who accepts that: the same results', async () => {
+    const [alice, bob] = await registerAgents(2);
+    const frame = await alice.bundle([transfer(bob, 300), transfer(bob, 10 ** 15)]);
+    const late = await alice.bundle([transfer(bob, 1)], { nonce: 9 });
+    const answer = await call('/bundles', {
+      method: 'POST',
+      body: pack(frame, late) as BodyInit,
+      headers: { 'content-type': MANY, accept: 'application/json;q=0.5, application/vnd.agnt2.receipts' },
+    });
+    expect(answer.headers.get('content-type')).toBe('application/vnd.agnt2.receipts');
+    const body = new Uint8Array(await answer.arrayBuffer());
+    const reader = new Reader(body);
+    expect(reader.u8()).toBe(0);
+    const record = reader.bytes(reader.u32());
+    const receipt = decodeReceipt(record);
+    const head = await shard0().receipt(receipt.receipt.seq);
+    expect(receipt.receipt).toEqual(head!.receipt);
+    expect(JSON.parse(receiptText(record))).toEqual(receiptToJson(receipt));
+    const sequencer = await MachineKey.import(unhex(testEnv.SEQUENCER_KEY));
+    expect(await verifyReceipt(sequencer.publicKey, signing, receipt, frame)).toBe(true);
+    expect(reader.u8()).toBe(1);
+    expect(JSON.parse(new TextDecoder().decode(reader.bytes(reader.u32())))).toMatchObject({
+      error: { code: 'bad_nonce', expected: 1 },
+    });
+    reader.end();
+    // What is a problem stays one.
+    const refused = await call('/bundles', {
+      method: 'POST',
+      body: late as BodyInit,
+      headers: { 'content-type': 'application/octet-stream', accept: 'application/vnd.agnt2.receipts' },
+    });
+    expect((await problemOf(refused)).code).toBe('bad_nonce');
   });
 
   test('many: results in order, the refused among the others', async () => {
