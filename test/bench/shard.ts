@@ -17,6 +17,9 @@ import { type Suite, median, percentile } from './suite.ts';
 const AGENTS = 16;
 /** Bundles to a request, requests in flight: one per agent, because an agent's nonces are in order. */
 const PER_POST = 8;
+/** Requests of each agent in a round, which takes about a second; the first round, in which code gets compiled, does not count. */
+const POSTS = 24;
+const POSTS_OF_1 = 8;
 const ROUNDS = 5;
 
 /** A request's body, and the bundles in it. */
@@ -132,7 +135,7 @@ async function latencies(
 
 /** Interactions a second of several stacks at once, each with a shard and a load of its own. */
 async function together(stacks: readonly BenchStack[]): Promise<number> {
-  const rates = await Promise.all(stacks.map((stack) => throughput(stack, 64, 8, PER_POST)));
+  const rates = await Promise.all(stacks.map((stack) => throughput(stack, 64, POSTS, PER_POST)));
   return 64 * rates.reduce((sum, { perSecond }) => sum + perSecond, 0);
 }
 
@@ -140,7 +143,7 @@ async function together(stacks: readonly BenchStack[]): Promise<number> {
 async function scaling(first: BenchStack, progress: (line: string) => void): Promise<number> {
   const second = await benchStack(AGENTS);
   try {
-    await throughput(second, 64, 4, PER_POST);
+    await throughput(second, 64, POSTS, PER_POST);
     const [one, two]: number[][] = [[], []];
     for (let round = 0; round < ROUNDS; round++) {
       one.push(await together([round % 2 === 0 ? first : second]));
@@ -159,11 +162,12 @@ export const suite: Suite = {
     progress('starting L1 and workerd');
     const stack = await benchStack(AGENTS);
     try {
-      await throughput(stack, 64, 4, PER_POST);
+      await throughput(stack, 64, POSTS, PER_POST);
+      await throughput(stack, 1, POSTS_OF_1, PER_POST * 4);
       const [many, single]: Rate[][] = [[], []];
       for (let round = 0; round < ROUNDS; round++) {
-        many.push(await throughput(stack, 64, 8, PER_POST));
-        single.push(await throughput(stack, 1, 8, PER_POST * 4));
+        many.push(await throughput(stack, 64, POSTS, PER_POST));
+        single.push(await throughput(stack, 1, POSTS_OF_1, PER_POST * 4));
         progress(
           `round ${round + 1}: bundles of 64 ${Math.round(64 * many.at(-1)!.perSecond)} interactions/s, of 1 ${Math.round(single.at(-1)!.perSecond)} bundles/s`,
         );
