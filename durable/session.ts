@@ -15,6 +15,7 @@ import { verifyP256 } from '../protocol/keys.ts';
 import {
   MAX_PACKET_BYTES,
   PacketType,
+  decodeBind,
   decodeHello,
   decodeRecords,
   decodeSigned,
@@ -304,6 +305,9 @@ export class Session extends DurableObject<GuardEnv> {
         break;
       case PacketType.records:
         decodeRecords(packet);
+        break;
+      case PacketType.bind:
+        decodeBind(packet);
         break;
       case PacketType.error:
         checkReport(packet);

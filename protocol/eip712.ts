@@ -42,6 +42,7 @@ const RECEIPT = typeHash(
   'Receipt(uint8 shard,uint64 seq,bytes32 frameHash,bytes32 runningHash,bytes32 outcomesHash,uint64 promisedBy)',
 );
 const CONNECT = typeHash('Connect(uint64 agent,string room,uint64 timeMs,bytes32 nonce)');
+const PAIRING = typeHash('Pairing(uint64 session,uint8 party,bytes32 keyX,bytes32 keyY,bytes32 peerX,bytes32 peerY)');
 const ANNOUNCE = typeHash('Announce(uint64 agent,bytes32 contentHash,uint64 timeMs)');
 const CHECKPOINT = typeHash('Checkpoint(uint8 shard,uint64 seq,bytes32 shardRoot)');
 
@@ -83,6 +84,16 @@ export interface Connect {
   readonly nonce: Uint8Array;
 }
 
+/** A party's word on which two keys seal a pairing's calls. */
+export interface Pairing {
+  readonly session: number;
+  /** 0: a, 1: b. */
+  readonly party: 0 | 1;
+  /** The party's own pairing key, x ‖ y, 64 bytes. */
+  readonly key: Uint8Array;
+  readonly peerKey: Uint8Array;
+}
+
 export interface Announce {
   readonly agent: number;
   readonly contentHash: Uint8Array;
@@ -117,6 +128,7 @@ export const structHashes = {
   receipt: (r: Receipt) =>
     keccak(concat(RECEIPT, word(r.shard), word(r.seq), r.frameHash, r.runningHash, r.outcomesHash, word(r.promisedBy))),
   connect: (c: Connect) => keccak(concat(CONNECT, word(c.agent), keccak(utf8(c.room)), word(c.timeMs), c.nonce)),
+  pairing: (p: Pairing) => keccak(concat(PAIRING, word(p.session), word(p.party), p.key, p.peerKey)),
   announce: (a: Announce) => keccak(concat(ANNOUNCE, word(a.agent), a.contentHash, word(a.timeMs))),
   checkpoint: (c: Checkpoint) => keccak(concat(CHECKPOINT, word(c.shard), word(c.seq), c.shardRoot)),
 };
@@ -146,6 +158,9 @@ export class Signing {
   }
   connect(connect: Connect): Uint8Array {
     return preimage(this.separator, structHashes.connect(connect));
+  }
+  pairing(pairing: Pairing): Uint8Array {
+    return preimage(this.separator, structHashes.pairing(pairing));
   }
   announce(announce: Announce): Uint8Array {
     return preimage(this.separator, structHashes.announce(announce));

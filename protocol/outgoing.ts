@@ -49,7 +49,7 @@ class OutgoingCall implements OpenCall, Abortable {
     this.sink = sink;
     this.interim = request.interim;
     this.#watchers = watch(request.signal, this);
-    if (sink.deadlineMs !== undefined) this.timer = setTimeout(expire, sink.deadlineMs, calls, this);
+    if (sink.deadlineMs !== undefined) this.timer = setTimeout(() => this.#expired(), sink.deadlineMs);
   }
 
   get end(): Promise<Uint8Array> {
@@ -76,16 +76,16 @@ class OutgoingCall implements OpenCall, Abortable {
     this.#calls.cancel(this, new Agnt2Error('cancelled', 'the caller went away'));
   }
 
+  #expired(): void {
+    this.#calls.cancel(this, new Agnt2Error('deadline_exceeded', `no answer within ${this.sink.deadlineMs} ms`));
+  }
+
   /** Nothing from outside ends it any more. */
   release(): void {
     this.#watchers?.delete(this);
     this.#watchers = null;
     if (this.timer !== undefined) clearTimeout(this.timer);
   }
-}
-
-function expire(calls: OutgoingCalls, call: OutgoingCall): void {
-  calls.cancel(call, new Agnt2Error('deadline_exceeded', `no answer within ${call.sink.deadlineMs} ms`));
 }
 
 export class OutgoingCalls {

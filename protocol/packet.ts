@@ -5,9 +5,18 @@
 import { Reader, Writer, fromUtf8, utf8 } from './bytes.ts';
 import { CALL_RECORD_BYTES } from './call.ts';
 import { malformed } from './errors.ts';
+import { KEY_BYTES } from './keys.ts';
 import { type Direction, type Half, SIGNATURE_BYTES, type SignedHalf, decodeHalf, encodeHalf } from './half.ts';
 
-export const PacketType = { calls: 0x01, half: 0x02, receipt: 0x03, hello: 0x04, records: 0x05, error: 0x7f } as const;
+export const PacketType = {
+  calls: 0x01,
+  half: 0x02,
+  receipt: 0x03,
+  hello: 0x04,
+  records: 0x05,
+  bind: 0x06,
+  error: 0x7f,
+} as const;
 
 export const PartKind = {
   requestHead: 1,
@@ -62,6 +71,8 @@ export interface Hello {
   readonly halves: SignedHalf[];
   /** Base units the sender lets its peer owe unsigned. */
   readonly credit: number;
+  /** The sender's key for this pairing, x ‖ y; the relay's hello has none. */
+  readonly key?: Uint8Array;
 }
 
 export const encodeCalls = (parts: readonly Part[]): Uint8Array => {
@@ -123,7 +134,9 @@ export function encodeHello(hello: Hello): Uint8Array {
       .bytes(encodeHalf(half))
       .bytes(payer)
       .bytes(payee ?? NO_SIGNATURE);
-  return writer.varint(hello.credit).finish();
+  writer.varint(hello.credit);
+  if (hello.key !== undefined) writer.bytes(hello.key);
+  return writer.finish();
 }
 
 /** Throws `malformed`. */
@@ -139,8 +152,21 @@ export function decodeHello(packet: Uint8Array): Hello {
     halves.push(payee.some((b) => b !== 0) ? { half, payer, payee } : { half, payer });
   }
   const credit = reader.varint();
+  if (reader.left === 0) return { halves, credit };
+  const key = reader.bytes(KEY_BYTES);
   reader.end();
-  return { halves, credit };
+  return { halves, credit, key };
+}
+
+export const encodeBind = (signature: Uint8Array): Uint8Array =>
+  new Writer().u8(PacketType.bind).bytes(signature).finish();
+
+/** The signature of a bind packet. Throws `malformed`. */
+export function decodeBind(packet: Uint8Array): Uint8Array {
+  const reader = new Reader(packet, 1);
+  const signature = reader.bytes(SIGNATURE_BYTES);
+  reader.end();
+  return signature;
 }
 
 export function encodeRecords(dir: Direction, records: readonly Uint8Array[]): Uint8Array {

@@ -8,6 +8,7 @@ import { keccak, sha } from './hash.ts';
 import { accumulate } from './inbox.ts';
 import { verifyOwner, verifyP256, verifyP256Sync } from './keys.ts';
 import { leafHash, rootOf, verifyInclusion } from './log.ts';
+import { SealedFlow, platformSealing, sealKey, webSealing } from './seal.ts';
 import { decodeChunkRecords, frameLeaf, placeFrames, sealData } from './trace.ts';
 import { commitment } from './engine.ts';
 import { openWitness } from './witness.ts';
@@ -48,6 +49,24 @@ test('digests on both curves', async () => {
       expect(await verify(key, bytes, unhex(p256.highS))).toBe(false);
     }
     expect(verifyOwner(unhex(secp256k1.address), bytes, unhex(secp256k1.signature))).toBe(true);
+  }
+});
+
+test('sealed calls, by each platform', async () => {
+  const { session, separator, keyA, keyB, secret, packet, packets } = read('seal.json');
+  const [bytes, pairing] = [unhex(packet), { session: Number(session), separator: unhex(separator) }];
+  for (const sealing of [platformSealing, webSealing]) {
+    for (const { dir, n, sealed } of packets) {
+      const key = sealKey({ ...pairing, secret: unhex(secret), keyA: unhex(keyA), keyB: unhex(keyB) }, dir);
+      const [sender, receiver] = [new SealedFlow(sealing, key), new SealedFlow(sealing, key)];
+      for (let i = 0; i < Number(n); i++) {
+        sender.skip();
+        receiver.skip();
+      }
+      expect(hex(await sender.seal(bytes))).toBe(sealed);
+      expect(hex(await receiver.open(unhex(sealed)))).toBe(packet);
+      await expect(async () => receiver.open(unhex(sealed))).rejects.toThrow('bad_seal');
+    }
   }
 });
 

@@ -18,6 +18,8 @@ library Digests {
         "Receipt(uint8 shard,uint64 seq,bytes32 frameHash,bytes32 runningHash,bytes32 outcomesHash,uint64 promisedBy)"
     );
     bytes32 internal constant CONNECT = keccak256("Connect(uint64 agent,string room,uint64 timeMs,bytes32 nonce)");
+    bytes32 internal constant PAIRING =
+        keccak256("Pairing(uint64 session,uint8 party,bytes32 keyX,bytes32 keyY,bytes32 peerX,bytes32 peerY)");
     bytes32 internal constant ANNOUNCE = keccak256("Announce(uint64 agent,bytes32 contentHash,uint64 timeMs)");
     bytes32 internal constant CHECKPOINT = keccak256("Checkpoint(uint8 shard,uint64 seq,bytes32 shardRoot)");
 
@@ -64,6 +66,16 @@ library Digests {
         bytes32 nonce;
     }
 
+    /// @dev A party's word on which two keys seal a pairing's calls. `party` 0 is a, 1 is b.
+    struct Pairing {
+        uint64 session;
+        uint8 party;
+        bytes32 keyX;
+        bytes32 keyY;
+        bytes32 peerX;
+        bytes32 peerY;
+    }
+
     struct Announce {
         uint64 agent;
         bytes32 contentHash;
@@ -105,6 +117,10 @@ library Digests {
     function hash(Connect memory connect) internal pure returns (bytes32) {
         return
             keccak256(abi.encode(CONNECT, connect.agent, keccak256(bytes(connect.room)), connect.timeMs, connect.nonce));
+    }
+
+    function hash(Pairing memory pairing) internal pure returns (bytes32) {
+        return keccak256(abi.encode(PAIRING, pairing));
     }
 
     function hash(Announce memory announce) internal pure returns (bytes32) {

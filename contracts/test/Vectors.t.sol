@@ -398,6 +398,18 @@ contract VectorsTest {
             return
                 Digests.hash(Digests.Connect(_u64(value, "agent"), room, _u64(value, "timeMs"), _b32(value, "nonce")));
         }
+        if (_same(kind, "Pairing")) {
+            return Digests.hash(
+                Digests.Pairing(
+                    _u64(value, "session"),
+                    uint8(_u64(value, "party")),
+                    _b32(value, "keyX"),
+                    _b32(value, "keyY"),
+                    _b32(value, "peerX"),
+                    _b32(value, "peerY")
+                )
+            );
+        }
         if (_same(kind, "Announce")) {
             return
                 Digests.hash(Digests.Announce(_u64(value, "agent"), _b32(value, "contentHash"), _u64(value, "timeMs")));

@@ -7,7 +7,7 @@ import { encodeCallRecord } from '../../protocol/call.ts';
 import { codeOf } from '../../protocol/errors.ts';
 import { leafHash, sha, verifyInclusion } from '../../protocol/log.ts';
 import { verifyP256 } from '../../protocol/keys.ts';
-import { PartKind, decodeCalls, encodeCalls, encodeError } from '../../protocol/packet.ts';
+import { PartKind, decodeCalls, decodeHello, encodeCalls, encodeError, encodeHello } from '../../protocol/packet.ts';
 import type { SessionEndpoint } from './endpoint.ts';
 import { sqliteStore } from './store-sqlite.ts';
 import { memoryStore } from './store.ts';
@@ -121,7 +121,7 @@ describe('SessionEndpoint', () => {
     // The thief believes in endless credit and its halves get lost.
     pipe.tap = (from, packet) => {
       if (packet[0] === 2 && from === 'a') return null;
-      if (packet[0] === 4 && from === 'b') return Uint8Array.of(4, 0, 0xff, 0xff, 0x7f);
+      if (packet[0] === 4 && from === 'b') return encodeHello({ ...decodeHello(packet), credit: 2 ** 21 - 1 });
       return packet;
     };
     const codes = await Promise.all(

@@ -20,9 +20,11 @@ import { inclusionPath, leafHash, sha } from '../../protocol/log.ts';
 import {
   MAX_PACKET_BYTES,
   PacketType,
+  decodeBind,
   decodeHello,
   decodeRecords,
   decodeSigned,
+  encodeBind,
   encodeError,
   encodeHalfPacket,
   encodeHello,
@@ -31,10 +33,12 @@ import {
 } from '../../protocol/packet.ts';
 import type { ExchangeRequest } from '../../protocol/exchange.ts';
 import { CallMux } from '../../protocol/mux.ts';
+import { platformSealing } from '../../protocol/seal.ts';
 import { type CallingContext, PaidCall } from './call.ts';
 import { Desk } from './desk.ts';
 import { Gate } from './gate.ts';
 import { PayeeLedger, PayerLedger } from './ledger.ts';
+import { Pairing } from './pairing.ts';
 import {
   type CallProof,
   type Counters,
@@ -72,6 +76,8 @@ export class SessionEndpoint {
   /** Counts pairings; what began in an older one must not speak in this one. */
   #pairing = 0;
   #greeted = false;
+  /** What seals the calls of this pairing; null before this side has said hello. */
+  #sealed: Pairing | null = null;
   /** The peer has called or answered since this endpoint began: records of before are all here. */
   #sure = false;
   #waiting: Uint8Array[] = [];
@@ -329,6 +335,7 @@ export class SessionEndpoint {
     const mux = this.#mux;
     this.#pairing += 1;
     this.#greeted = false;
+    this.#sealed = null;
     this.#mux = null;
     if (this.#state !== 'closed' && this.#state !== 'stopped') this.#state = state;
     mux?.close();
@@ -419,11 +426,7 @@ export class SessionEndpoint {
     if (packet.length > MAX_PACKET_BYTES) throw malformed('packet too large');
     switch (packet[0]) {
       case PacketType.calls:
-        // Calls of an older pairing, until the hello of this one.
-        if (this.#state !== 'ready') return;
-        this.#sure = true;
-        this.#mux!.receive(packet);
-        return;
+        return this.#onCalls(packet);
       case PacketType.half:
         return this.#state === 'offline' ? undefined : this.#onHalf(packet);
       case PacketType.receipt:
@@ -433,11 +436,33 @@ export class SessionEndpoint {
       case PacketType.records:
         this.#onRecords(packet);
         return;
+      case PacketType.bind:
+        return this.#onBind(packet);
       case PacketType.error:
         return this.#onErrorPacket(packet);
       default:
         throw malformed(`packet type ${packet[0]}`);
     }
+  }
+
+  #onCalls(packet: Uint8Array): Promise<void> | undefined {
+    const sealed = this.#sealed;
+    // Calls of an older pairing, until the hello of this one.
+    if (sealed === null || !sealed.isBound) return;
+    const opened = sealed.open(packet);
+    if (opened instanceof Uint8Array) {
+      this.#takeCalls(opened);
+      return;
+    }
+    return opened.then((calls) => {
+      if (sealed === this.#sealed) this.#takeCalls(calls);
+    });
+  }
+
+  #takeCalls(packet: Uint8Array): void {
+    if (this.#state !== 'ready') return;
+    this.#sure = true;
+    this.#mux!.receive(packet);
   }
 
   async #onHalf(packet: Uint8Array): Promise<void> {
@@ -514,8 +539,10 @@ export class SessionEndpoint {
     ) {
       await (this.#signing ?? this.#startSigning());
     }
+    const sealed = await Pairing.begin(this.#options, this.#options.sealing ?? platformSealing);
     if (pairing !== this.#pairing) return;
-    this.#send(encodeHello({ halves: this.#known(), credit: this.#options.credit }));
+    this.#sealed = sealed;
+    this.#send(encodeHello({ halves: this.#known(), credit: this.#options.credit, key: sealed.publicKey }));
   }
 
   /** A half whose records are not all here is not known: the peer shall send them from the start. */
@@ -554,10 +581,13 @@ export class SessionEndpoint {
         } else if (!this.#payee.restoring) this.#countersign({ half, payer });
       }
     }
-    if (isRelays || pairing !== this.#pairing) return;
+    if (isRelays || pairing !== this.#pairing || this.#sealed === null) return;
+    const bind = await this.#sealed.meet(hello.key);
+    if (pairing !== this.#pairing) return;
     this.#peerCredit = hello.credit;
     for (const ledger of [this.#payer, this.#payee])
       this.#sendRecords(ledger.dir, ledger.recordsFrom(calls[ledger.dir]));
+    this.#send(encodeBind(bind));
     this.counters.resumes += 1;
     this.#greeted = true;
     this.#becomeReady();
@@ -584,12 +614,25 @@ export class SessionEndpoint {
     this.#schedule();
   }
 
-  /** Once the peer's hello is in and no record is missing. */
+  async #onBind(packet: Uint8Array): Promise<void> {
+    const sealed = this.#sealed;
+    // Before the peer's hello it is of an older pairing.
+    if (!this.#greeted || sealed === null) return;
+    await sealed.bind(decodeBind(packet));
+    if (sealed === this.#sealed) this.#becomeReady();
+  }
+
+  /** Once the peer's hello is in, its key is its own, and no record is missing. */
   #becomeReady(): void {
-    if (this.#state !== 'resuming' || !this.#greeted || this.#payer.restoring || this.#payee.restoring) return;
+    const sealed = this.#sealed;
+    if (this.#state !== 'resuming' || !this.#greeted || !sealed?.isBound) return;
+    if (this.#payer.restoring || this.#payee.restoring) return;
+    const send = (packet: Uint8Array): void => {
+      if (this.#mux === mux) this.#send(packet);
+    };
     const mux: CallMux = new CallMux({
       send: (packet) => {
-        if (this.#mux === mux) this.#send(packet);
+        if (this.#mux === mux) sealed.seal(packet, send);
       },
       buffered: () => this.#socket?.buffered() ?? 0,
       numbering: this.#options.role === 'a' ? 'even' : 'odd',

@@ -6,6 +6,8 @@ import {
   PacketType,
   PartKind,
   decodeCalls,
+  decodeHello,
+  encodeBind,
   encodeCalls,
   encodeError,
   encodeHead,
@@ -13,7 +15,7 @@ import {
   encodeReceiptPacket,
 } from '../../protocol/packet.ts';
 import { memoryStore } from './store.ts';
-import { Pipe, body, bytesOf, endpoint, parties, request, signing } from './testing.ts';
+import { Pipe, body, bytesOf, endpoint, openSealing, parties, request, signing } from './testing.ts';
 
 const sleep = (ms: number) => new Promise((r) => setTimeout(r, ms));
 const code = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'none', codeOf);
@@ -28,8 +30,11 @@ async function rogue(handler: Parameters<typeof endpoint>[3]) {
   const payee = endpoint('b', b, facts, handler);
   const parts: { kind: number; call: number; body: string }[] = [];
   const socket = pipe.socket('a');
+  const { publicKey: key } = await openSealing.pairingKey();
+  let peerKey: Uint8Array | undefined;
   socket.listen(
     (packet) => {
+      if (packet[0] === PacketType.hello) peerKey = decodeHello(packet).key;
       if (packet[0] !== PacketType.calls) return;
       for (const part of decodeCalls(packet))
         parts.push({ kind: part.kind, call: part.call, body: new TextDecoder().decode(part.body) });
@@ -37,8 +42,10 @@ async function rogue(handler: Parameters<typeof endpoint>[3]) {
     () => {},
   );
   void payee.attach(pipe.socket('b'));
-  await sleep(10);
-  socket.send(encodeHello({ halves: [], credit: 1000 }));
+  await until(() => peerKey !== undefined);
+  socket.send(encodeHello({ halves: [], credit: 1000, key }));
+  const pairing = signing.pairing({ session: facts.session, party: 0, key, peerKey: peerKey! });
+  socket.send(encodeBind(await a.key.sign(pairing)));
   await until(() => payee.state === 'ready');
   const say = (kind: number, call: number, bytes: Uint8Array = new Uint8Array(0)): void =>
     socket.send(encodeCalls([{ kind, call, body: bytes }]));
@@ -144,11 +151,11 @@ describe('calls in flight when a session stops', () => {
   });
 });
 
-/** Signs when told to. */
-function slowKey(key: MachineKey): { key: MachineKey; signed: () => number; go: () => void } {
+/** From when it is held, signs when told to. */
+function slowKey(key: MachineKey): { key: MachineKey; signed: () => number; hold: () => void; go: () => void } {
   let wake: () => void = () => {};
   let count = 0;
-  let open = false;
+  let open = true;
   const slow = {
     publicKey: key.publicKey,
     async sign(preimage: Uint8Array): Promise<Uint8Array> {
@@ -160,6 +167,10 @@ function slowKey(key: MachineKey): { key: MachineKey; signed: () => number; go: 
   return {
     key: slow as unknown as MachineKey,
     signed: () => count,
+    hold: () => {
+      open = false;
+      count = 0;
+    },
     go: () => {
       open = true;
       wake();
@@ -176,6 +187,8 @@ describe('after close()', () => {
     const payee = endpoint('b', b, facts);
     void payer.attach(pipe.socket('a'));
     void payee.attach(pipe.socket('b'));
+    await until(() => payer.state === 'ready' && payee.state === 'ready');
+    slow.hold();
     await (
       await payer.call(request('POST', '/'), { maxPrice: 2 })
     ).record;

@@ -1,7 +1,8 @@
 /** Test help: two endpoints and the relay between them, all in memory. */
 import { Signing } from '../../protocol/eip712.ts';
 import { MachineKey } from '../../protocol/keys.ts';
-import { encodeError } from '../../protocol/packet.ts';
+import { PacketType, encodeError } from '../../protocol/packet.ts';
+import { type Sealing, platformSealing } from '../../protocol/seal.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.ts';
 import { SessionEndpoint } from './endpoint.ts';
 import { type SessionStore, memoryStore } from './store.ts';
@@ -40,7 +41,16 @@ export const text = async (response: ExchangeResponse): Promise<string> =>
 interface End {
   packet(packet: Uint8Array): void;
   close(reason: string): void;
+  /** Hellos it has been asked for and not said; until then what it says is of an older pairing. */
+  owes: number;
 }
+
+/** Seals nothing: for tests whose hostile party is the peer itself, which may say in its own calls what it likes. */
+export const openSealing: Sealing = {
+  pairingKey: () => platformSealing.pairingKey(),
+  seal: (_key, _nonce, packet) => packet,
+  open: (_key, _nonce, packet) => packet,
+};
 
 type Tap = (from: Role, packet: Uint8Array) => Uint8Array | null;
 
@@ -61,8 +71,10 @@ export class Pipe {
         const passed = this.tap(role, packet);
         this.packets += 1;
         this.bytes += packet.length;
-        if (passed === null || this.#ends[role] !== self) return;
+        if (passed === null || self === undefined || this.#ends[role] !== self) return;
         const from = self;
+        if (packet[0] === PacketType.hello) from.owes -= 1;
+        if (from.owes > 0 && packet[0] !== PacketType.half && packet[0] !== PacketType.receipt) return;
         setImmediate(() => {
           if (this.#ends[role] === from) this.#ends[other]?.packet(passed);
         });
@@ -73,13 +85,15 @@ export class Pipe {
         if (this.#ends[role] === self) this.cut(role);
       },
       listen: (packet, close) => {
-        self = { packet, close };
+        self = { packet, close, owes: 0 };
         this.#ends[role] = self;
         if (this.#ends[other])
           setImmediate(() => {
             if (this.#ends[role] !== self) return;
-            for (const end of Object.values(this.#ends))
+            for (const end of Object.values(this.#ends)) {
+              end.owes += 1;
               end.packet(encodeError('peer_online', 'both parties are connected'));
+            }
           });
       },
     };
@@ -140,6 +154,7 @@ export const endpoint = (role: Role, party: Party, facts: SessionFacts, extra: E
     role,
     key: party.key,
     signing,
+    sealing: openSealing,
     store: party.store,
     credit: 1_000,
     handler: async (req) => {

@@ -5,6 +5,7 @@ import type { Agnt2Error } from '../../protocol/errors.ts';
 import type { Direction, SignedHalf } from '../../protocol/half.ts';
 import type { SigningKey } from '../../protocol/keys.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.ts';
+import type { Sealing } from '../../protocol/seal.ts';
 import type { SessionStore } from './store.ts';
 
 /** A binary socket, stripped to what a session needs; `socket.ts` adapts the `ws` package and the platform's own. */
@@ -51,6 +52,8 @@ export interface EndpointOptions {
   readonly windowMs?: number;
   /** Calls a half covers at most; 1 signs every call. Default 256. */
   readonly windowCalls?: number;
+  /** What seals calls; the platform's own unless a test says otherwise. */
+  readonly sealing?: Sealing;
   /** How long a call waits for the peer to be there. Default 10,000. */
   readonly peerWaitMs?: number;
   /** Sees what stopped the session, refused packets, and what the relay or peer reported. */

@@ -4,9 +4,9 @@
  * curve is real.
  */
 import { Clock, settled, useClock } from './clock.ts';
-import { cheapSignature, work } from './cheap.ts';
+import { cheapSealing, cheapSignature, work } from './cheap.ts';
 import { decodeCallRecord, requestHash } from '../../protocol/call.ts';
-import { equal, hex } from '../../protocol/bytes.ts';
+import { concat, equal, hex } from '../../protocol/bytes.ts';
 import type { Signing } from '../../protocol/eip712.ts';
 import { type Direction, type Half, type SignedHalf, covers, encodeHalf } from '../../protocol/half.ts';
 import type { MachineKey } from '../../protocol/keys.ts';
@@ -38,7 +38,12 @@ const keyOf = (role: Role): MachineKey => {
   return { publicKey, sign } as unknown as MachineKey;
 };
 const KEYS: Record<Role, MachineKey> = { a: keyOf('a'), b: keyOf('b') };
-const SIGNING = { half: encodeHalf } as unknown as Signing;
+const SIGNING = {
+  separator: new Uint8Array(32),
+  half: encodeHalf,
+  pairing: ({ session, party, key, peerKey }: Parameters<Signing['pairing']>[0]) =>
+    concat(Uint8Array.of(session & 255, party), key, peerKey),
+} as unknown as Signing;
 export const FACTS: SessionFacts = {
   session: 256,
   a: 256,
@@ -267,6 +272,7 @@ class Side {
       role: this.role,
       key: KEYS[this.role],
       signing: SIGNING,
+      sealing: cheapSealing,
       store,
       credit: CREDIT,
       peerWaitMs: 300,

@@ -7,12 +7,14 @@ import { p256 } from '@noble/curves/nist.js';
 import { concat, hex, unhex, utf8 } from '../../protocol/bytes.ts';
 import { encodeCallRecord } from '../../protocol/call.ts';
 import { type CellJson, LAYOUTS, addressOf, cellFromJson, Region } from '../../protocol/cells.ts';
-import { domainSeparator, structHashes } from '../../protocol/eip712.ts';
+import { Signing, domainSeparator, structHashes } from '../../protocol/eip712.ts';
 import { inboxFrame, tickFrame } from '../../protocol/engine.ts';
 import { keccak, sha } from '../../protocol/hash.ts';
 import { accumulate, encodeInboxItem } from '../../protocol/inbox.ts';
 import { ownerAddress, signOwner } from '../../protocol/keys.ts';
 import { inclusionPath, leafHash, rootOf } from '../../protocol/log.ts';
+import { PacketType } from '../../protocol/packet.ts';
+import { SealedFlow, platformSealing, sealKey } from '../../protocol/seal.ts';
 import { type ChunkRecord, encodeChunkRecord, frameLeaf, placeFrames, sealData } from '../../protocol/trace.ts';
 import { ShardTrie, StateTree, ZERO_HASHES } from '../../protocol/trie.ts';
 import { stepsVector } from './steps.ts';
@@ -75,6 +77,26 @@ function trie() {
   };
 }
 
+/** Keys of a pairing, and packets of both directions: the first two, and those about the first change of key. */
+async function seal() {
+  const { separator } = new Signing({ chainId: 31337, root: '0x5fbdb2315678afecb367f032d93f642f64180aa3' });
+  const scalars = [seeded('pairing key a'), seeded('pairing key b')];
+  const [keyA, keyB] = scalars.map((scalar) => p256.getPublicKey(scalar, false).slice(1));
+  const secret = p256.getSharedSecret(scalars[0], concat(Uint8Array.of(4), keyB), false).slice(1, 33);
+  const pairing = { secret, keyA, keyB, separator, session: 1792 };
+  const packet = concat(Uint8Array.of(PacketType.calls), seededBytes('parts', 100));
+  const packets = [];
+  for (const dir of [0, 1] as const) {
+    for (const n of [0, 1, 2 ** 16 - 1, 2 ** 16, 2 ** 16 + 1]) {
+      const flow = new SealedFlow(platformSealing, sealKey(pairing, dir));
+      for (let i = 0; i < n; i++) flow.skip();
+      packets.push({ dir, n: String(n), sealed: hex(await flow.seal(packet)) });
+    }
+  }
+  const keys = { scalarA: hex(scalars[0]), scalarB: hex(scalars[1]), keyA: hex(keyA), keyB: hex(keyB), secret: hex(secret) };
+  return { session: '1792', separator: hex(separator), ...keys, packet: hex(packet), packets };
+}
+
 function digests() {
   const domain = { chainId: 31337, root: '0x5fbdb2315678afecb367f032d93f642f64180aa3' } as const;
   const separator = domainSeparator(domain);
@@ -114,6 +136,12 @@ function digests() {
       const connect = { agent: 256, room: '/sessions/0:1/socket', timeMs: 1_900_000_000_123, nonce: seeded('nonce') };
       const value = { agent: '256', room: connect.room, timeMs: '1900000000123', nonce: hex(connect.nonce) };
       return { type: 'Connect', value, structHash: structHashes.connect(connect) };
+    })(),
+    (() => {
+      const [key, peerKey] = ['a', 'b'].map((party) => concat(seeded(`${party} pairs x`), seeded(`${party} pairs y`)));
+      const [keyX, keyY, peerX, peerY] = [key, peerKey].flatMap((k) => [hex(k.subarray(0, 32)), hex(k.subarray(32))]);
+      const value = { session: '1792', party: 1, keyX, keyY, peerX, peerY };
+      return { type: 'Pairing', value, structHash: structHashes.pairing({ session: 1792, party: 1, key, peerKey }) };
     })(),
     (() => {
       const announce = { agent: 256, contentHash: seeded('content'), timeMs: 1_900_000_000_123 };
@@ -241,6 +269,7 @@ export const generate = async (): Promise<Record<string, unknown>> => {
   return {
     'trie.json': trie(),
     'digests.json': digests(),
+    'seal.json': await seal(),
     'log.json': log(),
     'dataroot.json': dataRoot(),
     'cells.json': cells(),
