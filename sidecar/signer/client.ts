@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import { dirname, resolve as resolvePath } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { unhex } from '../../protocol/bytes.ts';
-import { type Announce, type Close, type Connect, type Domain, Signing } from '../../protocol/eip712.ts';
+import { type Announce, type Close, type Connect, type Domain, type Pairing, Signing } from '../../protocol/eip712.ts';
 import { Agnt2Error } from '../../protocol/errors.ts';
 import { type Half, encodeHalf } from '../../protocol/half.ts';
 import type { ShownKey } from '../identity.ts';
@@ -21,6 +21,7 @@ import {
   encodeClose,
   encodeConnect,
   encodeJson,
+  encodePairing,
 } from './wire.ts';
 
 type Content = () => Uint8Array;
@@ -49,6 +50,9 @@ class TypedSigning extends Signing {
   }
   override connect(connect: Connect): Uint8Array {
     return this.#remember(super.connect(connect), Kind.connect, () => encodeConnect(connect));
+  }
+  override pairing(pairing: Pairing): Uint8Array {
+    return this.#remember(super.pairing(pairing), Kind.pairing, () => encodePairing(pairing));
   }
   override announce(announce: Announce): Uint8Array {
     return this.#remember(super.announce(announce), Kind.announce, () => encodeAnnounce(announce));

@@ -154,6 +154,11 @@ export class Rules {
     check(1, paidBA, callsBA);
   }
 
+  /** It moves no money: who has a session's calls in its power has them without it. */
+  pairing(): void {
+    this.#assertValid();
+  }
+
   connect({ agent, room, timeMs }: Connect): void {
     this.#assertValid();
     this.#assertOwn(agent);

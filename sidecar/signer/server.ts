@@ -16,6 +16,7 @@ import {
   decodeAnnounce,
   decodeClose,
   decodeConnect,
+  decodePairing,
   decodeSessions,
   decodeStart,
   encodeJson,
@@ -106,6 +107,11 @@ export class Signer {
         const connect = decodeConnect(content);
         this.#rules.connect(connect);
         return this.#keys.key.sign(signing.connect(connect));
+      }
+      case Kind.pairing: {
+        const pairing = decodePairing(content);
+        this.#rules.pairing();
+        return this.#keyOf(pairing.session).sign(signing.pairing(pairing));
       }
       case Kind.announce: {
         const announce = decodeAnnounce(content);

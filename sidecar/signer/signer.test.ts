@@ -64,6 +64,7 @@ test('a process of its own signs all that a sidecar signs, and the signatures ar
     signing.half(half(1)),
     signing.connect({ agent: AGENT, room: '/agents/0:7/socket', timeMs, nonce }),
     signing.announce({ agent: AGENT, contentHash: root, timeMs }),
+    signing.pairing({ session: 512, party: 1, key: new Uint8Array(64).fill(1), peerKey: new Uint8Array(64).fill(2) }),
     signing.close({ session: 512, paidAB: 1, paidBA: 2, callsAB: 3, callsBA: 4, rootAB: root, rootBA: nonce }),
   ])
     expect(await verifyP256(key.publicKey, preimage, await key.sign(preimage))).toBe(true);

@@ -3,7 +3,7 @@
  * length of what follows it. Requests are answered by id, in any order; kind 0 of an answer is a refusal, 1 a result.
  */
 import { fromUtf8, hex, unhex, utf8 } from '../../protocol/bytes.ts';
-import type { Announce, Close, Connect } from '../../protocol/eip712.ts';
+import type { Announce, Close, Connect, Pairing } from '../../protocol/eip712.ts';
 import { Agnt2Error, malformed } from '../../protocol/errors.ts';
 
 export const Kind = {
@@ -22,6 +22,8 @@ export const Kind = {
   next: 7,
   /** Takes the next key into use, but for the sessions named, as decimal numbers → x ‖ y. */
   promote: 8,
+  /** What binds the keys that seal a session's calls → signature. */
+  pairing: 9,
 } as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 
@@ -154,6 +156,14 @@ export const encodeAnnounce = (announce: Announce): Uint8Array =>
 export function decodeAnnounce(content: Uint8Array): Announce {
   const { agent, contentHash, timeMs } = decodeJson(content);
   return { agent: uint(agent), contentHash: unhex(String(contentHash), 32), timeMs: uint(timeMs) };
+}
+
+export const encodePairing = (pairing: Pairing): Uint8Array =>
+  encodeJson({ ...pairing, key: hex(pairing.key), peerKey: hex(pairing.peerKey) });
+export function decodePairing(content: Uint8Array): Pairing {
+  const { session, party, key, peerKey } = decodeJson(content);
+  if (party !== 0 && party !== 1) throw malformed('no party');
+  return { session: uint(session), party, key: unhex(String(key), 64), peerKey: unhex(String(peerKey), 64) };
 }
 
 /** Throws `malformed`. */
