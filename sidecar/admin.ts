@@ -6,7 +6,7 @@ import { hex } from '../protocol/bytes.ts';
 import { codeOf } from '../protocol/errors.ts';
 import { parseId } from '../protocol/ids.ts';
 import { refusal } from './errors.ts';
-import { writeProblem } from './http/server.ts';
+import { writeProblem } from './http/problem.ts';
 import type { Metrics } from './metrics.ts';
 import type { Policy } from './policy/policy.ts';
 

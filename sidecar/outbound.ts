@@ -5,6 +5,7 @@ import type { Egress } from './egress/egress.ts';
 import { refusal } from './errors.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../protocol/exchange.ts';
 import type { FirstContact } from './firstcontact.ts';
+import { Whole } from '../protocol/whole.ts';
 import { EMPTY, tracked } from './http/body.ts';
 import type { Metrics } from './metrics.ts';
 import type { Peer, Peers } from './peers.ts';
@@ -77,6 +78,7 @@ const PEER_FAILED = new Set([
 
 /** A body that knows whether anybody took from it: only an untouched or empty one may be sent a second time. */
 function replayable(request: ExchangeRequest): { request: ExchangeRequest; again: () => ExchangeRequest | null } {
+  if (request.body instanceof Whole) return { request, again: () => request };
   let state: 'untouched' | 'taken' | 'empty' = 'untouched';
   const body: AsyncIterable<Uint8Array> = {
     [Symbol.asyncIterator]: () => {
@@ -121,13 +123,13 @@ export class Outbound {
 
   /** Answers one request of the local app (a `Listener` of the HTTP server). */
   readonly handle = async (
-    incoming: { readonly url?: string },
+    { url = '/' }: { readonly url?: string },
     exchange: (target: string) => ExchangeRequest,
   ): Promise<ExchangeResponse> => {
     this.#inFlight += 1;
     const over = (): void => void (this.#inFlight -= 1);
     try {
-      const response = await this.#call(incoming.url ?? '/', exchange);
+      const response = await this.#call(url, exchange);
       return { ...response, body: tracked(response.body, over) };
     } catch (error) {
       over();

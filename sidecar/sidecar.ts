@@ -12,7 +12,7 @@ import { acceptTunnels } from './egress/connect.ts';
 import { Egress, type EgressOptions } from './egress/egress.ts';
 import { HttpClient } from './http/client.ts';
 import { acceptHttp2 } from './http/h2-server.ts';
-import { createExchangeServer, listen } from './http/server.ts';
+import { type ExchangeServer, createExchangeServer, listen } from './http/server.ts';
 import { Metrics } from './metrics.ts';
 import { SqliteStore, openSessions } from './session/store-sqlite.ts';
 import { openStore } from './sqlite.ts';
@@ -33,7 +33,7 @@ export class Sidecar {
   readonly #hold: (config: Config) => Promise<SigningKey>;
   #key: (SigningKey & { close?: () => void }) | null = null;
   #admin: Server | null = null;
-  #listener: Server | null = null;
+  #listener: ExchangeServer | null = null;
   #listening = false;
   #stopping = false;
   /** Ports in use, for configs that ask for any. */

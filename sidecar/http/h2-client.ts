@@ -3,8 +3,9 @@ import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:htt
 import { codeOf } from '../../protocol/errors.ts';
 import { refusal } from '../errors.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.ts';
-import { pour, tracked } from './body.ts';
-import { BODILESS, CONTINUE_MS, METHOD, peek } from './client.ts';
+import { tracked } from './body.ts';
+import { BODILESS, METHOD, peek } from './client.ts';
+import { CONTINUE_MS } from './exchange.ts';
 import {
   CONNECTION_WINDOW,
   NGHTTP2_REFUSED_STREAM,
@@ -15,6 +16,7 @@ import {
   trailersOf,
 } from './h2.ts';
 import { type Header, checkHeaders, contentLength, endToEnd, headerOf } from './headers.ts';
+import { pour } from './stream.ts';
 
 /** Anything an exchange can be sent to. */
 export interface ExchangeClient {

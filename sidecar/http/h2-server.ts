@@ -3,14 +3,14 @@
  * stream is the same exchange as a request of HTTP/1.1. A client that makes the server work for nothing (streams it resets, pings, settings)
  * is sent away.
  */
-import type { Server } from 'node:http';
 import http2, { type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import { codeOf } from '../../protocol/errors.ts';
 import { type Problem, problemOf, refusal } from '../errors.ts';
 import type { ExchangeRequest, ExchangeResponse, Interim } from '../../protocol/exchange.ts';
-import { EMPTY, pour } from './body.ts';
-import { CONTINUE_MS, METHOD, peek } from './client.ts';
+import { EMPTY } from './body.ts';
+import { METHOD, peek } from './client.ts';
+import { CONTINUE_MS } from './exchange.ts';
 import {
   CONNECTION_WINDOW,
   NGHTTP2_CANCEL,
@@ -22,7 +22,8 @@ import {
   trailersOf,
 } from './h2.ts';
 import { type Header, checkHeaders, contentLength, endToEnd, headerOf } from './headers.ts';
-import type { Listener } from './server.ts';
+import { pour } from './stream.ts';
+import type { ExchangeServer, Listener } from './server.ts';
 
 /** No HTTP/1 method begins so (RFC 9113 §11.6 keeps PRI for this). */
 const PREFACE = 'PRI ';
@@ -224,7 +225,7 @@ async function answerStream(
     ({ method, url } = urlOf(head.pseudo, fields));
     const headers = endToEnd(fields);
     const wait = headerOf(headers, 'expect') === null ? null : expectation(stream);
-    const answer = await listener({ url, headers: Object.fromEntries(fields) }, (target): ExchangeRequest => ({
+    const answer = await listener({ url }, (target): ExchangeRequest => ({
       method,
       target,
       headers,
@@ -258,7 +259,11 @@ const OPTIONS: http2.ServerOptions = {
 };
 
 /** Lets a server of HTTP/1.1 answer HTTP/2 as well, on the same port and by the same listener. */
-export function acceptHttp2(server: Server, listener: Listener, onError: (error: unknown) => void = () => {}): void {
+export function acceptHttp2(
+  server: ExchangeServer,
+  listener: Listener,
+  onError: (error: unknown) => void = () => {},
+): void {
   const sessions = new Set<ServerHttp2Session>();
   const silent = new Set<Socket>();
   const h2 = http2.createServer(OPTIONS);

@@ -17,11 +17,50 @@ const HOP_BY_HOP = new Set([
   'transfer-encoding',
   'upgrade',
 ]);
+/** Of these only what has a meaning to the next hop goes on, in one spelling: trailers are welcome, the body waits to be wanted. */
+const REDUCED: Readonly<Record<string, RegExp>> = {
+  te: /(?:^|,)\s*(trailers)\s*(?:$|,)/i,
+  expect: /^(100-continue)$/i,
+};
 /** What a peer could use to look like AGNT2, a payment or a hop of ours. */
 const RESERVED = /^(?:x-)?(?:agnt2-|payment-|signature)|^x-payment|^(?:x-forwarded-|forwarded$|via$)/;
+/** What no trailer may say: framing, routing, authentication, what the body is (RFC 9110 §6.5.1). */
+const NO_TRAILER =
+  /^(?:content-(?:encoding|length|range|type)|trailer|authorization|set-cookie|cookie|cache-control|max-forwards|expect|te|host|age|date|location|retry-after|vary|www-authenticate|if-.*|range)$/;
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 // eslint-disable-next-line no-control-regex -- control characters are exactly what a field value must not hold.
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
+
+/** What a field's name says of it. */
+export interface Name {
+  readonly lower: string;
+  /** Whether it may be a field's name at all. */
+  readonly isToken: boolean;
+  /** Whether it ends at this hop, or is ours alone to set. */
+  readonly stays: boolean;
+  readonly mayTrail: boolean;
+}
+
+/** The same few names come with every message. Each may keep the head it was cut from in memory, so they have to be few. */
+const MAX_KNOWN = 256;
+const known = new Map<string, Name>();
+
+export function nameOf(name: string): Name {
+  let facts = known.get(name);
+  if (facts !== undefined) return facts;
+  const lower = name.toLowerCase();
+  facts = {
+    lower,
+    isToken: TOKEN.test(name),
+    stays: lower === 'host' || HOP_BY_HOP.has(lower) || REDUCED[lower] !== undefined || RESERVED.test(lower),
+    mayTrail: !NO_TRAILER.test(lower),
+  };
+  if (known.size >= MAX_KNOWN) known.clear();
+  if (name.length <= 64) known.set(name, facts);
+  return facts;
+}
+
+export const isValue = (value: string): boolean => VALUE.test(value);
 
 /** Pairs from Node's flat list. */
 export function pairs(raw: readonly string[]): Header[] {
@@ -34,7 +73,7 @@ export function pairs(raw: readonly string[]): Header[] {
 function named(headers: readonly Header[]): Set<string> | null {
   let names: Set<string> | null = null;
   for (const [name, value] of headers) {
-    if (name.toLowerCase() !== 'connection') continue;
+    if (nameOf(name).lower !== 'connection') continue;
     names ??= new Set<string>();
     for (const token of value.split(',')) names.add(token.trim().toLowerCase());
   }
@@ -43,64 +82,45 @@ function named(headers: readonly Header[]): Set<string> | null {
   return names;
 }
 
-/** Of these only what has a meaning to the next hop goes on, in one spelling: trailers are welcome, the body waits to be wanted. */
-const REDUCED: Readonly<Record<string, RegExp>> = {
-  te: /(?:^|,)\s*(trailers)\s*(?:$|,)/i,
-  expect: /^(100-continue)$/i,
-};
-
-function reduced(headers: readonly Header[], name: string): Header[] {
-  const values = headers.filter(([key]) => key.toLowerCase() === name).map(([, value]) => value);
-  const match = values.length > 0 ? REDUCED[name].exec(values.join()) : null;
-  return match === null ? [] : [[name, match[1].toLowerCase()]];
-}
-
 /** The headers that go on to the next hop: none of this one, none that only AGNT2 may set, `host` left to the sender. */
 export function endToEnd(headers: readonly Header[]): Header[] {
   const hop = named(headers);
-  const kept = headers.filter(([name]) => {
-    const lower = name.toLowerCase();
-    return (
-      lower !== 'host' &&
-      !HOP_BY_HOP.has(lower) &&
-      REDUCED[lower] === undefined &&
-      !hop?.has(lower) &&
-      !RESERVED.test(lower)
-    );
-  });
-  return [...kept, ...reduced(headers, 'te'), ...reduced(headers, 'expect')];
+  const kept: Header[] = [];
+  let values: Record<string, string[]> | null = null;
+  for (const header of headers) {
+    const { lower, stays } = nameOf(header[0]);
+    if (!stays) {
+      if (hop === null || !hop.has(lower)) kept.push(header);
+    } else if (REDUCED[lower] !== undefined) ((values ??= {})[lower] ??= []).push(header[1]);
+  }
+  if (values !== null)
+    for (const name of Object.keys(REDUCED)) {
+      const match = values[name] === undefined ? null : REDUCED[name].exec(values[name].join());
+      if (match !== null) kept.push([name, match[1].toLowerCase()]);
+    }
+  return kept;
 }
-
-/** What no trailer may say: framing, routing, authentication, what the body is (RFC 9110 §6.5.1). */
-const NO_TRAILER =
-  /^(?:content-(?:encoding|length|range|type)|trailer|authorization|set-cookie|cookie|cache-control|max-forwards|expect|te|host|age|date|location|retry-after|vary|www-authenticate|if-.*|range)$/;
 
 /** The trailers that go on. Ones that are no fields at all, from a peer's JSON, are left out: the body before them is through already. */
 export const trailing = (trailers: readonly Header[]): Header[] =>
-  endToEnd(trailers).filter(
-    ([name, value]) => TOKEN.test(name) && VALUE.test(value) && !NO_TRAILER.test(name.toLowerCase()),
-  );
+  trailers.length === 0
+    ? []
+    : endToEnd(trailers).filter(([name, value]) => nameOf(name).isToken && VALUE.test(value) && nameOf(name).mayTrail);
 
 /** Without the announcement of trailers that the framing at hand can't carry. */
 export const unannounced = (headers: readonly Header[]): Header[] =>
-  headers.filter(([name]) => name.toLowerCase() !== 'trailer');
-
-/** Whether a message is framed by chunks, by its own length or its end alone. Throws `bad_request` for any other transfer coding: nobody here undoes it. */
-export function checkCoding(headers: readonly Header[]): void {
-  const codings = headers.filter(([name]) => name.toLowerCase() === 'transfer-encoding').map(([, value]) => value);
-  if (codings.length > 0 && codings.join().toLowerCase() !== 'chunked')
-    throw refusal('bad_request', 'the only transfer coding known is chunked, once');
-}
+  headers.filter(([name]) => nameOf(name).lower !== 'trailer');
 
 /** Checks headers that came as JSON from a peer, not through an HTTP parser. Throws `bad_request`. */
 export function checkHeaders(headers: readonly Header[]): void {
   for (const [name, value] of headers)
-    if (!TOKEN.test(name) || !VALUE.test(value)) throw refusal('bad_request', 'a header holds what no HTTP header may');
+    if (!nameOf(name).isToken || !VALUE.test(value))
+      throw refusal('bad_request', 'a header holds what no HTTP header may');
 }
 
 /** First value of a header, null when absent. */
 export function headerOf(headers: readonly Header[], name: string): string | null {
-  for (const [key, value] of headers) if (key.toLowerCase() === name) return value;
+  for (const [key, value] of headers) if (nameOf(key).lower === name) return value;
   return null;
 }
 
@@ -108,7 +128,7 @@ export function headerOf(headers: readonly Header[], name: string): string | nul
 export function contentLength(headers: readonly Header[]): number | null {
   let length: number | null = null;
   for (const [name, value] of headers) {
-    if (name.toLowerCase() !== 'content-length') continue;
+    if (nameOf(name).lower !== 'content-length') continue;
     if (length !== null || !/^\d{1,15}$/.test(value))
       throw refusal('bad_request', 'the content-length is not one plain number');
     length = Number(value);

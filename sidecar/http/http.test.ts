@@ -8,14 +8,14 @@ import { readDestination } from '../target.ts';
 import { EMPTY } from './body.ts';
 import { HttpClient } from './client.ts';
 import { endToEnd, pairs } from './headers.ts';
-import { createExchangeServer, listen } from './server.ts';
+import { type ExchangeServer, createExchangeServer, listen } from './server.ts';
 
 const closers: (() => void)[] = [];
 afterEach(() => {
   for (const close of closers.splice(0)) close();
 });
 
-async function serve(server: Server): Promise<number> {
+async function serve(server: Server | ExchangeServer): Promise<number> {
   closers.push(() => {
     server.closeAllConnections();
     server.close();
@@ -486,7 +486,7 @@ test("an answer with an impossible status or header is the peer's failure, and w
     },
   ];
   const port = await serve(
-    createExchangeServer(async (request) => ({ ...answers[Number(request.url!.slice(1))], body })),
+    createExchangeServer(async (request) => ({ ...answers[Number(request.url.slice(1))], body })),
   );
   for (let i = 0; i < answers.length; i++) {
     const response = await call(port, { path: `/${i}` });

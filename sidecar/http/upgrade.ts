@@ -3,15 +3,17 @@
  * byte for byte. What they say to each other (extensions, fragments, pings, close codes) is between the two ends.
  */
 import { createHash } from 'node:crypto';
-import http, { type IncomingMessage } from 'node:http';
+import http from 'node:http';
 import https from 'node:https';
 import type { Duplex } from 'node:stream';
 import { codeOf } from '../../protocol/errors.ts';
 import { refusal } from '../errors.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.ts';
-import { pour, tracked } from './body.ts';
+import { tracked } from './body.ts';
 import { type Header, checkHeaders, contentLength, endToEnd, headerOf, pairs, unannounced } from './headers.ts';
+import type { RequestHead } from './message.ts';
 import type { Listener } from './server.ts';
+import { pour } from './stream.ts';
 
 /** How long one direction may outlive the other. */
 const LINGER_MS = 30_000;
@@ -22,28 +24,28 @@ const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 const UNREACHABLE = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT']);
 
 /** Whether a request asks for a WebSocket. Any other offer of a protocol is left unanswered, as it may be (RFC 9110 §7.8). */
-export const asksWebSocket = ({ headers }: IncomingMessage): boolean =>
-  /(?:^|,)\s*websocket\s*(?:,|$)/i.test(headers.upgrade ?? '');
+export const asksWebSocket = ({ upgrade, connection }: RequestHead): boolean =>
+  upgrade !== null && connection?.includes('upgrade') === true && /(?:^|,)\s*websocket\s*(?:,|$)/i.test(upgrade);
 
 /** Refuses what is no handshake (RFC 6455 §4.1), and a body before one: its bytes could be read as the first of the connection. */
-function checkHandshake({ method, headers, httpVersion }: IncomingMessage): void {
-  if (method !== 'GET' || httpVersion !== '1.1') throw refusal('bad_request', 'a WebSocket begins with GET, HTTP/1.1');
-  if ((headers['content-length'] ?? '0') !== '0' || headers['transfer-encoding'] !== undefined)
-    throw refusal('bad_request', 'a WebSocket begins with no body');
-  if (!/^[A-Za-z0-9+/]{22}==$/.test(headers['sec-websocket-key'] ?? ''))
+export function checkHandshake({ method, minor, length, isChunked, fields }: RequestHead): void {
+  const all = (name: string): string[] => fields.flatMap(([key, value]) => (key.toLowerCase() === name ? [value] : []));
+  if (method !== 'GET' || minor !== 1) throw refusal('bad_request', 'a WebSocket begins with GET, HTTP/1.1');
+  if ((length ?? 0) !== 0 || isChunked) throw refusal('bad_request', 'a WebSocket begins with no body');
+  if (!/^[A-Za-z0-9+/]{22}==$/.test(all('sec-websocket-key').join()))
     throw refusal('bad_request', 'a WebSocket begins with one key of 16 bytes');
-  if (headers['sec-websocket-version'] !== '13') throw refusal('bad_request', 'the version of WebSockets is 13');
+  if (all('sec-websocket-version').join() !== '13') throw refusal('bad_request', 'the version of WebSockets is 13');
 }
 
 const headOf = (status: number, reason: string, headers: readonly Header[]): string =>
   `HTTP/1.1 ${status} ${reason}\r\n${headers.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`;
 
-/** Answers a request for a WebSocket with what the listener does; `refuse` says in its stead why there is none. */
+/** Answers a request for a WebSocket that was checked with what the listener does; `refuse` says in its stead why there is none. */
 export async function acceptUpgrade(
-  request: IncomingMessage,
+  { target: url, fields: headers }: RequestHead,
   socket: Duplex,
   first: Buffer,
-  { listener, check, refuse }: { listener: Listener; check: () => void; refuse: (error: unknown) => void },
+  { listener, refuse }: { listener: Listener; refuse: (error: unknown) => void },
 ): Promise<void> {
   const opened = Promise.withResolvers<boolean>();
   const gone = new AbortController();
@@ -64,12 +66,10 @@ export async function acceptUpgrade(
   }
   let answered = false;
   try {
-    check();
-    checkHandshake(request);
-    const answer = await listener(request, (target) => ({
+    const answer = await listener({ url }, (target) => ({
       method: 'GET',
       target,
-      headers: endToEnd(pairs(request.rawHeaders)),
+      headers: endToEnd(headers),
       body: sent(),
       signal: gone.signal,
       upgrade: 'websocket',
@@ -78,15 +78,15 @@ export async function acceptUpgrade(
     try {
       if (!isOpen && (answer.status < 200 || answer.status > 599))
         throw refusal('peer_failed', 'the peer answered with no HTTP status');
-      const headers = unannounced(endToEnd(answer.headers));
-      checkHeaders([...headers, ['reason', answer.reason ?? '']]);
+      const kept = unannounced(endToEnd(answer.headers));
+      checkHeaders([...kept, ['reason', answer.reason ?? '']]);
       const own: Header[] = isOpen
         ? [
             ['connection', 'Upgrade'],
             ['upgrade', 'websocket'],
           ]
         : [['connection', 'close']];
-      const fields = isOpen ? headers.filter(([name]) => name.toLowerCase() !== 'content-length') : headers;
+      const fields = isOpen ? kept.filter(([name]) => name.toLowerCase() !== 'content-length') : kept;
       const length = isOpen ? null : contentLength(fields);
       answered = true;
       socket.write(

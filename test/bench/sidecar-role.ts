@@ -111,7 +111,7 @@ async function start(): Promise<number> {
   if (role === 'hop') {
     const forward = toOrigin(target);
     return listen(
-      createExchangeServer((request, exchange) => forward(exchange(request.url ?? '/'))),
+      createExchangeServer((request, exchange) => forward(exchange(request.url))),
       { host: HOST, port: 0 },
     );
   }
@@ -125,7 +125,7 @@ async function start(): Promise<number> {
   await new Promise((resolve, reject) => ws.once('open', resolve).once('error', reject));
   const call = end('a', ws, null);
   return listen(
-    createExchangeServer((request, exchange) => call(exchange(request.url ?? '/'))),
+    createExchangeServer((request, exchange) => call(exchange(request.url))),
     { host: HOST, port: 0 },
   );
 }
