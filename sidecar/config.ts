@@ -214,22 +214,23 @@ export function readConfig(value: unknown): Config {
   return config;
 }
 
-/** Reads and checks a config file. Throws `bad_config`. */
-export function loadConfig(path: string): Config {
+/** Reads a config file's JSON, unchecked. Throws `bad_config`. */
+export function parseConfig(path: string): unknown {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
   } catch (cause) {
     throw refusal('bad_config', `can't read ${path}`, cause);
   }
-  let value: unknown;
   try {
-    value = JSON.parse(text);
+    return JSON.parse(text) as unknown;
   } catch (cause) {
     throw refusal('bad_config', `${path} is not JSON: ${(cause as Error).message}`, cause);
   }
-  return readConfig(value);
 }
+
+/** Reads and checks a config file. Throws `bad_config`. */
+export const loadConfig = (path: string): Config => readConfig(parseConfig(path));
 
 /** The machine key's secret as text: from `keyFile` (readable by its owner alone), else from AGNT2_MACHINE_KEY. Throws `bad_config`. */
 export function loadSecretText({ keyFile }: Pick<Config, 'keyFile'>, env: NodeJS.ProcessEnv = process.env): string {

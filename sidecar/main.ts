@@ -1,19 +1,29 @@
-/** `node sidecar/main.ts --config FILE`: runs one sidecar; one JSON line per event on stdout; SIGTERM or SIGINT ends it in good order. */
+/**
+ * `node sidecar/main.ts --config FILE [--labels DIR]`: runs one sidecar; one JSON line per event on stdout; SIGTERM or SIGINT ends it in good order.
+ * With `--labels` it adds what its container's labels say (`discover/`), waits until they are found, and follows them.
+ */
+import { setTimeout } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import '../protocol/keccak/install.ts';
 import { Agnt2Error, codeOf } from '../protocol/errors.ts';
-import { type Config, loadConfig } from './config.ts';
+import { type Config, parseConfig, readConfig } from './config.ts';
+import { labelsFor, parseLabels, withLabels } from './labels.ts';
 import { Sidecar } from './sidecar.ts';
 import type { RemoteKey } from './signer/client.ts';
 import { holdKey } from './signer/hold.ts';
 
+/** How often the labels are looked at: they come over a volume, where not every file system tells of changes. */
+const LOOK_MS = 500;
+
 const print = (event: string, fields: Record<string, unknown>): void => {
   process.stdout.write(`${JSON.stringify({ event, timeMs: Date.now(), ...fields })}\n`);
 };
-
-const fail = (error: unknown): never => {
+const say = (event: string, error: unknown): void => {
   const detail = error instanceof Agnt2Error ? error.detail : error instanceof Error ? error.message : String(error);
-  print('failed', { code: codeOf(error), detail });
+  print(event, { code: codeOf(error), detail });
+};
+const fail = (error: unknown): never => {
+  say('failed', error);
   process.exit(1);
 };
 
@@ -24,19 +34,57 @@ const hold = async (config: Config): Promise<RemoteKey> => {
   return key;
 };
 
+const stopping = new AbortController();
+const pause = (): Promise<void> => setTimeout(LOOK_MS, undefined, { signal: stopping.signal }).catch(() => {});
+
+/** The config with each version of its labels, from the first that can be read on. */
+async function* configs(path: string, labels: string): AsyncGenerator<Config> {
+  const file = parseConfig(path);
+  let [seen, last] = ['', ''];
+  for (let waiting = false; !stopping.signal.aborted; await pause()) {
+    const text = labelsFor(file, labels);
+    // Gone is not changed: a container that is being replaced is away for a moment.
+    if (text === null && last === '' && !waiting)
+      print('waiting', { detail: `for the labels of this agent's container` });
+    waiting = true;
+    if (text === null || text === seen) continue;
+    seen = text;
+    try {
+      const merged = withLabels(file, parseLabels(text));
+      const config = readConfig(merged);
+      const now = JSON.stringify(merged);
+      if (now !== last) yield config;
+      last = now;
+    } catch (error) {
+      // What ran goes on as it was.
+      say('error', error);
+    }
+  }
+}
+
 try {
-  const { values } = parseArgs({ options: { config: { type: 'string', default: 'agnt2.json' } } });
-  const sidecar = new Sidecar(loadConfig(values.config), print, {}, hold);
-  let stopping = false;
+  const { values } = parseArgs({
+    options: { config: { type: 'string', default: 'agnt2.json' }, labels: { type: 'string' } },
+  });
+  let sidecar: Sidecar | null = null;
   const stop = (): void => {
-    stopping = true;
-    sidecar.stop().then(() => process.exit(0), fail);
+    stopping.abort();
+    (sidecar?.stop() ?? Promise.resolve()).then(() => process.exit(0), fail);
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
-  await sidecar.start().catch((error: unknown) => {
-    if (!stopping) throw error;
-  });
+  const run = async (config: Config): Promise<void> => {
+    const before = sidecar;
+    // In good order, as at any end: sessions are signed and closed, nothing in flight is cut.
+    await before?.stop();
+    if (stopping.signal.aborted) return;
+    sidecar = new Sidecar(config, print, {}, hold);
+    await sidecar.start().catch((error: unknown) => {
+      if (!stopping.signal.aborted) throw error;
+    });
+  };
+  if (values.labels === undefined) await run(readConfig(parseConfig(values.config)));
+  else for await (const config of configs(values.config, values.labels)) await run(config);
 } catch (error) {
   fail(error);
 }

@@ -3,6 +3,7 @@ import { type Server as HttpServer, STATUS_CODES } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { codeOf } from '../../protocol/errors.ts';
 import { problemOf, refusal } from '../errors.ts';
+import { tunnels } from '../http/tunnels.ts';
 import type { Egress } from './egress.ts';
 
 const METHOD = 'CONNECT ';
@@ -12,6 +13,8 @@ const SILENT_MS = 30_000;
 const END = Buffer.from('\r\n\r\n');
 /** RFC 9112 §3.2.3, and nothing after it that would frame a body: a CONNECT has none. */
 const HEAD = /^CONNECT ([^\s]+) HTTP\/1\.[01]\r\n((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*)\r\n$/;
+/** A peer, by its name, for plain HTTP: some clients (Node's own fetch, gRPC's) tunnel that as well. */
+const PEER = /^([A-Za-z0-9-]{1,63}\.agnt2):80$/i;
 const FRAMED = /^(?:content-length|transfer-encoding):/im;
 
 /** Reads until `enough` says so, then hands the bytes over; the socket is paused from then on. */
@@ -37,7 +40,7 @@ function gather(socket: Socket, enough: (bytes: Buffer) => boolean, done: (bytes
   look();
 }
 
-/** Has the tunnels of a server's clients opened by `egress`; every other connection goes where it would have gone. */
+/** Has the tunnels of a server's clients opened by `egress`; those to peers, and every other connection, go where they would have gone. */
 export function acceptTunnels(server: Server, egress: Egress, onError: (error: unknown) => void = () => {}): void {
   const others = server.listeners('connection') as ((socket: Socket) => void)[];
   server.removeAllListeners('connection');
@@ -51,9 +54,12 @@ export function acceptTunnels(server: Server, egress: Egress, onError: (error: u
       (bytes) => bytes.length >= METHOD.length || !METHOD.startsWith(bytes.toString('latin1')),
       (bytes) => {
         socket.unshift(bytes);
-        if (bytes.toString('latin1', 0, METHOD.length) === METHOD) return open(socket, egress, onError);
-        early.delete(socket);
-        for (const take of others) take.call(server, socket);
+        const take = (): void => {
+          early.delete(socket);
+          for (const other of others) other.call(server, socket);
+        };
+        if (bytes.toString('latin1', 0, METHOD.length) === METHOD) open(socket, egress, take, onError);
+        else take();
       },
     );
   });
@@ -70,7 +76,8 @@ export function acceptTunnels(server: Server, egress: Egress, onError: (error: u
   };
 }
 
-function open(socket: Socket, egress: Egress, onError: (error: unknown) => void): void {
+/** `take` reads a connection as HTTP. */
+function open(socket: Socket, egress: Egress, take: () => void, onError: (error: unknown) => void): void {
   const refuse = (error: unknown): void => {
     if (codeOf(error) === 'internal') onError(error);
     const problem = problemOf(error);
@@ -90,7 +97,13 @@ function open(socket: Socket, egress: Egress, onError: (error: unknown) => void)
       const head = HEAD.exec(bytes.toString('latin1', 0, end));
       if (!head || end > MAX_HEAD || FRAMED.test(head[2]))
         return refuse(refusal('bad_request', 'this CONNECT is not valid HTTP/1.1'));
-      egress.tunnel(head[1], socket, bytes.subarray(end)).catch(refuse);
+      const peer = PEER.exec(head[1])?.[1];
+      if (peer === undefined) return void egress.tunnel(head[1], socket, bytes.subarray(end)).catch(refuse);
+      // Such a tunnel ends here, and what comes through it is read as any request.
+      tunnels.set(socket, peer.toLowerCase());
+      socket.write('HTTP/1.1 200 Connection Established\r\n\r\n');
+      if (bytes.length > end) socket.unshift(bytes.subarray(end));
+      take();
     },
   );
 }

@@ -13,6 +13,7 @@ import { Output } from './output.ts';
 import { Parser, type Receiver } from './parser.ts';
 import { problemAnswer } from './problem.ts';
 import type { ExchangeServer } from './server.ts';
+import { throughTunnel } from './tunnels.ts';
 import { acceptUpgrade, asksWebSocket, checkHandshake } from './upgrade.ts';
 
 const MAX_HEAD = 16 * 1024;
@@ -100,7 +101,7 @@ export class Connection implements Receiver<RequestHead> {
   // ---- reading ----
 
   readHead(text: string): RequestHead {
-    return readRequest(text);
+    return throughTunnel(readRequest(text), this.#socket);
   }
 
   framing(head: RequestHead): number | 'chunks' {

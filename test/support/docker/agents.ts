@@ -1,0 +1,213 @@
+/** Agents in containers, each by the compose file that users paste (`examples/compose/`), as a project of its own. */
+import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, type Server, createConnection, createServer } from 'node:net';
+import { join } from 'node:path';
+import type { Agent } from '../../../local/agents.ts';
+import { inRepository } from '../../../local/paths.ts';
+import { until } from '../../../local/process.ts';
+import type { AdminSession } from '../../../local/sidecars.ts';
+import { type Docker, composeCommand, execute } from './engine.ts';
+
+/** Whom the image runs as. */
+const USER = 65532;
+
+export type Part = 'app' | 'sidecar' | 'discover';
+
+export interface ComposedOptions {
+  readonly docker: Docker;
+  readonly dir: string;
+  /** Makes the names of projects this run's own. */
+  readonly run: string;
+  /** The gateway's URL as containers reach it. */
+  readonly gateway: string;
+  readonly agent: Agent;
+  readonly image: string;
+  readonly price?: string;
+  /** Labels of the app beyond its name and price. */
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly config?: Record<string, unknown>;
+}
+
+/** Asks the sidecar's admin port as an operator does, from inside its container: it listens on loopback alone. */
+const ASK = `
+const { readFileSync } = require('node:fs');
+const [method, path] = process.argv.slice(1);
+let token = '';
+try { token = readFileSync('/var/lib/agnt2/admin-token', 'utf8').trim(); } catch {}
+fetch('http://127.0.0.1:8403' + path, { method, headers: token ? { authorization: 'Bearer ' + token } : {} }).then(async (answer) => {
+  process.stdout.write(await answer.text());
+  process.exitCode = answer.ok ? 0 : 1;
+}, () => process.exit(1));`;
+
+export class ComposedAgent {
+  readonly agent: Agent;
+  readonly project: string;
+  readonly #options: ComposedOptions;
+  readonly #env: Record<string, string>;
+  readonly #labels: string;
+
+  private constructor(options: ComposedOptions) {
+    const { agent, dir, run, docker, image, price } = options;
+    this.agent = agent;
+    this.#options = options;
+    this.project = `agnt2${run}${agent.name}`;
+    this.#labels = join(dir, `${agent.name}.labels.json`);
+    this.#env = {
+      APP_IMAGE: image,
+      AGENT_NAME: agent.name,
+      AGENT_CONFIG: join(dir, `${agent.name}.json`),
+      MACHINE_KEY: agent.keyFile,
+      DOCKER_SOCKET: docker.socket,
+      DOCKER_HOST: `unix://${docker.socket}`,
+      COMPOSE_PROJECT_NAME: this.project,
+      ...(price !== undefined && { AGENT_PRICE: price }),
+    };
+  }
+
+  /** Brings the three containers up; does not wait for the sidecar to be ready. */
+  static async up(options: ComposedOptions): Promise<ComposedAgent> {
+    const composed = new ComposedAgent(options);
+    const { agent, gateway, dir, config = {} } = options;
+    chownSync(agent.keyFile, USER, USER);
+    mkdirSync(dir, { recursive: true });
+    const full = {
+      gateway,
+      agent: agent.id,
+      keyFile: '/run/secrets/machine_key',
+      name: agent.name,
+      listen: 'agnt2:8402',
+      admin: '127.0.0.1:8403',
+      stateDir: '/var/lib/agnt2',
+      drainSeconds: 30,
+      ...config,
+    };
+    writeFileSync(composed.#env.AGENT_CONFIG, JSON.stringify(full, null, 2));
+    chmodSync(composed.#env.AGENT_CONFIG, 0o644);
+    composed.label(options.labels ?? {});
+    await composed.compose('up', '--detach');
+    return composed;
+  }
+
+  /** Sets labels of the app beyond those of the file; the next `up` makes them so. */
+  label(labels: Readonly<Record<string, string>>): void {
+    writeFileSync(this.#labels, JSON.stringify({ services: { app: { labels } } }));
+  }
+
+  compose(...args: string[]): Promise<string> {
+    const [command, ...first] = composeCommand!;
+    const files = [inRepository('examples', 'compose', 'compose.yaml'), this.#labels].flatMap((file) => [
+      '--file',
+      file,
+    ]);
+    return execute(command, [...first, ...files, ...args], this.#env);
+  }
+
+  /** A container's name: compose joins its parts by `_` or `-`, by its version. */
+  async container(part: Part): Promise<string> {
+    const id = (await this.compose('ps', '--quiet', part)).trim();
+    if (id === '') throw new Error(`${this.project} has no ${part}`);
+    return id;
+  }
+
+  async #each(parts: readonly Part[], verb: readonly string[]): Promise<void> {
+    const ids = await Promise.all(parts.map((part) => this.container(part)));
+    await this.#options.docker.run(...verb, ...ids);
+  }
+
+  /** `docker kill -s KILL` of all named at once. */
+  kill(...parts: Part[]): Promise<void> {
+    return this.#each(parts, ['kill', '--signal=KILL']);
+  }
+  start(...parts: Part[]): Promise<void> {
+    return this.#each(parts, ['start']);
+  }
+
+  /** Runs a program in a container, with `input` on its standard input. */
+  async exec(part: Part, input: string, ...command: string[]): Promise<string> {
+    return this.#options.docker.feed(input, 'exec', '--interactive', await this.container(part), ...command);
+  }
+
+  async logs(part: Part): Promise<string> {
+    return this.#options.docker.run('logs', await this.container(part));
+  }
+
+  async admin(method: string, path: string): Promise<string> {
+    return this.exec('sidecar', '', 'node', '-e', ASK, method, path);
+  }
+
+  async sessions(): Promise<AdminSession[]> {
+    return (JSON.parse(await this.admin('GET', '/admin/sessions')) as { sessions: AdminSession[] }).sessions;
+  }
+
+  /** Waits until calls can be made and taken. */
+  async ready(): Promise<void> {
+    try {
+      await until(
+        `the sidecar of ${this.agent.name}`,
+        () => this.exec('sidecar', '', 'node', '/opt/agnt2/health.mjs', '/readyz').then(() => true),
+        { timeoutMs: 90_000, everyMs: 250 },
+      );
+    } catch (error) {
+      const said = await Promise.all((['sidecar', 'discover'] as const).map((part) => this.logs(part).catch(() => '')));
+      throw new Error(`${String(error)}\n${said.join('\n---\n').slice(-4000)}`, { cause: error });
+    }
+  }
+
+  /** Stops the sidecar as a deployment does: what it owes is signed, its sessions are closed. */
+  async stopSidecar(): Promise<void> {
+    await this.compose('stop', 'sidecar');
+  }
+
+  async down(): Promise<void> {
+    await this.compose('down', '--volumes', '--timeout', '1');
+  }
+}
+
+/** Something on the machine's loopback, where containers can reach it: on the address that the engine's own bridge has. */
+export class Doorway {
+  readonly url: string;
+  readonly host: string;
+  readonly port: number;
+  /** Connections so far, by who made them. */
+  readonly callers: string[] = [];
+  readonly #server: Server;
+
+  private constructor(server: Server, host: string, callers: string[]) {
+    this.#server = server;
+    this.host = host;
+    this.port = (server.address() as AddressInfo).port;
+    this.callers = callers;
+    this.url = `http://${host}:${this.port}`;
+  }
+
+  /** Opens one on `host` to `port` of loopback. */
+  static open(host: string, port: number): Promise<Doorway> {
+    const callers: string[] = [];
+    const server = createServer((socket) => {
+      callers.push(socket.remoteAddress ?? '');
+      const to = createConnection({ host: '127.0.0.1', port });
+      for (const [one, other] of [
+        [socket, to],
+        [to, socket],
+      ]) {
+        one.on('error', () => other.destroy());
+        one.on('close', () => other.destroy());
+        one.pipe(other);
+      }
+    });
+    return new Promise((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(0, host, () => resolve(new Doorway(server, host, callers)));
+    });
+  }
+
+  close(): void {
+    this.#server.close();
+  }
+}
+
+/** Makes a network of the usual kind; answers the machine's address on it, which all containers but those locked in can reach. */
+export async function makeBridge(docker: Docker, name: string): Promise<string> {
+  await docker.run('network', 'create', name);
+  return (await docker.run('network', 'inspect', name, '--format', '{{(index .IPAM.Config 0).Gateway}}')).trim();
+}

@@ -1,0 +1,91 @@
+"""What an app in a container may try: plain HTTP by Python's own client, which knows of no AGNT2, and sockets. Attempts come as JSON, results go as JSON."""
+import concurrent.futures, json, os, socket, sys, urllib.error, urllib.request
+
+TIMEOUT = 30
+REACH = 2  # Seconds until an address counts as out of reach; on a bridge an answer takes less than one millisecond.
+
+
+def http(url, method='GET', headers={}, body=None):
+    request = urllib.request.Request(url, method=method, headers=headers, data=None if body is None else body.encode())
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+            return {'status': answer.status, 'body': answer.read().decode('latin1')[:4000], 'headers': dict(answer.headers)}
+    except urllib.error.HTTPError as answer:
+        text = answer.read().decode('latin1')[:4000]
+        try:
+            code = json.loads(text).get('code')
+        except ValueError:
+            code = None
+        return {'status': answer.code, 'code': code, 'body': text}
+
+
+def raw(data, host='agnt2', port=8402):
+    with socket.create_connection((host, port), timeout=TIMEOUT) as connection:
+        connection.sendall(data.encode('latin1'))
+        answer = b''
+        try:
+            while chunk := connection.recv(65536):
+                answer += chunk
+                head, _, rest = answer.partition(b'\r\n\r\n')
+                fields = dict(line.lower().split(b': ', 1) for line in head.split(b'\r\n')[1:] if b': ' in line)
+                if rest and len(rest) >= int(fields.get(b'content-length', b'1000000')):
+                    break
+        except TimeoutError:
+            pass
+    head, _, rest = answer.decode('latin1').partition('\r\n\r\n')
+    try:
+        code = json.loads(rest).get('code')
+    except ValueError:
+        code = None
+    status = int(head.split(' ')[1]) if head.startswith('HTTP/') else 0
+    return {'status': status, 'code': code, 'body': rest[:4000]}
+
+
+def tcp(host, port):
+    with socket.create_connection((host, port), timeout=REACH):
+        return {'reached': True}
+
+
+def udp(host, port):
+    """Whether the kernel knows a way at all; who listens counts what came."""
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sender:
+        for _ in range(3):
+            sender.sendto(b'out', (host, port))
+    return {'reached': True}
+
+
+def resolve(name):
+    return {'reached': True, 'addresses': sorted({entry[4][0] for entry in socket.getaddrinfo(name, 80)})}
+
+
+def bare():
+    """A socket that makes its own frames, to address them past every route."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW):
+        return {'reached': True}
+
+
+def read(path):
+    with open(path) as file:
+        return {'reached': True, 'body': file.read()[:4000]}
+
+
+def environment():
+    return {'body': json.dumps(dict(os.environ))}
+
+
+def attempt(how):
+    what = dict(how)
+    try:
+        return globals()[what.pop('kind')](**what)
+    except Exception as error:
+        return {'error': f'{type(error).__name__}: {error}'}
+
+
+attempts = json.loads(sys.argv[1])
+if len(sys.argv) > 2:
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:
+        results = list(pool.map(attempt, attempts))
+else:
+    results = [attempt(each) for each in attempts]
+print(json.dumps(results))
