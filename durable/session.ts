@@ -16,6 +16,7 @@ import {
   MAX_PACKET_BYTES,
   PacketType,
   decodeBind,
+  decodeDirect,
   decodeHello,
   decodeRecords,
   decodeSigned,
@@ -308,6 +309,9 @@ export class Session extends DurableObject<GuardEnv> {
         break;
       case PacketType.bind:
         decodeBind(packet);
+        break;
+      case PacketType.direct:
+        decodeDirect(packet);
         break;
       case PacketType.error:
         checkReport(packet);

@@ -8,6 +8,7 @@ import {
   MAX_PACKET_BYTES,
   PacketType,
   decodeHello,
+  encodeDirect,
   encodeHalfPacket,
   encodeHello,
   encodeReceiptPacket,
@@ -115,9 +116,12 @@ describe('Session', () => {
     expect(seen).toEqual([0, -1, 1, 2, -1, 3]);
     b.ws.send(calls(9));
     expect(await a.next()).toEqual(calls(9));
+    const note = encodeDirect({ kind: 'go' });
+    b.ws.send(note);
+    expect(await a.next()).toEqual(note);
     expect(a.presence).toEqual(['peer_offline', 'peer_online']);
     expect(b.presence).toEqual(['peer_online']);
-    expect(await stub.live()).toMatchObject({ connected: { a: true, b: true }, frames: 9 });
+    expect(await stub.live()).toMatchObject({ connected: { a: true, b: true }, frames: 10 });
   });
 
   test('keeps the newest half and receipt, as JSON', async () => {
@@ -173,6 +177,7 @@ describe('Session', () => {
         'bad_signature',
       ],
       [encodeRecords(0, [new Uint8Array(89)]), 'malformed'],
+      [Uint8Array.of(0x07, ...new TextEncoder().encode('{"kind":"gone"}')), 'malformed'],
       [Uint8Array.of(0x7f, ...new TextEncoder().encode('{"code":"peer_online"}')), 'malformed'],
     ];
     for (const [packet, code] of bad) {

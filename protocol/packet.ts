@@ -15,6 +15,7 @@ export const PacketType = {
   hello: 0x04,
   records: 0x05,
   bind: 0x06,
+  direct: 0x07,
   error: 0x7f,
 } as const;
 
@@ -183,6 +184,40 @@ export function decodeRecords(packet: Uint8Array): { dir: Direction; records: Ui
   const records: Uint8Array[] = [];
   while (reader.left > 0) records.push(reader.bytes(CALL_RECORD_BYTES));
   return { dir: dir as Direction, records };
+}
+
+/** What two parties say of a link of their own, by the relay (docs/protocol.md §8). */
+export type DirectNote =
+  | { readonly kind: 'offer'; readonly url: string; readonly nonce: string }
+  /** All that follows comes over the link. */
+  | { readonly kind: 'go' }
+  /** The link is given up: of what was sent over it, packets from number `from` on follow here. */
+  | { readonly kind: 'back'; readonly from: number };
+
+/** A longer note is none. */
+export const MAX_DIRECT_BYTES = 1024;
+
+export const encodeDirect = (note: DirectNote): Uint8Array =>
+  new Writer()
+    .u8(PacketType.direct)
+    .bytes(utf8(JSON.stringify(note)))
+    .finish();
+
+/** Throws `malformed`. */
+export function decodeDirect(packet: Uint8Array): DirectNote {
+  if (packet.length > MAX_DIRECT_BYTES) throw malformed(`a note about a link has at most ${MAX_DIRECT_BYTES} bytes`);
+  let note: Record<string, unknown>;
+  try {
+    note = Object(JSON.parse(fromUtf8(packet.subarray(1)))) as Record<string, unknown>;
+  } catch {
+    throw malformed('a note about a link is JSON');
+  }
+  const { kind, url, nonce, from } = note;
+  if (kind === 'offer' && typeof url === 'string' && typeof nonce === 'string' && /^0x[0-9a-f]{64}$/.test(nonce))
+    return { kind, url, nonce };
+  if (kind === 'go') return { kind };
+  if (kind === 'back' && Number.isSafeInteger(from) && (from as number) >= 0) return { kind, from: from as number };
+  throw malformed('no note about a link');
 }
 
 export const encodeError = (code: string, detail: string): Uint8Array =>

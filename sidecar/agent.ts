@@ -12,7 +12,7 @@ import { refusal } from './errors.ts';
 import { Far } from './far.ts';
 import { FirstContact } from './firstcontact.ts';
 import type { HttpClient } from './http/client.ts';
-import { type Dial, type Identity, type ShownKey, shownKey } from './identity.ts';
+import { type Dial, type Identity, type Links, type ShownKey, shownKey } from './identity.ts';
 import { Inbound } from './inbound.ts';
 import { Mailbox } from './mailbox.ts';
 import { Metrics } from './metrics.ts';
@@ -54,6 +54,8 @@ export interface AgentOptions {
   readonly dial: Dial;
   /** The way of the local app to what is not AGNT2, if it has one. */
   readonly egress?: OutboundOptions['egress'];
+  /** Starts what makes links of our own with peers; none where the runtime can't. */
+  readonly links?: (identity: Identity, onError: (error: unknown) => void) => Promise<Links>;
   readonly metrics: Metrics;
   readonly onEvent?: OnEvent;
   readonly pace?: Pace;
@@ -153,7 +155,8 @@ export class Agent {
     const signing = shown === null ? new Signing(network.domain) : await shown.signing(network.domain, agent);
     const identity: Identity = { agent, key, signing };
     await this.#patiently(() => this.#checkKey(key));
-    const running = (this.#running = this.#assemble(identity, network));
+    const links = (await this.#options.links?.(identity, this.onError)) ?? null;
+    const running = (this.#running = this.#assemble(identity, network, links));
     if (this.#config.app !== undefined) {
       const { wallet } = running;
       this.#services = await this.#patiently(() =>
@@ -195,7 +198,7 @@ export class Agent {
     return this.#running;
   }
 
-  #assemble(identity: Identity, network: NetworkFacts): Running {
+  #assemble(identity: Identity, network: NetworkFacts, links: Links | null): Running {
     const { agent } = this.#config;
     const { store, metrics, app, gateway, dial, storeOf } = this.#options;
     const [core, onError] = [this.#core, this.onError];
@@ -218,6 +221,7 @@ export class Agent {
     const sessions = new SessionManager({
       identity,
       dial,
+      links,
       config: this.#config.session,
       core,
       far,

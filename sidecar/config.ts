@@ -32,6 +32,17 @@ export interface SessionConfig {
   /** Least exit delay and deposit of a session somebody opens with us. */
   readonly minExitDelay: number;
   readonly minDeposit: number;
+  readonly direct: DirectConfig;
+}
+
+/** Links between sidecars that can reach each other; without any of it, sessions stay with the relay. */
+export interface DirectConfig {
+  /** Where this side listens; null: it only dials. */
+  readonly listen: Endpoint | null;
+  /** What peers are told to dial, `ws://…` or `wss://…`; null: the listener's own address. */
+  readonly advertise: string | null;
+  /** What may be dialled: `private` (RFC 1918, fc00::/7), ranges like `198.51.100.0/24`, or `host:port`. None: nobody. */
+  readonly dial: readonly string[];
 }
 
 /** The process that holds the machine key. */
@@ -156,6 +167,21 @@ function readSigner(value: unknown, faults: string[]): SignerConfig {
 /** Unsigned calls a peer may owe by default, at our dearest price. */
 const CREDIT_CALLS = 64;
 
+function readDirect(value: unknown, faults: string[]): DirectConfig {
+  const fields = new Fields(value ?? {}, 'session.direct', faults);
+  const listens = fields.get('listen') !== undefined;
+  const direct = {
+    listen: listens ? fields.endpoint('listen', '127.0.0.1:8404') : null,
+    advertise: fields.get('advertise') === undefined ? null : fields.text('advertise'),
+    dial: fields.list('dial').map(String),
+  };
+  if (direct.advertise !== null && !/^wss?:\/\/[^/?#@]+$/.test(direct.advertise))
+    fields.fault('advertise', 'must be ws://host:port or wss://host:port');
+  if (direct.advertise !== null && !listens) fields.fault('advertise', 'needs listen');
+  fields.done();
+  return direct;
+}
+
 function readSession(value: unknown, dearest: number, faults: string[]): SessionConfig {
   const fields = new Fields(value ?? {}, 'session', faults);
   const deposit = fields.amount('deposit', 0);
@@ -167,6 +193,7 @@ function readSession(value: unknown, dearest: number, faults: string[]): Session
     exitDelay: fields.integer('exitDelay', 3600, 1, 2 ** 25),
     minExitDelay: fields.integer('minExitDelay', 600, 1, 2 ** 25),
     minDeposit: fields.amount('minDeposit', 1),
+    direct: readDirect(fields.get('direct'), faults),
   };
   if (session.auto && deposit === 0) fields.fault('deposit', 'must be more than 0 when auto is true');
   fields.done();

@@ -31,6 +31,20 @@ export interface Identity {
 /** Opens the socket at `room` (a URL path) of the gateway at `base`. Rejects with `gateway_unavailable`. */
 export type Dial = (base: string, room: string, identity: Identity) => Promise<PacketSocket>;
 
+/** The other party of a session. */
+export interface Peer {
+  readonly session: number;
+  readonly agent: number;
+  /** As the session pinned it, x ‖ y. */
+  readonly key: Uint8Array;
+}
+
+/** Sockets of sessions that take the short way where there is one: by the relay that `dialRelay` reaches, and by a link of the parties' own. */
+export interface Links {
+  connect(peer: Peer, role: 'a' | 'b', dialRelay: () => Promise<PacketSocket>): Promise<PacketSocket>;
+  close(): void;
+}
+
 /** The URL that opens the socket at `room`, good once and for a minute (`Connect` auth). */
 export async function socketUrl(base: string, room: string, { agent, key, signing }: Identity): Promise<string> {
   const timeMs = Date.now();

@@ -9,7 +9,7 @@ import { sessionRoom } from '../protocol/packet.ts';
 import type { App } from './app.ts';
 import type { SessionConfig } from './config.ts';
 import type { Core, SessionFacts as SessionCell } from './core.ts';
-import type { Dial, Identity } from './identity.ts';
+import type { Dial, Identity, Links } from './identity.ts';
 import { refusal } from './errors.ts';
 import type { Far } from './far.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../protocol/exchange.ts';
@@ -25,6 +25,7 @@ import { Openings } from './opening.ts';
 import { type HalfJson, halfJson } from './closing.ts';
 import {
   type Counters,
+  type PacketSocket,
   SessionEndpoint,
   type SessionStore,
   addCounters,
@@ -37,6 +38,8 @@ import { CONTROL, normaliseTarget } from './target.ts';
 export interface SessionManagerOptions {
   readonly identity: Identity;
   readonly dial: Dial;
+  /** Links of our own with peers, where the runtime has such. */
+  readonly links: Links | null;
   readonly config: SessionConfig;
   readonly core: Core;
   readonly far: Far;
@@ -394,7 +397,11 @@ export class SessionManager implements Sessions {
     // A session we joined or took up again serves our own calls to that peer too.
     if (!closing && !this.#byPeer.has(peer) && !this.#opening.has(peer)) this.#byPeer.set(peer, live);
     const room = sessionRoom(formatId(cell.id));
-    void keepConnected(endpoint, () => dial(core.base, room, identity), live.link.signal, onError);
+    const dialRelay = (): Promise<PacketSocket> => dial(core.base, room, identity);
+    const { links } = this.#options;
+    const other = { session: cell.id, agent: peer, key: live.peerKey };
+    const connect = links === null ? dialRelay : () => links.connect(other, role, dialRelay);
+    void keepConnected(endpoint, connect, live.link.signal, onError);
     return live;
   }
 

@@ -10,6 +10,7 @@ import { type Config, loadSecret } from './config.ts';
 import { dial } from './dial.ts';
 import { acceptTunnels } from './egress/connect.ts';
 import { Egress, type EgressOptions } from './egress/egress.ts';
+import { DirectLinks } from './direct.ts';
 import { HttpClient } from './http/client.ts';
 import { acceptHttp2 } from './http/h2-server.ts';
 import { type ExchangeServer, createExchangeServer, listen } from './http/server.ts';
@@ -33,6 +34,7 @@ export class Sidecar {
   readonly #hold: (config: Config) => Promise<SigningKey>;
   #key: (SigningKey & { close?: () => void }) | null = null;
   #admin: Server | null = null;
+  #links: DirectLinks | null = null;
   #listener: ExchangeServer | null = null;
   #listening = false;
   #stopping = false;
@@ -66,6 +68,11 @@ export class Sidecar {
       gateway: this.#gateway,
       dial,
       egress: this.#egress,
+      links: async (identity, onError) => {
+        this.#links = new DirectLinks(identity, config.session.direct, onError);
+        await this.#links.start();
+        return this.#links;
+      },
       metrics: this.#metrics,
       onEvent,
       pace,
@@ -122,6 +129,7 @@ export class Sidecar {
     this.#listener?.close();
     this.#listener?.closeIdleConnections();
     await this.#agent.stop();
+    this.#links?.close();
     this.#listener?.closeAllConnections();
     this.#admin?.closeAllConnections();
     this.#admin?.close();
