@@ -2,12 +2,16 @@
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { Signing, type Domain } from '../../protocol/eip712.ts';
 import { formatId } from '../../protocol/ids.ts';
 import { MachineKey } from '../../protocol/keys.ts';
 import { sessionRoom } from '../../protocol/packet.ts';
 import { Whole } from '../../protocol/whole.ts';
 import { dial } from '../../sidecar/dial.ts';
+import { DirectLinks } from '../../sidecar/direct.ts';
+import type { Identity } from '../../sidecar/identity.ts';
 import type { ExchangeRequest } from '../../protocol/exchange.ts';
 import { type PacketSocket, type Role, SessionEndpoint, type SessionFacts } from '../../sidecar/session/index.ts';
 import { sqliteStore } from '../../sidecar/session/store-sqlite.ts';
@@ -27,6 +31,8 @@ export interface EndOptions {
   readonly windowCalls?: number;
   /** One-way delay to emulate, milliseconds. */
   readonly delayMs?: number;
+  /** Whether the two talk over a link of their own; b listens. */
+  readonly direct?: boolean;
 }
 
 /** A socket whose packets leave late, in order. */
@@ -36,6 +42,18 @@ const delayed = (socket: PacketSocket, ms: number): PacketSocket => ({
 });
 
 const reply = new Uint8Array(BODY_BYTES).fill(111);
+
+/** A socket that leads over a link of the parties' own, once they have met. */
+async function directSocket({ url, role, facts }: EndOptions, identity: Identity, room: string): Promise<PacketSocket> {
+  const listens = role === 'b' ? { host: '127.0.0.1', port: 0 } : null;
+  const links = new DirectLinks(identity, { listen: listens, advertise: null, dial: ['127.0.0.0/8'] });
+  await links.start();
+  const peer =
+    role === 'a'
+      ? { session: facts.session, agent: facts.b, key: facts.keyB }
+      : { session: facts.session, agent: facts.a, key: facts.keyA };
+  return links.connect(peer, role, () => dial(url, room, identity));
+}
 
 /** Connects one end and keeps it for as long as the process runs. */
 export async function connectEnd(options: EndOptions): Promise<SessionEndpoint> {
@@ -54,9 +72,28 @@ export async function connectEnd(options: EndOptions): Promise<SessionEndpoint> 
     handler: async () => ({ status: 200, headers: [], body: new Whole(reply) }),
   });
   const room = sessionRoom(formatId(facts.session));
-  const socket = await dial(options.url, room, { agent: options.agent, key, signing });
+  const identity = { agent: options.agent, key, signing };
+  if (options.direct) {
+    void endpoint.attach(await directSocket(options, identity, room));
+    return endpoint;
+  }
+  const socket = await dial(options.url, room, identity);
   void endpoint.attach(options.delayMs ? delayed(socket, options.delayMs) : socket);
   return endpoint;
+}
+
+let collect: (() => void) | null = null;
+
+/** Bytes that this thread's JavaScript holds, garbage apart. */
+export function held(): number {
+  if (collect === null) {
+    setFlagsFromString('--expose-gc');
+    collect = runInNewContext('gc') as () => void;
+  }
+  collect();
+  collect();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
 }
 
 const body = new Uint8Array(BODY_BYTES).fill(113);

@@ -10,15 +10,22 @@ import type { Interaction } from '../../protocol/ops/index.ts';
 import { MachineKey } from '../../protocol/keys.ts';
 import { PacketType, encodeHello, sessionRoom } from '../../protocol/packet.ts';
 import { formatId } from '../../protocol/ids.ts';
+import { sleep } from '../../local/process.ts';
 import { dial } from '../../sidecar/dial.ts';
 import type { SessionEndpoint, SessionFacts } from '../../sidecar/session/index.ts';
-import { type EndOptions, callOnce, connectEnd } from './session-end.ts';
+import { Isolate, totalOf } from './isolate.ts';
+import { type EndOptions, callOnce, connectEnd, held } from './session-end.ts';
 import { type BenchStack, benchStack, packBundles } from './stack.ts';
 import { type Suite, median, percentile } from './suite.ts';
+import { x402Note, x402Rates } from './x402.ts';
 
 const ROUNDS = 5;
 const IN_FLIGHT = 256;
 const DEPOSIT = 1_000_000_000;
+/** Idle sessions twice, and how long until their objects sleep. */
+const IDLE = 200;
+const IDLE_DEPOSIT = 1_000;
+const ASLEEP_MS = 15_000;
 
 interface Pair {
   readonly caller: SessionEndpoint;
@@ -36,12 +43,12 @@ class Bench {
   }
 
   /** Opens sessions between the two agents by Core, as a sidecar would. */
-  async open(count: number): Promise<SessionFacts[]> {
+  async open(count: number, deposit = DEPOSIT): Promise<SessionFacts[]> {
     const [a, b] = this.#stack.agents;
     const interactions = Array.from({ length: count }, (): Interaction => ({
       op: 'open',
       peer: b.id,
-      deposit: DEPOSIT,
+      deposit,
       exitDelay: 3600,
     }));
     const expiry = Math.floor(Date.now() / 1000) + 60;
@@ -62,7 +69,7 @@ class Bench {
         b: b.id,
         keyA: a.key.publicKey,
         keyB: b.key.publicKey,
-        depositA: DEPOSIT,
+        depositA: deposit,
         depositB: 0,
         exitDelay: 3600,
       };
@@ -70,9 +77,11 @@ class Bench {
   }
 
   /** Connected pairs over fresh sessions. */
-  async pairs(count: number, extra: Partial<EndOptions> = {}): Promise<Pair[]> {
+  async pairs(count: number, extra: Partial<EndOptions> = {}, deposit = DEPOSIT): Promise<Pair[]> {
     const { url, agents, domain } = this.#stack;
-    const sessions = await this.open(count);
+    const sessions: SessionFacts[] = [];
+    while (sessions.length < count)
+      sessions.push(...(await this.open(Math.min(count - sessions.length, 200), deposit)));
     const end = (role: 'a' | 'b', facts: SessionFacts): EndOptions => ({
       url,
       domain,
@@ -100,6 +109,27 @@ class Bench {
 
   async stop(): Promise<void> {
     await this.#callee.terminate();
+  }
+
+  /** KiB that one more idle session takes: of JavaScript in a sidecar, and in the relay's isolate once its object sleeps. */
+  async idle(): Promise<{ sidecar: number; relay: number }> {
+    const isolate = await Isolate.connect();
+    try {
+      const first = await this.pairs(IDLE, {}, IDLE_DEPOSIT);
+      await sleep(ASLEEP_MS);
+      const [ours, theirs] = [held(), totalOf(await isolate.collected())];
+      // What the first ones made the runtime allocate for good is not an idle session's.
+      const more = await this.pairs(IDLE, {}, IDLE_DEPOSIT);
+      await sleep(ASLEEP_MS);
+      const idle = {
+        sidecar: Math.max(0, held() - ours) / IDLE / 1024,
+        relay: Math.max(0, totalOf(await isolate.collected()) - theirs) / IDLE / 1024,
+      };
+      await this.release([...first, ...more]);
+      return idle;
+    } finally {
+      isolate.close();
+    }
   }
 
   /** Packets a second of this size that one relay echoes between two bare sockets, with as many in flight. */
@@ -201,6 +231,16 @@ export const suite: Suite = {
       const far = await bench.pairs(1, { delayMs: 20 });
       const farWaits = await steady(far[0].caller, 200, 4);
       await bench.release(far);
+      progress('over links of their own');
+      const linked = await bench.pairs(1, { direct: true });
+      await saturate(linked, 2_000);
+      const relayed = linked[0].caller.counters.windowsOut;
+      const direct: number[] = [];
+      for (let round = 0; round < 3; round++) direct.push(await saturate(linked, 10_000));
+      progress(
+        `over a link: ${Math.round(median(direct))} calls/s, ${linked[0].caller.counters.windowsOut - relayed} halves`,
+      );
+      await bench.release(linked);
       progress('a signature per call');
       const strict = await bench.pairs(1, { windowCalls: 1 });
       const perCall: number[] = [];
@@ -221,6 +261,11 @@ export const suite: Suite = {
         Math.max(2, Math.round((IN_FLIGHT * packets) / calls / 2)),
         4,
       );
+      progress('idle sessions');
+      const idle = await bench.idle();
+      progress('the official x402 packages');
+      const x402 = await x402Rates(stack.l1, progress);
+      const rate = typeof x402 === 'string' ? null : x402;
       return {
         metrics: {
           callsPerSecond: median(rates),
@@ -229,21 +274,23 @@ export const suite: Suite = {
           p99Ms: percentile(waits, 99),
           farP50Ms: percentile(farWaits, 50),
           callsPerSecondSignedEach: median(perCall),
-          directCallsPerSecond: null,
+          directCallsPerSecond: median(direct),
           relayEfficiency: ((packets / calls) * median(rates)) / bare,
           aggregate1: aggregate[1],
           aggregate8: aggregate[8],
           aggregate64: aggregate[64],
           costPerCall64Vs1: aggregate[1] / aggregate[64],
-          vsX402: null,
-          idleSessionRelayKb: null,
-          idleSessionSidecarKb: null,
+          x402ExactCallsPerSecond: rate?.exact ?? null,
+          x402BatchCallsPerSecond: rate?.batch ?? null,
+          vsX402: rate === null ? null : median(rates) / Math.max(rate.exact, rate.batch),
+          idleSessionRelayKb: idle.relay,
+          idleSessionSidecarKb: idle.sidecar,
         },
         notes: {
-          directCallsPerSecond: 'direct mode is not built yet',
-          vsX402: 'measured with the session issue',
-          idleSessionRelayKb: 'measured with the session issue',
-          idleSessionSidecarKb: 'measured with the session issue',
+          vsX402: typeof x402 === 'string' ? x402 : x402Note(x402),
+          directCallsPerSecond: 'calls over a WebSocket between the two sidecars, halves through the relay as well',
+          idleSessionRelayKb: `of the isolate, per session of ${IDLE} more, asleep`,
+          idleSessionSidecarKb: `of JavaScript, per session of ${IDLE} more; SQLite's own memory apart`,
         },
       };
     } finally {

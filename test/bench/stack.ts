@@ -23,6 +23,8 @@ export interface BenchAgent {
 
 export interface BenchStack {
   readonly url: string;
+  /** URL of the L1's node. */
+  readonly l1: string;
   readonly domain: Domain;
   readonly signing: Signing;
   readonly agents: readonly BenchAgent[];
@@ -84,6 +86,7 @@ export async function benchStack(
   const domain = { chainId: l1.chainId, root: l1.root };
   return {
     url: worker.url,
+    l1: l1.rpc,
     domain,
     signing: new Signing(domain),
     agents,
