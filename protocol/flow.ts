@@ -155,6 +155,9 @@ export class Outflow {
   window = STREAM_WINDOW;
   stopped = false;
   finished = false;
+  /** How many bytes of a chunk may still be sent; after fewer than all of it the body is `spent`. */
+  limit: ((chunk: Uint8Array) => number) | null = null;
+  spent = false;
   wake: (() => void) | null = null;
   source: AsyncIterator<Uint8Array> | null = null;
 

@@ -4,19 +4,21 @@ import { Agnt2Error, malformed } from './errors.ts';
 import type { ExchangeRequest, Interim } from './exchange.ts';
 import { BodyHash, EMPTY_HASH, Inflow, Outflow } from './flow.ts';
 import { sha } from './hash.ts';
-import type { Digests, MuxContext, Served } from './mux.ts';
+import type { Meter } from './meter.ts';
+import type { Digests, IncomingHandle, MuxContext, Served } from './mux.ts';
 import { HeadReader, type PartIndex, PartKind, type RequestHead, STREAM_WINDOW, decodeTrailers } from './packet.ts';
 import { MAX_HEAD_BYTES, cancelCode, overloaded, readWindow, safeCode, trailersOf } from './parts.ts';
 import { Whole, copyOf } from './whole.ts';
 
 /** What a handler's response breaks with when the request was not what its head said. */
 const BODY_MISMATCH = 'body_mismatch';
+const OVER_PRICE = 'over_price';
 
 const EMPTY = new Uint8Array(0);
 const NO_META: Readonly<Record<string, string>> = {};
 const ignore = (): void => {};
 
-class IncomingCall {
+class IncomingCall implements IncomingHandle {
   readonly id: number;
   readonly takes: readonly unknown[];
   /** Null of a request that came whole, with this body and digest. */
@@ -34,6 +36,9 @@ class IncomingCall {
   /** The request ended; the end may be made. */
   onRequestEnd: (() => void) | null = null;
   closed = false;
+  meter: Meter | null = null;
+  /** It was ended where its meter had run out. */
+  cut = false;
 
   constructor(id: number, takes: unknown, body: Inflow | Whole, requestDigest: Uint8Array, none: Uint8Array) {
     this.id = id;
@@ -110,6 +115,7 @@ export class IncomingCalls {
       const body = copyOf(bytes);
       const digest = this.#mux.digests && body.length > 0 ? sha(body) : this.#none;
       this.#open(id, head, new Whole(body, this.#mux), digest, trailers);
+      this.#count(id, body);
     } catch (error) {
       this.#refuse(id, safeCode(error), 'fault');
     }
@@ -131,6 +137,7 @@ export class IncomingCalls {
         // A copy: a view would keep its whole packet alive for as long as a slow reader has it.
         if (body.length > 0 && !(call.in?.push(copyOf(body)) ?? false))
           throw malformed('more bytes than the window allows');
+        this.#count(call.id, body);
         return;
       case PartKind.requestEnd:
         if (call.complete) throw malformed('a second request end');
@@ -185,7 +192,7 @@ export class IncomingCalls {
     const meta = typeof head.meta === 'object' && head.meta !== null ? head.meta : NO_META;
     let answer: Promise<Served>;
     try {
-      answer = this.#mux.options.handler!(request, meta, id);
+      answer = this.#mux.options.handler!(request, meta, call);
     } catch (error) {
       answer = Promise.reject(error);
     }
@@ -226,7 +233,8 @@ export class IncomingCalls {
       this.#refuse(id, 'head_too_large');
       return;
     }
-    const whole = parts.takeWhole(response.body);
+    const { meter } = call;
+    const whole = meter === null ? parts.takeWhole(response.body) : null;
     if (whole !== null) {
       if (digests && whole.length > 0) call.responseDigest = sha(whole);
       if (whole.length > 0) parts.write(PartKind.responseData, id, whole);
@@ -234,8 +242,12 @@ export class IncomingCalls {
       return;
     }
     const out = (call.out = new Outflow(this.#hash()));
+    if (meter !== null) out.limit = (chunk) => meter.fit(chunk);
     parts.pump(out, PartKind.responseData, id, response.body).then(
-      (all) => all && this.#afterBody(call, served),
+      (all) => {
+        if (all) this.#afterBody(call, served);
+        else if (out.spent) this.#cut(call);
+      },
       (error: unknown) => {
         const code = safeCode(error);
         if (!call.closed) this.#refuse(id, code, code === BODY_MISMATCH ? 'fault' : 'failed');
@@ -253,6 +265,29 @@ export class IncomingCalls {
       call.in!.discard();
       if (call.takes.includes('stop') && !call.closed) this.#mux.parts.write(PartKind.stop, call.id, EMPTY);
     }
+  }
+
+  /** Counts bytes of a request; whoever sends more than it pays for gets no more. */
+  #count(id: number, bytes: Uint8Array): void {
+    const call = this.#calls.get(id);
+    if (call === undefined || call.meter === null) return;
+    call.meter.count('request', bytes);
+    if (!call.meter.isOver || call.cut) return;
+    if (call.served === null) this.#refuse(id, OVER_PRICE);
+    else this.#cut(call);
+  }
+
+  /** What was agreed on is used up: the call ends here, and what has passed of it is recorded. */
+  #cut(call: IncomingCall): void {
+    if (call.closed || call.cut) return;
+    if (!call.takes.includes('cut')) return this.#refuse(call.id, OVER_PRICE, 'fault');
+    call.cut = true;
+    const error = new Agnt2Error(OVER_PRICE, 'the call has cost what it may');
+    this.#mux.parts.write(PartKind.cut, call.id, utf8(OVER_PRICE));
+    call.stop(error);
+    if (call.complete) this.#finish(call);
+    else call.onRequestEnd = () => this.#finish(call);
+    call.abort?.abort(error);
   }
 
   /** The last part of a served call. */

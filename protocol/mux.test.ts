@@ -16,11 +16,11 @@ const code = async (promise: Promise<unknown>): Promise<string> => {
   }
 };
 
-const echo: IncomingHandler = async (req, meta, call) => ({
+const echo: IncomingHandler = async (req, meta, { id }) => ({
   response: {
     status: 200,
     headers: [
-      ['call', String(call)],
+      ['call', String(id)],
       ['meta', JSON.stringify(meta)],
     ],
     body: req.body,
@@ -131,7 +131,7 @@ describe('CallMux', () => {
                 },
                 end: () => new Uint8Array(1),
               }
-            : echo(req, {}, 0),
+            : echo(req, {}, { id: 0, meter: null }),
       },
     );
     const stuck = await a.call(request('GET', '/endless'));

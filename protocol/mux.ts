@@ -12,6 +12,7 @@
 import { Agnt2Error, malformed } from './errors.ts';
 import type { ExchangeRequest, ExchangeResponse } from './exchange.ts';
 import type { Flow } from './flow.ts';
+import type { Meter } from './meter.ts';
 import { IncomingCalls } from './incoming.ts';
 import { OutgoingCalls } from './outgoing.ts';
 import { PacketType, PartIndex, PartKind } from './packet.ts';
@@ -43,15 +44,24 @@ export interface Served {
   dropped?(why: 'failed' | 'fault' | 'lost', digests: Digests, complete: boolean): void;
 }
 
+/** An incoming call as its handler may treat it. */
+export interface IncomingHandle {
+  readonly id: number;
+  /** Set before the handler first waits, counts both bodies as they are hashed, and ends the call where it is used up. */
+  meter: Meter | null;
+}
+
 /** Answers an incoming call; a rejection cancels the call with its `code`. */
 export type IncomingHandler = (
   request: ExchangeRequest,
   meta: Readonly<Record<string, string>>,
-  call: number,
+  call: IncomingHandle,
 ) => Promise<Served>;
 
 export interface CallOptions {
   readonly meta?: Record<string, string>;
+  /** Counts both bodies as they are hashed. */
+  readonly meter?: Meter | null;
   /** Milliseconds from now after which the call is cancelled with `deadline_exceeded`. */
   readonly deadlineMs?: number;
   /** Sees the response end synchronously, in order of arrival; what it throws fails the call. */

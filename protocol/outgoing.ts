@@ -12,8 +12,8 @@ import { Whole, copyOf } from './whole.ts';
 
 /** Interim answers of one call: they have no window. */
 const MAX_INTERIM = 32;
-const TAKES = ['trailers', 'stop'] as const;
-const TAKES_INTERIM = ['trailers', 'stop', 'interim'] as const;
+const TAKES = ['trailers', 'stop', 'cut'] as const;
+const TAKES_INTERIM = ['trailers', 'stop', 'cut', 'interim'] as const;
 
 const EMPTY = new Uint8Array(0);
 const NO_TRAILERS: [string, string][] = [];
@@ -35,6 +35,8 @@ class OutgoingCall implements OpenCall, Abortable {
   status = 0;
   answered = false;
   cancelled: Agnt2Error | null = null;
+  /** Why the answer is not whole though it has an end. */
+  short: Agnt2Error | null = null;
   /** Its caller has been told of a response, or that there is none. */
   told = false;
   #watchers: Set<Abortable> | null = null;
@@ -123,11 +125,18 @@ export class OutgoingCalls {
     const whole = parts.takeWhole(request.body);
     if (whole !== null) {
       if (digests) call.requestDigest = digestOf(whole);
+      sink.meter?.count('request', whole);
       if (whole.length > 0) parts.write(PartKind.requestData, id, whole);
       parts.write(PartKind.requestEnd, id, trailersOf(request));
       return;
     }
     const out = (call.out = new Outflow(this.#hash()));
+    const { meter } = sink;
+    if (meter)
+      out.limit = (chunk) => {
+        meter.count('request', chunk);
+        return chunk.length;
+      };
     parts.pump(out, PartKind.requestData, id, request.body).then(
       (all) => all && parts.write(PartKind.requestEnd, id, trailersOf(request)),
       (error: unknown) => this.cancel(call, new Agnt2Error('cancelled', 'the request body failed', { cause: error })),
@@ -201,6 +210,7 @@ export class OutgoingCalls {
     call.status = head.status;
     const body = copyOf(bytes);
     const responseBody = this.#mux.digests ? digestOf(body) : EMPTY;
+    call.sink.meter?.count('response', body);
     this.#calls.delete(call.id);
     call.release();
     call.out?.stop();
@@ -240,6 +250,7 @@ export class OutgoingCalls {
         if (!this.#mux.hasRoom(body.length)) throw overloaded();
         // A copy: a view would keep its whole packet alive for as long as a slow reader has it.
         if (body.length > 0 && !call.in!.push(copyOf(body))) throw malformed('more bytes than the window allows');
+        call.sink.meter?.count('response', body);
         return;
       case PartKind.responseTrailers:
         if (!call.answered || call.trailers !== null) throw malformed('trailers follow the response data, once');
@@ -252,10 +263,16 @@ export class OutgoingCalls {
         call.release();
         call.out?.stop();
         call.sink.onEnd?.(end, this.#digestsOf(call), call.status);
-        call.in!.end();
+        if (call.short === null) call.in!.end();
+        else call.in!.fail(call.short);
         call.ended(end);
         return;
       }
+      case PartKind.cut:
+        if (!call.answered) throw malformed('an answer is cut after its head');
+        call.short = new Agnt2Error(cancelCode(body), 'the other side ended the answer');
+        if (call.out?.cut() === true) this.#mux.parts.write(PartKind.requestEnd, call.id, EMPTY);
+        return;
       case PartKind.stop:
         if (!call.answered) throw malformed('a stop before the answer');
         // The answer is whole: what was sent of the request is the request, and both have hashed it.

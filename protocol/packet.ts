@@ -30,6 +30,7 @@ export const PartKind = {
   cancel: 8,
   responseTrailers: 9,
   stop: 10,
+  cut: 11,
 } as const;
 
 /** Bytes a stream may send before the other side grants more. */
@@ -55,7 +56,7 @@ export interface RequestHead {
   readonly meta?: Record<string, string>;
   /** `websocket`: see `ExchangeRequest`. */
   readonly upgrade?: string;
-  /** What of an answer beside head, data and end its caller understands: `trailers`, `interim`, `stop`. */
+  /** What of an answer beside head, data and end its caller understands: `trailers`, `interim`, `stop`, `cut`. */
   readonly takes?: readonly string[];
 }
 

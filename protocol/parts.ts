@@ -75,7 +75,7 @@ export class Parts {
     this.write(PartKind.window, call, new Writer().varint(bytes).finish());
   }
 
-  /** Sends a body within its window. False when it was stopped before its end. */
+  /** Sends a body within its window and its limit. False when it was stopped before its end. */
   async pump(out: Outflow, kind: number, id: number, body: AsyncIterable<Uint8Array>): Promise<boolean> {
     const source = body[Symbol.asyncIterator]();
     out.source = source;
@@ -94,11 +94,20 @@ export class Parts {
           });
           if (out.stopped) return false;
         }
-        const chunk = value.subarray(at, at + Math.min(value.length - at, MAX_DATA_BYTES, out.window));
+        let chunk = value.subarray(at, at + Math.min(value.length - at, MAX_DATA_BYTES, out.window));
+        if (out.limit !== null) {
+          const fits = out.limit(chunk);
+          out.spent = fits < chunk.length;
+          chunk = chunk.subarray(0, fits);
+        }
         out.hash?.update(chunk);
         out.window -= chunk.length;
         at += chunk.length;
-        this.write(kind, id, chunk);
+        if (chunk.length > 0) this.write(kind, id, chunk);
+        if (out.spent) {
+          out.stop();
+          return false;
+        }
       }
     }
   }

@@ -264,6 +264,7 @@ export class Agent {
     });
     const outbound = new Outbound({
       agent,
+      perCall: this.#config.policy.perCall,
       peers: this.#peers,
       policy: this.#policy,
       firstContact,

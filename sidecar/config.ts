@@ -1,6 +1,7 @@
 /** The config file, read once and wholly checked: every mistake is named at once, nothing starts on a guess. */
 import { readFileSync } from 'node:fs';
 import { parseId } from '../protocol/ids.ts';
+import { type Rate, UNITS } from '../protocol/meter.ts';
 import { type Pattern, readPattern } from './egress/hosts.ts';
 import { refusal } from './errors.ts';
 import { type Endpoint, Fields } from './fields.ts';
@@ -102,13 +103,34 @@ function checkPattern(fields: Fields, key: string, pattern: unknown): string {
   }
 }
 
+/** How the calls of a route are counted, of one whose price is the most a call may cost. */
+function readRate(value: unknown, most: number, path: string, faults: string[]): Rate | null {
+  if (value === undefined) return null;
+  const fields = new Fields(value, path, faults);
+  const unit = UNITS.find((name) => name === fields.get('unit'));
+  if (unit === undefined) fields.fault('unit', `must be one of ${UNITS.join(', ')}`);
+  const rate = {
+    unit: unit ?? UNITS[0],
+    each: fields.integer('each', 1, 1, 2 ** 31),
+    price: fields.amount('price'),
+    base: fields.amount('base', 0),
+  };
+  if (rate.price === 0) fields.fault('price', 'must be more than 0');
+  if (rate.base + rate.price > most)
+    fields.fault('base', "and price must fit into the route's price, the most a call costs");
+  fields.done();
+  return rate;
+}
+
 function readService(value: unknown, path: string, faults: string[]): ServiceConfig {
   const fields = new Fields(value, path, faults);
   const routes = fields.list('routes').map((entry, i) => {
     const route = new Fields(entry, `${path}.routes[${i}]`, faults);
     const method = route.text('method', '*');
     if (!/^(?:\*|[A-Z][A-Z-]*)$/.test(method)) route.fault('method', 'must be an upper-case HTTP method or *');
-    const read = { method, path: checkPattern(route, 'path', route.get('path')), price: route.amount('price') };
+    const price = route.amount('price');
+    const per = readRate(route.get('per'), price, `${path}.routes[${i}].per`, faults);
+    const read = { method, path: checkPattern(route, 'path', route.get('path')), price, ...(per && { per }) };
     route.done();
     return read;
   });

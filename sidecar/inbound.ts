@@ -10,7 +10,8 @@ import { type EscrowCheck, checkEscrow, readClaim } from './escrow.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../protocol/exchange.ts';
 import { EMPTY } from './http/body.ts';
 import type { Metrics } from './metrics.ts';
-import type { Digests, Served } from '../protocol/mux.ts';
+import { Meter } from '../protocol/meter.ts';
+import type { Digests, IncomingHandle, Served } from '../protocol/mux.ts';
 import { type PricedService, offerOf } from './prices.ts';
 import type { Responder } from './responder.ts';
 import type { Store } from './store.ts';
@@ -51,16 +52,24 @@ export class Inbound {
   }
 
   /** The handler of the agent's socket (see `IncomingHandler` of the mux). */
-  readonly handle = async (request: ExchangeRequest, meta: Readonly<Record<string, string>>): Promise<Served> => {
+  readonly handle = async (
+    request: ExchangeRequest,
+    meta: Readonly<Record<string, string>>,
+    call: IncomingHandle,
+  ): Promise<Served> => {
     try {
-      return await this.#route(request, meta);
+      return await this.#route(request, meta, call);
     } catch (error) {
       this.#options.metrics.refusals.add(`code="${codeOf(error)}"`);
       throw error;
     }
   };
 
-  async #route(request: ExchangeRequest, meta: Readonly<Record<string, string>>): Promise<Served> {
+  async #route(
+    request: ExchangeRequest,
+    meta: Readonly<Record<string, string>>,
+    call: IncomingHandle,
+  ): Promise<Served> {
     if (this.#stopping) throw refusal('agent_offline', 'this agent is going down');
     if (meta.session !== undefined) {
       await this.#options.join(parseId(meta.session));
@@ -81,10 +90,15 @@ export class Inbound {
       if (offer.price > 0) throw refusal('payment_required', `this call costs ${offer.price}`);
       return this.#count(this.#free(request));
     }
-    const { id, payer } = await checkEscrow(this.#options.check, claim, offer, request.method, request.target);
+    const { rate } = offer;
+    // From the first byte on; what the escrow holds is known later.
+    const meter = rate === undefined ? null : (call.meter = new Meter(rate, offer.price));
+    const least = rate === undefined ? offer : { ...offer, price: Math.min(offer.price, rate.base + rate.price) };
+    const { id, payer, amount } = await checkEscrow(this.#options.check, claim, least, request.method, request.target);
+    if (meter !== null) meter.max = Math.min(offer.price, amount);
     if (request.signal.aborted) throw refusal('cancelled', 'the caller went away');
     if (!this.#options.store.takeEscrow(id)) throw refusal('escrow_used', 'the escrow paid for another call already');
-    return this.#count(this.#paid(request, id, payer, offer.price));
+    return this.#count(this.#paid(request, id, payer, () => meter?.price ?? offer.price));
   }
 
   /** Counts a call from its checks to its end, however it ends. */
@@ -120,7 +134,7 @@ export class Inbound {
     return { response, end: (digests) => record(request, response.status, 0, digests) };
   }
 
-  async #paid(request: ExchangeRequest, escrow: number, payer: number, price: number): Promise<Served> {
+  async #paid(request: ExchangeRequest, escrow: number, payer: number, price: () => number): Promise<Served> {
     const { app, responder, metrics } = this.#options;
     const refund = (): void => responder.owe({ escrow, price: 0, result: 1, payload: ZERO_BYTES32 });
     let response: ExchangeResponse;
@@ -131,8 +145,8 @@ export class Inbound {
       throw error;
     }
     metrics.callsIn.add('route="core"');
-    const charged = response.status >= FAILED ? 0 : price;
     const end = (digests: Digests): Uint8Array => {
+      const charged = response.status >= FAILED ? 0 : price();
       const bytes = record(request, response.status, charged, digests);
       responder.owe({ escrow, price: charged, result: response.status >= FAILED ? 1 : 0, payload: sha(bytes) });
       return bytes;

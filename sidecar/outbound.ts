@@ -4,13 +4,14 @@ import { formatId } from '../protocol/ids.ts';
 import type { Egress } from './egress/egress.ts';
 import { refusal } from './errors.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../protocol/exchange.ts';
+import type { Rate } from '../protocol/meter.ts';
 import type { FirstContact } from './firstcontact.ts';
 import { Whole } from '../protocol/whole.ts';
 import { EMPTY, tracked } from './http/body.ts';
 import type { Metrics } from './metrics.ts';
 import type { Peer, Peers } from './peers.ts';
 import type { Policy, Reservation } from './policy/policy.ts';
-import { type Offer, offerOf } from './prices.ts';
+import { type Offer, offerOf, readAmount } from './prices.ts';
 import { readDestination } from './target.ts';
 
 /** What the outbound path needs of the sessions. */
@@ -20,6 +21,7 @@ export interface Sessions {
     agent: number,
     request: ExchangeRequest,
     maxPrice: number,
+    rate: Rate | undefined,
     reservation: Reservation,
   ): Promise<ExchangeResponse> | null;
   /** Notes a call through Core, and opens a session when the policy says it pays. Never waits. */
@@ -35,6 +37,8 @@ export interface OutboundOptions {
   readonly firstContact: FirstContact;
   readonly sessions: Sessions;
   readonly metrics: Metrics;
+  /** Base units one call may cost: the most a counted call is given. */
+  readonly perCall: number;
   /** The way to what is not AGNT2; none where there is no such way. */
   readonly egress?: Pick<Egress, 'forward'>;
 }
@@ -104,6 +108,25 @@ function replayable(request: ExchangeRequest): { request: ExchangeRequest; again
   return { request: { ...request, body }, again };
 }
 
+/** A request of the local app before it is taken. */
+interface Incoming {
+  readonly url?: string;
+  readonly fields?: readonly (readonly [string, string])[];
+}
+
+/** How an app says what its call may cost, base units; never passed on. */
+const MAX_PRICE = 'agnt2-max-price';
+const NO_FIELDS: readonly (readonly [string, string])[] = [];
+
+/** What the app says so; several say nothing clear. */
+function allowedBy(fields: readonly (readonly [string, string])[]): string | null {
+  let allowed: string | null = null;
+  for (const [name, value] of fields)
+    if (name.length === MAX_PRICE.length && name.toLowerCase() === MAX_PRICE)
+      allowed = allowed === null ? value : `${allowed}, ${value}`;
+  return allowed;
+}
+
 export class Outbound {
   readonly #options: OutboundOptions;
   #inFlight = 0;
@@ -123,13 +146,13 @@ export class Outbound {
 
   /** Answers one request of the local app (a `Listener` of the HTTP server). */
   readonly handle = async (
-    { url = '/' }: { readonly url?: string },
+    incoming: Incoming,
     exchange: (target: string) => ExchangeRequest,
   ): Promise<ExchangeResponse> => {
     this.#inFlight += 1;
     const over = (): void => void (this.#inFlight -= 1);
     try {
-      const response = await this.#call(url, exchange);
+      const response = await this.#call(incoming, exchange);
       return { ...response, body: tracked(response.body, over) };
     } catch (error) {
       over();
@@ -138,7 +161,10 @@ export class Outbound {
     }
   };
 
-  async #call(url: string, exchange: (target: string) => ExchangeRequest): Promise<ExchangeResponse> {
+  async #call(
+    { url = '/', fields = NO_FIELDS }: Incoming,
+    exchange: (target: string) => ExchangeRequest,
+  ): Promise<ExchangeResponse> {
     if (this.#stopping) throw refusal('draining', 'this sidecar is going down');
     const destination = readDestination(url);
     if (destination === null) return this.#leave(url, exchange);
@@ -146,8 +172,9 @@ export class Outbound {
     const peer = await peers.resolve(destination.peer);
     if (peer.agent === agent) throw refusal('self_dealing', 'an agent does not pay itself; call the app directly');
     const request = exchange(destination.target);
-    const offer = offerOf(peer.services, request.method, request.target);
-    if (offer === null) throw refusal('unknown_service', `${formatId(peer.agent)} offers no service`);
+    const offered = offerOf(peer.services, request.method, request.target);
+    if (offered === null) throw refusal('unknown_service', `${formatId(peer.agent)} offers no service`);
+    const offer = this.#within(offered, allowedBy(fields));
     const reservation = policy.reserve(peer.agent, offer.price, offer.service);
     try {
       const response = await this.#route(request, destination.peer, peer, offer, reservation);
@@ -159,11 +186,29 @@ export class Outbound {
     }
   }
 
+  /** An offer as far as the call may make use of it: a counted call costs as much as it is given, any other its price or nothing. */
+  #within(offer: Offer, allowed: string | null): Offer {
+    const { price, rate } = offer;
+    if (rate === undefined && allowed === null) return offer;
+    const limit = allowed === null ? price : readAmount(allowed);
+    if (limit === null) throw refusal('bad_request', `${MAX_PRICE} is one amount of base units`);
+    const least = rate === undefined ? price : Math.min(price, rate.base + rate.price);
+    if (limit < least) throw refusal('over_price', `the call costs ${least} or more, ${MAX_PRICE} allows ${limit}`);
+    return {
+      ...offer,
+      price: rate === undefined ? price : Math.max(least, Math.min(price, limit, this.#options.perCall)),
+    };
+  }
+
   /** To a host outside AGNT2. */
   async #leave(url: string, exchange: (target: string) => ExchangeRequest): Promise<ExchangeResponse> {
     const { egress, metrics } = this.#options;
     if (egress === undefined) throw refusal('egress_denied', 'this sidecar forwards to http://<name>.agnt2 only');
-    const response = await egress.forward(url, exchange);
+    const response = await egress.forward(url, (target) => {
+      const request = exchange(target);
+      if (request.upgrade !== undefined) throw refusal('upgrade_unsupported', 'WebSockets go to agents only');
+      return request;
+    });
     metrics.callsOut.add('route="egress"');
     return response;
   }
@@ -186,7 +231,7 @@ export class Outbound {
       );
     }
     const once = replayable(request);
-    const call = sessions.call(peer.agent, once.request, offer.price, reservation);
+    const call = sessions.call(peer.agent, once.request, offer.price, offer.rate, reservation);
     if (call === null) {
       if (request.upgrade === undefined) return this.#core(request, name, peer, offer, reservation);
       reservation.release();

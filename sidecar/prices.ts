@@ -1,6 +1,7 @@
 /** A service's price table: the metadata document whose hash its cell holds, read the same by payer and payee. */
 import { utf8 } from '../protocol/bytes.ts';
 import { sha } from '../protocol/hash.ts';
+import { type Rate, UNITS } from '../protocol/meter.ts';
 import { refusal } from './errors.ts';
 import { pathOf } from './target.ts';
 
@@ -11,6 +12,8 @@ export interface Route {
   readonly path: string;
   /** Base units a call costs at most. */
   readonly price: number;
+  /** How a call is counted that does not always cost the same; without, it costs `price`. */
+  readonly per?: Rate;
 }
 
 export interface PriceTable {
@@ -37,9 +40,13 @@ const rank = (route: Route, method: string): number => {
 };
 
 /** Price of a normalised target: 0 when free, else the most specific route's, else the default. */
-export function priceOf(table: PriceTable, method: string, target: string): number {
+export const priceOf = (table: PriceTable, method: string, target: string): number =>
+  termsOf(table, method, target).price;
+
+/** {@link priceOf}, and how the call is counted. */
+export function termsOf(table: PriceTable, method: string, target: string): Pick<Route, 'price' | 'per'> {
   const path = pathOf(target);
-  if (table.free.some((pattern) => matches(pattern, path))) return 0;
+  if (table.free.some((pattern) => matches(pattern, path))) return { price: 0 };
   let best: Route | undefined;
   let bestRank = 0;
   for (const route of table.routes) {
@@ -51,7 +58,7 @@ export function priceOf(table: PriceTable, method: string, target: string): numb
       bestRank = r;
     }
   }
-  return best?.price ?? table.defaultPrice;
+  return best ?? { price: table.defaultPrice };
 }
 
 /** The most any call to the service can cost: what its ceiling on chain must allow. */
@@ -64,7 +71,12 @@ export const encodeDocument = (doc: ServiceDocument): Uint8Array =>
     JSON.stringify({
       name: doc.name,
       description: doc.description,
-      routes: doc.routes.map(({ method, path, price }) => ({ method, path, price: String(price) })),
+      routes: doc.routes.map(({ method, path, price, per }) => ({
+        method,
+        path,
+        price: String(price),
+        ...(per !== undefined && { per: { ...per, price: String(per.price), base: String(per.base) } }),
+      })),
       defaultPrice: String(doc.defaultPrice),
       free: doc.free,
     }),
@@ -84,6 +96,17 @@ export function readAmount(value: unknown): number | null {
 }
 
 const fail = (why: string): Error => refusal('bad_document', `the service's metadata ${why}`);
+
+/** What a call is counted by. Throws `bad_document`; also for a rate that its route's price has no room for. */
+function readRate(value: unknown, most: number): Rate {
+  const per = isObject(value) ? value : {};
+  const unit = UNITS.find((name) => name === per.unit);
+  const [price, base, each] = [readAmount(per.price), readAmount(per.base ?? '0'), per.each ?? 1];
+  const isCount = typeof each === 'number' && Number.isSafeInteger(each) && each > 0;
+  if (unit === undefined || price === null || price === 0 || base === null || base > most || !isCount)
+    throw fail('has a route that is counted by nothing known');
+  return { unit, each, price, base };
+}
 
 /** Reads somebody else's document. Total: throws `bad_document` for anything a price can't be read from. */
 export function readDocument(value: unknown): ServiceDocument {
@@ -105,7 +128,10 @@ export function readDocument(value: unknown): ServiceDocument {
       const price = isObject(route) ? readAmount(route.price) : null;
       if (!isObject(route) || typeof route.method !== 'string' || typeof route.path !== 'string' || price === null)
         throw fail('has a route without method, path or price');
-      return { method: route.method, path: route.path, price };
+      const { method, path } = route;
+      return route.per === undefined
+        ? { method, path, price }
+        : { method, path, price, per: readRate(route.per, price) };
     }),
   };
 }
@@ -118,7 +144,10 @@ export interface PricedService {
 
 export interface Offer {
   readonly service: number;
+  /** Base units the call costs at most. */
   readonly price: number;
+  /** How it is counted, if it is. */
+  readonly rate?: Rate;
 }
 
 /** Length of the longest pattern of the table that names the path, -1 when none does. */
@@ -145,5 +174,7 @@ export function offerOf(services: readonly PricedService[], method: string, targ
       bestClaim = length;
     }
   }
-  return best === undefined ? null : { service: best.id, price: priceOf(best.table, method, target) };
+  if (best === undefined) return null;
+  const { price, per } = termsOf(best.table, method, target);
+  return per === undefined ? { service: best.id, price } : { service: best.id, price, rate: per };
 }

@@ -13,6 +13,7 @@ import type { Dial, Identity, Links } from './identity.ts';
 import { refusal } from './errors.ts';
 import type { Far } from './far.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../protocol/exchange.ts';
+import type { Rate } from '../protocol/meter.ts';
 import type { FirstContact } from './firstcontact.ts';
 import { EMPTY } from './http/body.ts';
 import { Leaving } from './leaving.ts';
@@ -26,6 +27,7 @@ import { type HalfJson, halfJson } from './closing.ts';
 import {
   type Counters,
   type PacketSocket,
+  type Quote,
   SessionEndpoint,
   type SessionStore,
   addCounters,
@@ -220,22 +222,24 @@ export class SessionManager implements Sessions {
     agent: number,
     request: ExchangeRequest,
     maxPrice: number,
+    rate: Rate | undefined,
     reservation: Reservation,
   ): Promise<ExchangeResponse> | null {
     const live = this.#byPeer.get(agent);
     if (live === undefined || live.closing || live.endpoint.state !== 'ready') return null;
-    return this.#call(live, request, maxPrice, reservation);
+    return this.#call(live, request, maxPrice, rate, reservation);
   }
 
   async #call(
     live: Live,
     request: ExchangeRequest,
     maxPrice: number,
+    rate: Rate | undefined,
     reservation: Reservation,
   ): Promise<ExchangeResponse> {
     const began = performance.now();
     try {
-      const { response, record } = await live.endpoint.call(request, { maxPrice });
+      const { response, record } = await live.endpoint.call(request, { maxPrice, rate });
       this.#options.metrics.sessionSeconds.observe((performance.now() - began) / 1000);
       record.then(
         ({ price }) => {
@@ -377,7 +381,8 @@ export class SessionManager implements Sessions {
       store: storeOf(cell.id),
       credit: config.credit,
       quote: (request) => this.#quote(live, request),
-      handler: (request, { price }) => this.#serve(live, request, price),
+      handler: (request) => this.#serve(live, request),
+      onCharged: (price) => this.#options.metrics.earned.add('route="session"', price),
       onError,
     });
     const live: Live = {
@@ -407,24 +412,23 @@ export class SessionManager implements Sessions {
 
   // ---- calls of the peer ----
 
-  #quote(live: Live, request: ExchangeRequest): number {
+  #quote(live: Live, request: ExchangeRequest): number | Quote {
     if (request.target.startsWith(CONTROL)) return 0;
     if (live.closing) throw refusal('session_draining', 'this session is being closed');
     if (normaliseTarget(request.target) !== request.target)
       throw refusal('bad_target', 'the request target is not in its normal form');
     const offer = offerOf(this.#options.services(), request.method, request.target);
     if (offer === null) throw refusal('unknown_service', 'this agent serves nothing');
-    return offer.price;
+    return offer.rate === undefined ? offer.price : offer;
   }
 
-  async #serve(live: Live, request: ExchangeRequest, price: number): Promise<ExchangeResponse> {
+  async #serve(live: Live, request: ExchangeRequest): Promise<ExchangeResponse> {
     const { app, metrics } = this.#options;
     if (request.target === CLOSE) return this.#leaving.answerClose(live, request);
     if (request.target === REFRESH) return this.#answerRefresh(live, request);
     if (request.target.startsWith(CONTROL)) throw refusal('not_found', 'no such control call');
     const response = await app.serve(request, live.peer, 'session');
     metrics.callsIn.add('route="session"');
-    if (response.status < 500) metrics.earned.add('route="session"', price);
     return response;
   }
 

@@ -225,7 +225,7 @@ async function answerStream(
     ({ method, url } = urlOf(head.pseudo, fields));
     const headers = endToEnd(fields);
     const wait = headerOf(headers, 'expect') === null ? null : expectation(stream);
-    const answer = await listener({ url }, (target): ExchangeRequest => ({
+    const answer = await listener({ url, fields }, (target): ExchangeRequest => ({
       method,
       target,
       headers,

@@ -2,11 +2,14 @@
 import net, { type Socket } from 'node:net';
 import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.ts';
 import { Connection } from './connection.ts';
+import type { Header } from './headers.ts';
 
 /** What a listener sees of a request before it takes it. */
 export interface RequestLine {
   /** The target as it came, in whatever form. */
   readonly url: string;
+  /** All of its fields, those that end here too. */
+  readonly fields: readonly Header[];
 }
 
 /** Answers one request; what it throws becomes a problem document. */

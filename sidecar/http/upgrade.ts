@@ -66,7 +66,7 @@ export async function acceptUpgrade(
   }
   let answered = false;
   try {
-    const answer = await listener({ url }, (target) => ({
+    const answer = await listener({ url, fields: headers }, (target) => ({
       method: 'GET',
       target,
       headers: endToEnd(headers),

@@ -1,11 +1,13 @@
 /** Notices services that got dearer than the policy lets pass without a person: the table they were first paid by stays the measure until the newer one is accepted. */
 import { formatId } from '../../protocol/ids.ts';
 import { refusal } from '../errors.ts';
-import { type PriceTable, type PricedService, encodeDocument, priceOf, readDocument } from '../prices.ts';
+import { type PriceTable, type PricedService, encodeDocument, readDocument, termsOf } from '../prices.ts';
 import type { PolicyStore } from './store.ts';
 
 /** Services whose tables are remembered; past that many, the first seen stay. */
 const MAX_TABLES = 10_000;
+
+type Terms = ReturnType<typeof termsOf>;
 
 interface Seen {
   readonly accepted: PriceTable;
@@ -25,8 +27,19 @@ export function riseOf(before: PriceTable, after: PriceTable): number {
   }
   let rise = after.defaultPrice > before.defaultPrice ? percent(before.defaultPrice, after.defaultPrice) : 0;
   for (const [method, target] of probes)
-    rise = Math.max(rise, percent(priceOf(before, method, target), priceOf(after, method, target)));
+    rise = Math.max(rise, riseOfTerms(termsOf(before, method, target), termsOf(after, method, target)));
   return rise;
+}
+
+/** Of the most a call costs, and of what each unit of a counted one does. */
+function riseOfTerms(before: Terms, after: Terms): number {
+  const rise = percent(before.price, after.price);
+  if (before.per === undefined || after.per === undefined || before.per.unit !== after.per.unit) return rise;
+  return Math.max(
+    rise,
+    percent(before.per.price / before.per.each, after.per.price / after.per.each),
+    percent(before.per.base, after.per.base),
+  );
 }
 const percent = (before: number, after: number): number =>
   after <= before ? 0 : before === 0 ? Infinity : ((after - before) / before) * 100;

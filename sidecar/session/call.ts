@@ -2,6 +2,7 @@
 import { type CallRecord, decodeCallRecord, requestHash, responseHash } from '../../protocol/call.ts';
 import type { Agnt2Error } from '../../protocol/errors.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.ts';
+import { Meter, type Rate, encodeRate } from '../../protocol/meter.ts';
 import type { CallSink, Digests, OpenCall } from '../../protocol/mux.ts';
 import type { PayerLedger } from './ledger.ts';
 import type { SessionCall } from './types.ts';
@@ -23,6 +24,7 @@ export class PaidCall implements CallSink, SessionCall {
   readonly #target: string;
   readonly #maxPrice: number;
   readonly meta: Record<string, string>;
+  readonly meter: Meter | null;
   readonly deadlineMs: number | undefined;
   readonly #resolve: (call: SessionCall) => void;
   readonly #reject: (error: unknown) => void;
@@ -33,6 +35,7 @@ export class PaidCall implements CallSink, SessionCall {
     context: CallingContext,
     { method, target }: ExchangeRequest,
     maxPrice: number,
+    rate: Rate | undefined,
     deadlineMs: number | undefined,
     resolve: (call: SessionCall) => void,
     reject: (error: unknown) => void,
@@ -41,7 +44,8 @@ export class PaidCall implements CallSink, SessionCall {
     this.#method = method;
     this.#target = target;
     this.#maxPrice = maxPrice;
-    this.meta = { max: String(maxPrice) };
+    this.meta = { max: String(maxPrice), ...(rate !== undefined && { rate: encodeRate(rate) }) };
+    this.meter = rate === undefined ? null : new Meter(rate, maxPrice);
     this.deadlineMs = deadlineMs;
     this.#resolve = resolve;
     this.#reject = reject;
@@ -72,7 +76,8 @@ export class PaidCall implements CallSink, SessionCall {
         requestHash: requestHash(this.#method, this.#target, requestBody),
         responseHash: responseHash(status, responseBody),
         status,
-        max: this.#maxPrice,
+        // Both have counted the same bytes: more than that is not owed.
+        max: this.meter?.price ?? this.#maxPrice,
       });
     } catch (error) {
       this.#context.broken(error as Agnt2Error);

@@ -2,7 +2,8 @@
 import { requestHash, responseHash } from '../../protocol/call.ts';
 import { Agnt2Error, malformed } from '../../protocol/errors.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.ts';
-import type { Digests, Served } from '../../protocol/mux.ts';
+import { Meter, encodeRate } from '../../protocol/meter.ts';
+import type { Digests, IncomingHandle, Served } from '../../protocol/mux.ts';
 import { MAX_UNSIGNED_CALLS, type PayeeLedger } from './ledger.ts';
 import type { Counters, EndpointOptions } from './types.ts';
 
@@ -27,7 +28,10 @@ class Serving implements Served {
   readonly #context: DeskContext;
   readonly #request: ExchangeRequest;
   readonly response: ExchangeResponse;
+  /** The most it may cost, and what counts how much of that it does. */
   readonly #price: number;
+  readonly #meter: Meter | null;
+  readonly #onCharged: EndpointOptions['onCharged'];
 
   constructor(
     payee: PayeeLedger,
@@ -35,25 +39,31 @@ class Serving implements Served {
     request: ExchangeRequest,
     response: ExchangeResponse,
     price: number,
+    meter: Meter | null,
+    onCharged: EndpointOptions['onCharged'],
   ) {
     this.#payee = payee;
     this.#context = context;
     this.#request = request;
     this.response = response;
     this.#price = price;
+    this.#meter = meter;
+    this.#onCharged = onCharged;
   }
 
   end({ requestBody, responseBody }: Digests): Uint8Array {
     const { method, target } = this.#request;
     const { status } = this.response;
     this.#payee.reserved -= this.#price;
+    const charged = status >= 500 ? 0 : (this.#meter?.price ?? this.#price);
     const bytes = this.#payee.append(
       requestHash(method, target, requestBody),
       responseHash(status, responseBody),
-      status >= 500 ? 0 : this.#price,
+      charged,
       status,
       Date.now(),
     );
+    this.#onCharged?.(charged);
     this.#context.changed();
     return bytes;
   }
@@ -68,7 +78,7 @@ class Serving implements Served {
     this.#payee.reserved -= this.#price;
     // A caller that breaks its own call has read what it wanted of the answer.
     if (why !== 'failed') {
-      this.#payee.allowance += this.#price;
+      this.#payee.allowance += this.#meter?.price ?? this.#price;
       this.#payee.save();
     }
     this.#context.changed();
@@ -76,13 +86,13 @@ class Serving implements Served {
 }
 
 export class Desk {
-  readonly #options: Pick<EndpointOptions, 'handler' | 'quote' | 'credit'>;
+  readonly #options: Pick<EndpointOptions, 'handler' | 'quote' | 'credit' | 'onCharged'>;
   readonly #payee: PayeeLedger;
   readonly #counters: Counters;
   readonly #context: DeskContext;
 
   constructor(
-    options: Pick<EndpointOptions, 'handler' | 'quote' | 'credit'>,
+    options: Pick<EndpointOptions, 'handler' | 'quote' | 'credit' | 'onCharged'>,
     payee: PayeeLedger,
     counters: Counters,
     context: DeskContext,
@@ -94,10 +104,10 @@ export class Desk {
   }
 
   /** Answers a call, or refuses it before the app sees it. */
-  answer(request: ExchangeRequest, meta: Readonly<Record<string, string>>): Promise<Served> {
+  answer(request: ExchangeRequest, meta: Readonly<Record<string, string>>, call: IncomingHandle): Promise<Served> {
     let price: number;
     try {
-      price = this.#admit(request, meta);
+      price = this.#admit(request, meta, call);
     } catch (error) {
       this.#counters.refused += 1;
       return Promise.reject(error);
@@ -111,7 +121,8 @@ export class Desk {
     };
     try {
       return this.#options.handler!(request, { price }).then(
-        (response) => new Serving(this.#payee, this.#context, request, response, price),
+        (response) =>
+          new Serving(this.#payee, this.#context, request, response, price, call.meter, this.#options.onCharged),
         failed,
       );
     } catch (error) {
@@ -119,8 +130,8 @@ export class Desk {
     }
   }
 
-  /** The price of a call that may be served. Throws unless it keeps what is at risk within credit and the payer's deposit. */
-  #admit(request: ExchangeRequest, meta: Readonly<Record<string, string>>): number {
+  /** The most a call that may be served can cost. Throws unless it keeps what is at risk within credit and the payer's deposit. */
+  #admit(request: ExchangeRequest, meta: Readonly<Record<string, string>>, call: IncomingHandle): number {
     const { handler, quote, credit } = this.#options;
     const payee = this.#payee;
     if (handler === undefined) throw new Agnt2Error('unsupported', 'this agent answers no calls in this session');
@@ -128,7 +139,14 @@ export class Desk {
     if (shut !== null) throw shut;
     const max = amount(meta.max);
     if (max === null) throw malformed('a session call says the most it may cost');
-    const price = quote?.(request) ?? 0;
+    const quoted = quote?.(request) ?? 0;
+    const rate = typeof quoted === 'number' ? undefined : quoted.rate;
+    // A payer that counts otherwise would refuse the record.
+    if (meta.rate !== undefined && (rate === undefined || meta.rate !== encodeRate(rate)))
+      throw new Agnt2Error('over_price', 'the call is counted by another rate');
+    const most = typeof quoted === 'number' ? quoted : quoted.price;
+    const price = rate === undefined || rate.base > max ? most : Math.min(most, max);
+    if (rate !== undefined) call.meter = new Meter(rate, price);
     if (!Number.isSafeInteger(price) || price < 0) throw new Agnt2Error('internal', `quoted ${price}`);
     if (price > max) throw new Agnt2Error('over_price', `the call costs ${price}, at most ${max} was agreed`);
     if (payee.unsigned.calls >= MAX_UNSIGNED_CALLS)

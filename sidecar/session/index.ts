@@ -9,6 +9,7 @@ export type {
   EndpointOptions,
   EndpointState,
   PacketSocket,
+  Quote,
   Role,
   SessionCall,
   SessionCallOptions,

@@ -5,6 +5,7 @@ import type { Agnt2Error } from '../../protocol/errors.ts';
 import type { Direction, SignedHalf } from '../../protocol/half.ts';
 import type { SigningKey } from '../../protocol/keys.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.ts';
+import type { Rate } from '../../protocol/meter.ts';
 import type { Sealing } from '../../protocol/seal.ts';
 import type { SessionStore } from './store.ts';
 
@@ -33,7 +34,7 @@ export interface SessionFacts {
 
 export type Role = 'a' | 'b';
 
-/** Answers the peer's calls; `price` is what `quote` said of this one. A status of 500 or more is not charged. */
+/** Answers the peer's calls; `price` is the most this one may cost. A status of 500 or more is not charged. */
 export type SessionHandler = (request: ExchangeRequest, context: { price: number }) => Promise<ExchangeResponse>;
 
 export interface EndpointOptions {
@@ -46,8 +47,10 @@ export interface EndpointOptions {
   /** Base units the peer may owe unsigned: all this side risks. */
   readonly credit: number;
   readonly handler?: SessionHandler;
-  /** Price of a call of the peer's, base units; throw a coded error to refuse it. Default: 0. */
-  readonly quote?: (request: ExchangeRequest) => number;
+  /** Price of a call of the peer's, base units, and how it is counted; throw a coded error to refuse it. Default: 0. */
+  readonly quote?: (request: ExchangeRequest) => number | Quote;
+  /** Told what each call of the peer's was recorded at. */
+  readonly onCharged?: (price: number) => void;
   /** Milliseconds between halves of a busy session. Default 20. */
   readonly windowMs?: number;
   /** Calls a half covers at most; 1 signs every call. Default 256. */
@@ -60,9 +63,17 @@ export interface EndpointOptions {
   readonly onError?: (error: Agnt2Error) => void;
 }
 
+/** What a call costs: at most `price`; counted by `rate` where that says how. */
+export interface Quote {
+  readonly price: number;
+  readonly rate?: Rate;
+}
+
 export interface SessionCallOptions {
   /** Base units this call may cost at most. */
   readonly maxPrice: number;
+  /** How the call is counted; its record may charge no more than this side counts. */
+  readonly rate?: Rate;
   readonly deadlineMs?: number;
 }
 

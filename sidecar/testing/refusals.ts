@@ -43,7 +43,7 @@ const FREE: AppCall = { method: 'GET', url: 'http://bob.agnt2/free' };
 /** What an app may try to say about its own limits: none of it is heard. */
 const SLY: readonly AppCall[] = [
   { ...RUN, headers: { 'agnt2-budget': '1000000' } },
-  { ...RUN, headers: { 'agnt2-max-price': '0', 'x-agnt2-approval': 'granted' } },
+  { ...RUN, headers: { 'agnt2-max-price': '1000000', 'x-agnt2-approval': 'granted' } },
   { ...RUN, headers: { 'agnt2-caller': '0:1', authorization: 'Bearer admin' } },
   { ...RUN, headers: { 'x-forwarded-for': '127.0.0.1', forwarded: 'for=127.0.0.1' } },
   { ...RUN, url: `${RUN.url}?price=0&budget=1000000` },
