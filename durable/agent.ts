@@ -7,7 +7,8 @@
 import { DurableObject } from 'cloudflare:workers';
 import { Agnt2Error, codeOf } from '../protocol/errors.ts';
 import { parseId, shardOf } from '../protocol/ids.ts';
-import { CARRIED_HEADERS, PacketType, packHeaders, unpackHeaders } from '../protocol/packet.ts';
+import { FRAMED, TAKES_FRAMED, framed, unframed } from '../protocol/framed.ts';
+import { CARRIED_HEADERS, CARRIED_REASON, PacketType, packHeaders, unpackHeaders } from '../protocol/packet.ts';
 import { CallMux, type OpenCall } from '../protocol/mux.ts';
 import { type Namespace, shardStub } from './shard/api.ts';
 import { acceptSocket, closeSocket, isUpgrade, newest, problemResponse, sendError, sendPacket } from './socket.ts';
@@ -163,11 +164,9 @@ export class Agent extends DurableObject<AgentEnv> {
       const value = request.headers.get(`agnt2-${claim}`);
       if (value !== null) meta[claim] = value;
     }
-    const open = await this.#muxOf(socket).call(
-      { method, target, headers, body: chunksOf(request.body), signal: request.signal },
-      { meta },
-    );
-    return respond(open);
+    const sent = request.headers.has(FRAMED) ? unframed(chunksOf(request.body)) : { body: chunksOf(request.body) };
+    const open = await this.#muxOf(socket).call({ method, target, headers, ...sent, signal: request.signal }, { meta });
+    return respond(open, request.headers.get(TAKES_FRAMED) === 'trailers');
   }
 
   /** The mailbox: holds a call while its sidecar restarts. */
@@ -191,13 +190,17 @@ export class Agent extends DurableObject<AgentEnv> {
 }
 
 /** The app's answer inside ours: a status of ours is 200, the app's is a header. */
-function respond({ response }: OpenCall): Response {
+function respond({ response }: OpenCall, takesFramed: boolean): Response {
+  const { reason, trailers } = response;
+  const isFramed = takesFramed && trailers !== undefined;
   const headers = {
     'agnt2-status': String(response.status),
     [CARRIED_HEADERS]: packHeaders(response.headers),
     'content-type': 'application/octet-stream',
+    ...(reason !== undefined && { [CARRIED_REASON]: packHeaders([['reason', reason]]) }),
+    ...(isFramed && { [FRAMED]: 'trailers' }),
   };
-  const source = response.body[Symbol.asyncIterator]();
+  const source = (isFramed ? framed(response.body, trailers) : response.body)[Symbol.asyncIterator]();
   const body = new ReadableStream<Uint8Array>({
     async pull(controller) {
       try {

@@ -2,6 +2,8 @@ import { evictDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
 import { CARRIED_HEADERS, PacketType, packHeaders, unpackHeaders } from '../protocol/packet.ts';
+import { concat } from '../protocol/bytes.ts';
+import { framed, unframed } from '../protocol/framed.ts';
 import { CallMux, type IncomingHandler } from '../protocol/mux.ts';
 import type { AgentRpc } from './agent.ts';
 
@@ -63,6 +65,50 @@ const textOf = async (response: Response): Promise<string> => new TextDecoder().
 const settle = () => new Promise((r) => setTimeout(r, 20));
 
 describe('Agent', () => {
+  test('carries trailers both ways and a reason, in framed bodies', async () => {
+    const stub = agent();
+    let sent: readonly (readonly [string, string])[] = [];
+    await sidecar(stub, async (request) => {
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of request.body) chunks.push(chunk);
+      sent = request.trailers!();
+      return {
+        response: {
+          status: 200,
+          reason: 'Très bien',
+          headers: [],
+          body: (async function* () {
+            yield* chunks;
+          })(),
+          trailers: () => [['grpc-status', '0']],
+        },
+        end: () => new Uint8Array(90),
+      };
+    });
+    const upload: Uint8Array[] = [];
+    async function* hello() {
+      yield new TextEncoder().encode('hello');
+    }
+    for await (const chunk of framed(hello(), () => [['x-sum', '5']])) upload.push(chunk);
+    const body = concat(...upload);
+    const plain = await call(stub, { body, headers: { 'agnt2-framed': 'trailers' } });
+    expect(plain.headers.get('agnt2-framed')).toBe(null);
+    expect(await textOf(plain)).toBe('hello');
+    expect(sent).toEqual([['x-sum', '5']]);
+    const response = await call(stub, { body: 'hello', headers: { 'agnt2-takes': 'trailers' } });
+    expect(unpackHeaders(response.headers.get('agnt2-reason'))).toEqual([['reason', 'Très bien']]);
+    expect(response.headers.get('agnt2-framed')).toBe('trailers');
+    const whole = new Uint8Array(await response.arrayBuffer());
+    const { body: back, trailers } = unframed(
+      (async function* () {
+        yield whole;
+      })(),
+    );
+    let text = '';
+    for await (const chunk of back) text += new TextDecoder().decode(chunk);
+    expect([text, trailers()]).toEqual(['hello', [['grpc-status', '0']]]);
+  });
+
   test('carries a first-contact call to the sidecar and its answer back', async () => {
     const stub = agent();
     await sidecar(stub);

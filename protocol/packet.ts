@@ -293,6 +293,9 @@ export function decodeTrailers(body: Uint8Array): [string, string][] {
 /** Header of a first-contact call that carries all of the call's own: a Worker's `Headers` would merge equal names, and cookies must not be. */
 export const CARRIED_HEADERS = 'agnt2-headers';
 
+/** The reason phrase of its answer, as one such pair: a Worker's own would have to be ASCII. */
+export const CARRIED_REASON = 'agnt2-reason';
+
 /** Header pairs as one header value: base64url of their JSON. */
 export const packHeaders = (headers: readonly (readonly [string, string])[]): string =>
   btoa(String.fromCharCode(...utf8(JSON.stringify(headers))))

@@ -2,7 +2,8 @@
 import { requestHead } from '../protocol/call.ts';
 import { codeOf } from '../protocol/errors.ts';
 import { formatId } from '../protocol/ids.ts';
-import { CARRIED_HEADERS, packHeaders, unpackHeaders } from '../protocol/packet.ts';
+import { FRAMED, TAKES_FRAMED, framed, unframed } from '../protocol/framed.ts';
+import { CARRIED_HEADERS, CARRIED_REASON, packHeaders, unpackHeaders } from '../protocol/packet.ts';
 import { refusal } from './errors.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../protocol/exchange.ts';
 import { EMPTY } from './http/body.ts';
@@ -75,11 +76,13 @@ export class FirstContact {
   }
 
   async #carry(request: ExchangeRequest, agent: number, claim: readonly Header[]): Promise<ExchangeResponse> {
-    const { method, target, body, signal } = request;
+    const { method, target, body, signal, trailers } = request;
     const length = headerOf(request.headers, 'content-length');
     // The way through Core has no place for a 1xx: what the callee would say of the body, we say.
     const headers = request.headers.filter(([name]) => name.toLowerCase() !== 'expect');
     if (headers.length < request.headers.length) request.interim?.({ status: 100, headers: [] });
+    // A length is of the body alone: what announces trailers has none.
+    const isFramed = length === null && trailers !== undefined && headerOf(headers, 'trailer') !== null;
     const response = await this.#options.gateway.send({
       method: 'POST',
       target: `/agents/${formatId(agent)}/calls`,
@@ -89,13 +92,21 @@ export class FirstContact {
         ['agnt2-target', target],
         ...(length === null ? [] : [['content-length', length] as const]),
         [CARRIED_HEADERS, packHeaders(headers)],
+        [TAKES_FRAMED, 'trailers'],
+        ...(isFramed ? [[FRAMED, 'trailers'] as const] : []),
       ],
-      body,
+      body: isFramed ? framed(body, trailers) : body,
       signal,
     });
     const status = Number(headerOf(response.headers, 'agnt2-status'));
     if (response.status !== 200 || !Number.isInteger(status) || status < 200) throw await problem(response);
-    return { status, headers: unpackHeaders(headerOf(response.headers, CARRIED_HEADERS)), body: response.body };
+    const reason = unpackHeaders(headerOf(response.headers, CARRIED_REASON)).at(0)?.[1];
+    return {
+      status,
+      ...(reason !== undefined && { reason }),
+      headers: unpackHeaders(headerOf(response.headers, CARRIED_HEADERS)),
+      ...(headerOf(response.headers, FRAMED) === null ? { body: response.body } : unframed(response.body)),
+    };
   }
 }
 

@@ -25,7 +25,8 @@ import { Agnt2Error, codeOf } from '../../protocol/errors.ts';
 import { sha } from '../../protocol/hash.ts';
 import { formatId, makeId, parseId, shardOf } from '../../protocol/ids.ts';
 import { MachineKey, verifyP256 } from '../../protocol/keys.ts';
-import { CARRIED_HEADERS, encodeError, packHeaders, unpackHeaders } from '../../protocol/packet.ts';
+import { FRAMED, TAKES_FRAMED, framed, unframed } from '../../protocol/framed.ts';
+import { CARRIED_HEADERS, CARRIED_REASON, encodeError, packHeaders, unpackHeaders } from '../../protocol/packet.ts';
 import { type SignedReceipt, receiptToJson } from '../../protocol/receipt.ts';
 import { STATUSES } from '../../protocol/status.ts';
 import { listen } from '../http/server.ts';
@@ -340,20 +341,30 @@ export class TestGateway {
       ),
     );
     try {
+      const sent = request.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
       const open = await mailbox.mux.call(
         {
           method: String(request.headers['agnt2-method']),
           target: String(request.headers['agnt2-target']),
           headers: unpackHeaders((request.headers[CARRIED_HEADERS] as string | undefined) ?? null),
-          body: request.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>,
+          ...(request.headers[FRAMED] === undefined ? { body: sent } : unframed(sent)),
           signal: gone.signal,
         },
         { meta },
       );
       const status = String(open.response.status);
-      response.writeHead(200, ['agnt2-status', status, CARRIED_HEADERS, packHeaders(open.response.headers)]);
+      const { reason, headers, trailers, body } = open.response;
+      const isFramed = request.headers[TAKES_FRAMED] === 'trailers' && trailers !== undefined;
+      response.writeHead(200, [
+        'agnt2-status',
+        status,
+        CARRIED_HEADERS,
+        packHeaders(headers),
+        ...(reason === undefined ? [] : [CARRIED_REASON, packHeaders([['reason', reason]])]),
+        ...(isFramed ? [FRAMED, 'trailers'] : []),
+      ]);
       response.flushHeaders();
-      for await (const chunk of open.response.body)
+      for await (const chunk of isFramed ? framed(body, trailers) : body)
         if (!response.write(chunk))
           await new Promise((resolve) => response.once('drain', resolve).once('close', resolve));
       response.end();

@@ -168,11 +168,14 @@ export const socketRoutes: readonly Route[] = [
       'agnt2-target': 'path and query of the call',
       'agnt2-session': 'instead of a call: tells the callee’s sidecar of a session opened with it',
       'agnt2-headers': 'the call’s own headers, base64url of JSON pairs',
+      'agnt2-framed': 'trailers: the body is framed, with its trailers at the end',
+      'agnt2-takes': 'trailers: the answer’s body may be framed so',
     },
     body: { '*/*': 'the call’s body' },
     answer: {
       type: '*/*',
-      description: 'the app’s response, its status in agnt2-status, its headers in agnt2-headers',
+      description:
+        'the app’s response, its status in agnt2-status, its headers in agnt2-headers, a reason of its own in agnt2-reason; framed if it says agnt2-framed',
     },
     problems: ['malformed', 'wrong_shard', 'unknown_agent', 'agent_offline'],
     handle: call,
