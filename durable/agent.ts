@@ -155,7 +155,8 @@ export class Agent extends DurableObject<AgentEnv> {
       return problemResponse(405, 'method_not_allowed', 'a first-contact call is a POST', { allow: 'POST' });
     const method = request.headers.get('agnt2-method');
     const target = request.headers.get('agnt2-target');
-    if (!method || !target?.startsWith('/'))
+    const isTarget = target?.startsWith('/') === true || (method === 'OPTIONS' && target === '*');
+    if (!method || !target || !isTarget)
       throw new Agnt2Error('malformed', 'agnt2-method and agnt2-target name the call');
     const socket = this.#socket ?? (await this.#wait(request.signal));
     const headers = unpackHeaders(request.headers.get(CARRIED_HEADERS));

@@ -15,7 +15,7 @@ import type { Digests, IncomingHandle, Served } from '../protocol/mux.ts';
 import { type PricedService, offerOf } from './prices.ts';
 import type { Responder } from './responder.ts';
 import type { Store } from './store.ts';
-import { normaliseTarget } from './target.ts';
+import { isNormal } from './target.ts';
 
 export interface InboundOptions {
   readonly check: EscrowCheck;
@@ -79,7 +79,7 @@ export class Inbound {
       };
     }
     // A peer's sidecar sends normal targets; one that isn't may be read differently by whoever hashed, priced or routes it.
-    if (normaliseTarget(request.target) !== request.target)
+    if (!isNormal(request.method, request.target))
       throw refusal('bad_target', 'the request target is not in its normal form');
     if (request.upgrade !== undefined) throw refusal('session_required', 'WebSockets go over a session');
     const { services } = this.#options;

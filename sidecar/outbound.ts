@@ -171,7 +171,8 @@ export class Outbound {
     const { peers, policy, agent } = this.#options;
     const peer = await peers.resolve(destination.peer);
     if (peer.agent === agent) throw refusal('self_dealing', 'an agent does not pay itself; call the app directly');
-    const request = exchange(destination.target);
+    let request = exchange(destination.target);
+    if (destination.isBare === true && request.method === 'OPTIONS') request = { ...request, target: '*' };
     const offered = offerOf(peer.services, request.method, request.target);
     if (offered === null) throw refusal('unknown_service', `${formatId(peer.agent)} offers no service`);
     const offer = this.#within(offered, allowedBy(fields));

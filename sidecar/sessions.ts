@@ -35,7 +35,7 @@ import {
   noCounters,
 } from './session/index.ts';
 import type { SessionRow, Store } from './store.ts';
-import { CONTROL, normaliseTarget } from './target.ts';
+import { CONTROL, isNormal } from './target.ts';
 
 export interface SessionManagerOptions {
   readonly identity: Identity;
@@ -415,7 +415,7 @@ export class SessionManager implements Sessions {
   #quote(live: Live, request: ExchangeRequest): number | Quote {
     if (request.target.startsWith(CONTROL)) return 0;
     if (live.closing) throw refusal('session_draining', 'this session is being closed');
-    if (normaliseTarget(request.target) !== request.target)
+    if (!isNormal(request.method, request.target))
       throw refusal('bad_target', 'the request target is not in its normal form');
     const offer = offerOf(this.#options.services(), request.method, request.target);
     if (offer === null) throw refusal('unknown_service', 'this agent serves nothing');

@@ -66,7 +66,7 @@ test.each([
 
 test('reads both forms of a destination, and refuses the open Internet', () => {
   expect(readDestination('http://alice.agnt2/run?x=1')).toEqual({ peer: 'alice', target: '/run?x=1' });
-  expect(readDestination('http://ALICE.agnt2:80')).toEqual({ peer: 'alice', target: '/' });
+  expect(readDestination('http://ALICE.agnt2:80')).toEqual({ peer: 'alice', target: '/', isBare: true });
   expect(readDestination('http://alice.agnt2?x')).toEqual({ peer: 'alice', target: '/?x' });
   expect(readDestination('/agents/0:7/run')).toEqual({ peer: '0:7', target: '/run' });
   expect(readDestination('/agents/0%3A7')).toEqual({ peer: '0:7', target: '/' });

@@ -50,6 +50,10 @@ export function normaliseTarget(raw: string): string {
   return normal + query;
 }
 
+/** Whether a request's target is in the form it is priced, hashed and forwarded in. Throws `bad_target` for what has none. */
+export const isNormal = (method: string, target: string): boolean =>
+  target === '*' ? method === 'OPTIONS' : normaliseTarget(target) === target;
+
 /** The path of a normalised target. */
 export function pathOf(target: string): string {
   const mark = target.indexOf('?');
@@ -61,6 +65,8 @@ export interface Destination {
   /** A directory name, or an id like `0:7`. */
   readonly peer: string;
   readonly target: string;
+  /** The peer is named and nothing at it: to OPTIONS that is the whole of it, `*` (RFC 9112 §3.2.4). */
+  readonly isBare?: true;
 }
 
 /** A directory name: what fits one DNS label, so that `<name>.agnt2` is a host. */
@@ -88,6 +94,7 @@ export function readDestination(requestTarget: string): Destination | null {
     return {
       peer: asPeer(host.slice(0, -'.agnt2'.length)),
       target: normaliseTarget(rest.startsWith('/') ? rest : `/${rest}`),
+      ...(rest === '' && { isBare: true }),
     };
   }
   const match = /^\/agents\/([^/?]+)(.*)$/s.exec(requestTarget);

@@ -102,6 +102,7 @@ async function play({ answer }: Exchange, response: ServerResponse): Promise<voi
 const origin = http.createServer({ maxHeaderSize: 64 * 1024 }, (request, response) => {
   void (async () => {
     if (request.url!.startsWith('/expect/')) return waited(request, response);
+    if (request.url === '*' || request.url === '/') return void response.end(`asked ${request.url}`);
     const [, key, index, target] = /^\/([a-z-]+)\/(\d+)(.*)$/s.exec(request.url!)!;
     const body = await gather(request);
     seen.set(`${key} ${index}`, {
@@ -338,6 +339,23 @@ describe('by first contact, as directly but for what that way has no place for',
     expect({ ...through.saw, headers: app }).toEqual({ ...direct.saw, headers: endToEnd(direct.saw.headers) });
   });
 });
+
+test.each(['a session', 'first contact'] as const)(
+  'over %s OPTIONS of a peer without a path asks for the peer as a whole',
+  async (way) => {
+    const say = (method: string): Promise<string> =>
+      new Promise((resolve) => {
+        const head = `${method} http://bob.agnt2 HTTP/1.1\r\nHost: bob.agnt2\r\nConnection: close\r\n\r\n`;
+        const socket = net.connect(ports.get(way)!.port, '127.0.0.1', () => socket.write(head));
+        let got = '';
+        socket.on('error', () => {});
+        socket.on('data', (data) => (got += data.toString()));
+        socket.on('close', () => resolve(got));
+      });
+    expect(await say('OPTIONS')).toMatch(/^HTTP\/1\.1 200 [^]*asked \*$/);
+    expect(await say('GET')).toMatch(/^HTTP\/1\.1 200 [^]*asked \/$/);
+  },
+);
 
 /** Sends a head that expects to be told to go on, then the body when it is; all that came back until the connection closed. */
 function expecting(way: Way, path: string, length = 4): Promise<string> {
