@@ -50,12 +50,16 @@ import {
   type SessionCallOptions,
   noCounters,
 } from './types.ts';
-import { signDelay } from './window.ts';
+import { signDelay, stretched } from './window.ts';
 
 const RECORDS_PER_PACKET = Math.floor((MAX_PACKET_BYTES - 2) / CALL_RECORD_BYTES);
 /** Packets waiting behind a signature check; a peer that sends more before it is done has lost all measure. */
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
-const MAX_UNRECEIPTED = 256;
+const MAX_UNRECEIPTED = 4096;
+/** Halves being signed at a time, where every call has one. */
+const MAX_SIGNING = 64;
+/** Milliseconds between receipts of a busy session. */
+const RECEIPT_MS = 50;
 const DRAIN_MS = 10_000;
 
 export class SessionEndpoint {
@@ -93,7 +97,14 @@ export class SessionEndpoint {
   #signing: Promise<void> | null = null;
   #signTimer: ReturnType<typeof setTimeout> | null = null;
   #lastSignedMs = -Infinity;
-  #receipts: Promise<void> = Promise.resolve();
+  /** How long the last signature over a half took, and the last over a receipt. */
+  #signTookMs = 0;
+  #thankTookMs = 0;
+  #thankedMs = -Infinity;
+  /** The newest half of the peer's that waits for its receipt. */
+  #unthanked: SignedHalf | null = null;
+  #thanking = false;
+  #thankTimer: ReturnType<typeof setTimeout> | null = null;
   /** Our halves without a receipt yet, by seq. */
   #unreceipted = new Map<number, SignedHalf>();
   #watchers = new Set<() => void>();
@@ -239,10 +250,16 @@ export class SessionEndpoint {
   /** Signs now, later, or not at all, as the window rule says. */
   #schedule(): void {
     if (this.#signing !== null || this.#stopped !== null || this.#state === 'closed') return;
-    const pressed = this.#gate.waiting && this.#state === 'ready' && this.#payer.unsigned.calls > 0;
+    const wanted = this.#draining || (this.#gate.waiting && this.#state === 'ready');
+    const pressed = wanted && this.#payer.unsigned.calls > 0;
     const delay = pressed
       ? 0
-      : signDelay(this.#rule, this.#payer.unsigned, this.#peerCredit, performance.now() - this.#lastSignedMs);
+      : signDelay(
+          { ...this.#rule, ms: stretched(this.#rule.ms, this.#signTookMs) },
+          this.#payer.unsigned,
+          this.#peerCredit,
+          performance.now() - this.#lastSignedMs,
+        );
     if (delay === Infinity) return;
     if (delay === 0) {
       void this.#startSigning();
@@ -266,19 +283,29 @@ export class SessionEndpoint {
     return this.#signing;
   }
 
-  /** One half over what was accepted: signed, persisted, then sent. */
+  /** A half over what was accepted, or one for each call of it: signed, persisted, then sent. */
   async #sign(): Promise<void> {
-    const half = this.#payer.next(this.#rule.calls === 1 ? (this.#payer.half?.half.calls ?? 0) + 1 : undefined);
+    const payer = this.#payer;
+    const each = this.#rule.calls === 1;
+    const halves = [payer.next(each ? 1 : Infinity)];
+    while (each && halves.length < MAX_SIGNING && halves.at(-1)!.calls < payer.size)
+      halves.push(payer.next(1, halves.at(-1)));
     this.#lastSignedMs = performance.now();
-    const signature = await this.#options.key.sign(this.#options.signing.half(half));
+    const { key, signing } = this.#options;
+    const signatures = await Promise.all(halves.map((half) => key.sign(signing.half(half))));
     if (this.#state === 'closed') return;
-    this.#payer.signed(half, signature);
-    this.#payer.save();
-    this.#unreceipted.set(half.seq, { half, payer: signature });
-    if (this.#unreceipted.size > MAX_UNRECEIPTED) this.#unreceipted.delete(this.#unreceipted.keys().next().value!);
-    this.counters.windowsOut += 1;
-    // Also while the peer is away: the relay keeps it.
-    this.#send(encodeHalfPacket(half, signature));
+    this.#signTookMs = performance.now() - this.#lastSignedMs;
+    // The newest says all that the others say.
+    payer.signed(halves.at(-1)!, signatures.at(-1)!);
+    payer.save();
+    for (const [i, half] of halves.entries()) {
+      const signature = signatures[i];
+      this.#unreceipted.set(half.seq, { half, payer: signature });
+      if (this.#unreceipted.size > MAX_UNRECEIPTED) this.#unreceipted.delete(this.#unreceipted.keys().next().value!);
+      this.counters.windowsOut += 1;
+      // Also while the peer is away: the relay keeps it.
+      this.#send(encodeHalfPacket(half, signature));
+    }
   }
 
   #cancelTimer(): void {
@@ -286,18 +313,43 @@ export class SessionEndpoint {
     this.#signTimer = null;
   }
 
-  /** Countersigns off the packets' path, in order; money does not wait for it. */
+  /** Countersigns off the packets' path; money does not wait for it, and the newest half's receipt is one for all before. */
   #countersign(signed: SignedHalf): void {
-    this.#receipts = this.#receipts
-      .then(async () => {
-        const payee = await this.#options.key.sign(this.#options.signing.half(signed.half));
-        if (this.#state === 'closed') return;
-        this.#payee.keepReceipt({ ...signed, payee });
-        this.#payee.save();
-        this.#send(encodeReceiptPacket(signed.half, payee));
-        this.#changed();
-      })
-      .catch((error: unknown) => this.#stop(asError(error)));
+    this.#unthanked = signed;
+    if (this.#thanking) return;
+    this.#thanking = true;
+    const due = stretched(RECEIPT_MS, this.#thankTookMs) - (performance.now() - this.#thankedMs);
+    if (due <= 0 || this.#draining) void this.#thank();
+    else this.#thankTimer = setTimeout(() => void this.#thank(), due);
+  }
+
+  async #thank(): Promise<void> {
+    const signed = this.#unthanked!;
+    this.#unthanked = null;
+    this.#thankTimer = null;
+    this.#thankedMs = performance.now();
+    try {
+      const payee = await this.#options.key.sign(this.#options.signing.half(signed.half));
+      this.#thanking = false;
+      if (this.#state === 'closed') return;
+      this.#thankTookMs = performance.now() - this.#thankedMs;
+      this.#payee.keepReceipt({ ...signed, payee });
+      this.#payee.save();
+      this.#send(encodeReceiptPacket(signed.half, payee));
+      this.#changed();
+    } catch (error) {
+      this.#thanking = false;
+      this.#stop(asError(error));
+      return;
+    }
+    if (this.#unthanked !== null) this.#countersign(this.#unthanked);
+  }
+
+  /** What waits for its turn to be countersigned has it now. */
+  #thankNow(): void {
+    if (this.#thankTimer === null) return;
+    clearTimeout(this.#thankTimer);
+    void this.#thank();
   }
 
   // ---- the socket ----
@@ -472,13 +524,46 @@ export class SessionEndpoint {
     this.#mux!.receive(packet);
   }
 
-  async #onHalf(packet: Uint8Array): Promise<void> {
+  #onHalf(packet: Uint8Array): Promise<void> | undefined {
     const { half, signature } = decodeSigned(packet);
-    await this.#checkHalf(half, this.#payee.dir, this.#peerKey, signature);
-    if (this.#isClosed()) return;
+    this.#assertOurs(half, this.#payee.dir);
+    // A newer one was verified: whatever this is, that one says all it could say.
+    if (half.seq < (this.#payee.half?.half.seq ?? 0)) return;
+    return this.#takeHalf({ half, payer: signature });
+  }
+
+  async #takeHalf(signed: SignedHalf): Promise<void> {
+    const { half } = signed;
+    const later = this.#newestWaiting();
+    if (
+      later !== null &&
+      later.half.seq > half.seq &&
+      (await verifyP256(this.#peerKey, this.#options.signing.half(later.half), later.payer))
+    ) {
+      if (!this.#isClosed()) this.#acceptHalf(later);
+      return;
+    }
+    await this.#checkHalf(half, this.#payee.dir, this.#peerKey, signed.payer);
+    if (!this.#isClosed()) this.#acceptHalf(signed);
+  }
+
+  /** The last half that waits behind the one at hand: good, it makes those before it superfluous. */
+  #newestWaiting(): SignedHalf | null {
+    const packet = this.#waiting.findLast((each) => each[0] === PacketType.half);
+    if (packet === undefined) return null;
+    try {
+      const { half, signature } = decodeSigned(packet);
+      this.#assertOurs(half, this.#payee.dir);
+      return { half, payer: signature };
+    } catch {
+      // It will have its own turn.
+      return null;
+    }
+  }
+
+  #acceptHalf(signed: SignedHalf): void {
     // Held back by the relay for a side that has since lost its log: the hello brings it, with the records.
-    if (this.#payee.restoring || (this.#state !== 'ready' && half.calls > this.#payee.size)) return;
-    const signed = { half, payer: signature };
+    if (this.#payee.restoring || (this.#state !== 'ready' && signed.half.calls > this.#payee.size)) return;
     if (!this.#payee.accept(signed)) return;
     this.#payee.save();
     this.counters.windowsIn += 1;
@@ -509,9 +594,13 @@ export class SessionEndpoint {
     return this.#state === 'closed';
   }
 
-  async #checkHalf(half: Half, dir: Direction, key: Uint8Array, signature: Uint8Array): Promise<void> {
+  #assertOurs(half: Half, dir: Direction): void {
     if (half.session !== this.#options.facts.session || half.dir !== dir)
       throw malformed('a half of another session or direction');
+  }
+
+  async #checkHalf(half: Half, dir: Direction, key: Uint8Array, signature: Uint8Array): Promise<void> {
+    this.#assertOurs(half, dir);
     if (!(await verifyP256(key, this.#options.signing.half(half), signature)))
       throw new Agnt2Error('bad_signature', 'a half not signed by its party');
   }
@@ -660,6 +749,8 @@ export class SessionEndpoint {
   async drain(timeoutMs = DRAIN_MS): Promise<void> {
     this.#draining = true;
     this.#gate.open();
+    this.#thankNow();
+    this.#schedule();
     await this.#until(
       () =>
         this.inFlight.outgoing + this.inFlight.incoming === 0 &&
@@ -685,6 +776,7 @@ export class SessionEndpoint {
     this.#detach('closed', 'offline');
     this.#state = 'closed';
     this.#cancelTimer();
+    if (this.#thankTimer !== null) clearTimeout(this.#thankTimer);
     this.#gate.open();
     this.#changed();
   }

@@ -228,13 +228,15 @@ export class PayerLedger extends Ledger {
     this.#orphanCount = 0;
   }
 
-  /** The half over everything accepted, to be signed; or over the first `calls` of it. */
-  next(calls = this.size): Half {
+  /** The half to be signed after `before`: over everything accepted, or over at most `more` calls than that. */
+  next(more = Infinity, before: Half | undefined = this.half?.half): Half {
+    // A store may know more of the log than was signed before a crash; a half over less can't be made any more.
+    const calls = Math.min(this.size, Math.max((before?.calls ?? 0) + more, this.frontier.size));
     this.advance(calls, null);
     return {
       session: this.session,
       dir: this.dir,
-      seq: (this.half?.half.seq ?? 0) + 1,
+      seq: (before?.seq ?? 0) + 1,
       calls,
       paid: this.sum,
       root: this.frontier.root(),

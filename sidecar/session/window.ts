@@ -19,3 +19,10 @@ export function signDelay(
   if (unsigned.calls >= rule.calls || (unsigned.value > 0 && unsigned.value * 2 >= credit)) return 0;
   return Math.max(0, rule.ms - sinceMs);
 }
+
+/** Of the time of a session, and of the processor, its signatures take no more than one part in so many. */
+const SHARE = 25;
+const MAX_STRETCH_MS = 500;
+
+/** How long a window is where the last signature took so long: on a busy machine they get rarer, not in each other's way. */
+export const stretched = (ms: number, tookMs: number): number => Math.max(ms, Math.min(MAX_STRETCH_MS, tookMs * SHARE));
