@@ -20,6 +20,7 @@ interface KeccakExports extends PlainExports {
   hash(pointer: number, length: number, output: number): void;
   each64(list: number, count: number): void;
   each128(list: number, count: number): void;
+  padded(list: number, count: number, blocks: number): void;
 }
 
 /** What it exports besides, to run interactions (plain/index.ts). */
@@ -83,6 +84,8 @@ export interface HashingMemory {
    * `width` bytes at the first to the second. Of an odd number, the last stands there twice.
    */
   hashListed(width: 64 | 128, count: number): void;
+  /** As {@link hashListed}, of messages of `blocks` × 136 bytes, padded already: a byte 1 behind the message, 0x80 in the last. */
+  hashPadded(count: number, blocks: number): void;
   readonly module: PlainExports;
 }
 
@@ -99,6 +102,10 @@ export function hashingMemory(pages: number): HashingMemory | null {
         keccaks += count;
         if (width === 64) exports.each64(KECCAK_LIST, count);
         else exports.each128(KECCAK_LIST, count);
+      },
+      hashPadded(count, blocks) {
+        keccaks += count;
+        exports.padded(KECCAK_LIST, count, blocks);
       },
     };
   } catch (error) {

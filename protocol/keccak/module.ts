@@ -1,6 +1,6 @@
 /**
  * Keccak256 as a WebAssembly module, assembled here: keccak-f[1600] with its 25 lanes in locals (FIPS 202 §3, with the padding of the EVM's keccak).
- * `hash` absorbs any number of bytes; `each64` and `each128` hash blocks of that size wherever a list says, two at a time in the halves of SIMD registers. All in the memory it is given, where `decode` and `execute` run what is plain of bundles (plain/).
+ * `hash` absorbs any number of bytes; `each64` and `each128` hash blocks of that size wherever a list says, two at a time in the halves of SIMD registers, and `padded` messages of one length that are padded already. All in the memory it is given, where `decode` and `execute` run what is plain of bundles (plain/).
  * @see https://nvlpubs.nist.gov/nistpubs/FIPS/NIST.FIPS.202.pdf
  * @see https://webassembly.github.io/spec/core/binary
  */
@@ -274,6 +274,40 @@ function each(width: number): Code {
   return body(PAIR, 2, names, [...local.get(COUNT), ...when(loop(code))]);
 }
 
+/** (list, count, blocks). As `each`, of messages of so many times RATE bytes, their padding included. */
+function padded(): Code {
+  const [LIST, COUNT, BLOCKS] = [0, 1, 2];
+  const [FIRST, SECOND, LEFT] = [3, 4, 5];
+  const names = locals(7);
+  const lanes = Array.from({ length: LANES }, (_, i) => names.from + i);
+  const code: number[] = [];
+  code.push(...local.get(LIST), ...i32.load(0), ...local.set(FIRST));
+  code.push(...local.get(LIST), ...i32.load(8), ...local.set(SECOND));
+  code.push(...local.get(BLOCKS), ...local.set(LEFT));
+  for (const lane of lanes) code.push(...PAIR.literal(0n), ...local.set(lane));
+  code.push(
+    ...loop(
+      ...lanes.slice(0, RATE / 8).map((lane, i) => {
+        const first = [...local.get(FIRST), ...v128.load64Zero(8 * i)];
+        const both = [...local.get(SECOND), ...first, ...v128.load64Lane(8 * i, 1)];
+        return [...both, ...local.get(lane), ...PAIR.xor, ...local.set(lane)];
+      }),
+      permute(PAIR, names),
+      advance(FIRST, RATE),
+      advance(SECOND, RATE),
+      [...local.get(LEFT), ...i32.const(1), ...i32.sub, ...local.tee(LEFT)],
+    ),
+  );
+  for (const half of [0, 1]) {
+    code.push(...local.get(LIST), ...i32.load(4 + 8 * half), ...local.set(FIRST));
+    for (let i = 0; i < 4; i++)
+      code.push(...local.get(FIRST), ...local.get(names.from + i), ...v128.store64Lane(8 * i, half));
+  }
+  code.push(...advance(LIST, 16));
+  code.push(...local.get(COUNT), ...i32.const(2), ...i32.sub, ...local.tee(COUNT), ...i32.const(0), ...i32.gtS);
+  return body(PAIR, 3, names, [...local.get(COUNT), ...when(loop(code))]);
+}
+
 // --- the module ---
 
 /** Of a function with so many i32 in and out. */
@@ -293,6 +327,7 @@ export function keccakModule(shared = false): Uint8Array<ArrayBuffer> {
     each128: each(128),
     decode: decodeFunction(),
     execute: executeFunction(),
+    padded: padded(),
   };
   const names = Object.keys(functions);
   // A shared memory has to say how large it may become.
@@ -304,7 +339,7 @@ export function keccakModule(shared = false): Uint8Array<ArrayBuffer> {
       vector(type(3, 0), type(2, 0), type(DECODE_PARAMETERS.length, 1), type(EXECUTE_PARAMETERS.length, 1)),
     ),
     ...section(2, vector([...text('keccak'), ...text('memory'), 2, ...limits])),
-    ...section(3, vector([0], [1], [1], [2], [3])),
+    ...section(3, vector([0], [1], [1], [2], [3], [0])),
     ...section(7, vector(...names.map((name, i): Code => [...text(name), 0, ...unsigned(i)]))),
     ...section(10, vector(...Object.values(functions))),
     ...section(
