@@ -74,7 +74,7 @@ describe('columns', () => {
           const data = random(length, seed);
           const columns = encodeColumns(data, { n, k });
           expect(columns).toHaveLength(n);
-          const order = columns.map((_, c) => c).sort((a, b) => ((a * 7 + seed) % 17) - ((b * 7 + seed) % 17));
+          const order = columns.map((_, c) => c).toSorted((a, b) => ((a * 7 + seed) % 17) - ((b * 7 + seed) % 17));
           const some = new Map(order.slice(0, k).map((c) => [c, columns[c]]));
           expect(equal(decodeColumns(some, length, { n, k }), data)).toBe(true);
         },
@@ -98,7 +98,7 @@ describe('columns', () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 15 }), fc.integer({ min: 0, max: 2047 }), fc.integer(), (bad, at, seed) => {
         const columns = encodeColumns(random(9_000, seed), { n: 16, k: 6 });
-        const order = columns.map((_, c) => c).sort((a, b) => ((a * 5 + seed) % 19) - ((b * 5 + seed) % 19));
+        const order = columns.map((_, c) => c).toSorted((a, b) => ((a * 5 + seed) % 19) - ((b * 5 + seed) % 19));
         const seven = new Map([bad, ...order.filter((c) => c !== bad)].slice(0, 7).map((c) => [c, columns[c]]));
         expect(encodingFault(seven, 6)).toBeNull();
         columns[bad][at] ^= 1 + ((seed >>> 3) % 255);

@@ -36,8 +36,12 @@ function addProduct(): readonly number[] {
   return func(
     [V128, V128, V128],
     [
-      ...[...local.get(TABLE), ...v128.load(0), ...local.set(LOW)],
-      ...[...local.get(TABLE), ...v128.load(16), ...local.set(HIGH)],
+      ...local.get(TABLE),
+      ...v128.load(0),
+      ...local.set(LOW),
+      ...local.get(TABLE),
+      ...v128.load(16),
+      ...local.set(HIGH),
       ...loop(
         [...local.get(SOURCE), ...v128.load(0), ...local.set(BYTES)],
         [...local.get(TARGET), ...local.get(TARGET), ...v128.load(0), ...product, ...v128.xor, ...v128.store(0)],
