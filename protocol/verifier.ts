@@ -39,6 +39,8 @@ export interface Opening {
   readonly index: number;
   readonly frames: number;
   readonly path: readonly Hex[];
+  /** What opens it in data that is not in calldata; `0x` in calldata. */
+  readonly proof: Hex;
 }
 
 /** What is wrong with a batch, and what shows it where no game is needed; `null`: nothing is. */
@@ -298,7 +300,7 @@ export class Verifier {
   #openingOf(placed: readonly PlacedFrame[], index: number): Opening {
     const { firstStep, shard, seq, frame } = placed[index];
     const path = inclusionPath(keccak, placed.map(frameLeaf), index);
-    return { firstStep, shard, seq, frame: hex(frame), index, frames: placed.length, path: path.map(hex) };
+    return { firstStep, shard, seq, frame: hex(frame), index, frames: placed.length, path: path.map(hex), proof: '0x' };
   }
 
   #walk(number: number, recorder?: Recorder): Walk {

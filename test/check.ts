@@ -8,6 +8,7 @@ const GATES: readonly [name: string, command: string, args: readonly string[]][]
   ['lint', 'oxlint', ['--deny-warnings']],
   ['format', 'oxfmt', ['--check']],
   ['keccak module', 'node', ['protocol/keccak/build.ts', '--check']],
+  ['columns module', 'node', ['protocol/da/build.ts', '--check']],
   ['vectors', 'node', ['test/vectors/generate.ts', '--check']],
   ['contract ABI', 'node', ['contracts/build.ts', '--check']],
   ['contract format', 'forge', ['fmt', '--check', '--root', 'contracts']],

@@ -4,9 +4,11 @@ pragma solidity ^0.8.30;
 import {Bonds} from "./Bonds.sol";
 import {DataRoot} from "./DataRoot.sol";
 import {Freeze} from "./Freeze.sol";
+import {ICommittee} from "./ICommittee.sol";
 import {Inbox} from "./Inbox.sol";
 import {IRoot} from "./IRoot.sol";
 import {Trie} from "./Trie.sol";
+import {Views} from "./Views.sol";
 
 /// @title The chain of batches (docs/protocol.md §3, §7)
 /// @notice One bonded sequencer extends one chain. What can be computed here is; what it asserts, `post`, stays open to
@@ -15,8 +17,13 @@ abstract contract Batches is Inbox, Bonds {
     using DataRoot for DataRoot.Stretch;
     using DataRoot for DataRoot.Tree;
 
-    /// @dev `da` 0: the frames are in calldata.
+    /// @dev Where the frames are (docs/protocol.md §12).
     uint8 private constant CALLDATA = 0;
+    uint8 private constant BLOB = 1;
+    uint8 private constant COMMITTEE = 2;
+
+    /// @dev Bytes of data in a blob.
+    uint256 private constant BLOB_BYTES = Views.ELEMENTS * Views.ELEMENT_BYTES;
 
     /// @dev How far a batch's clock may run ahead of the last one's: `OUTBOX_RETENTION`, what a withdrawal's slot is kept for.
     uint256 private constant MAX_LEAP = 2 ** 20;
@@ -24,6 +31,8 @@ abstract contract Batches is Inbox, Bonds {
     uint64 internal immutable _inboxDelay;
     address internal immutable _game;
     address internal immutable _faults;
+    address internal immutable _availability;
+    ICommittee internal immutable _committee;
 
     /// @inheritdoc IRoot
     uint64 public head;
@@ -38,6 +47,15 @@ abstract contract Batches is Inbox, Bonds {
 
     mapping(uint64 number => Posted) private _posted;
     DataRoot.Stretch private _stretch;
+    Blobs private _blobs;
+
+    /// @dev Blobs that are in, of a batch that is not yet.
+    struct Blobs {
+        uint64 number;
+        uint32 parts;
+        uint64 count;
+        bytes32 chain;
+    }
 
     constructor(Config memory config_)
         Freeze(config_.freezeAfter)
@@ -50,6 +68,8 @@ abstract contract Batches is Inbox, Bonds {
         _inboxDelay = config_.inboxDelay;
         _game = config_.game;
         _faults = config_.faults;
+        _availability = config_.availability;
+        _committee = config_.committee;
 
         Batch memory genesis;
         genesis.post = _commitment(Trie.zero(Trie.DEPTH));
@@ -57,8 +77,8 @@ abstract contract Batches is Inbox, Bonds {
         _posted[0] = Posted(keccak256(abi.encode(genesis)), genesis.post, time, 0, time);
     }
 
-    modifier onlyGame() {
-        if (msg.sender != _game) revert NotAllowed();
+    modifier onlyContesting() {
+        if (msg.sender != _game && msg.sender != _availability) revert NotAllowed();
         _;
     }
 
@@ -82,6 +102,19 @@ abstract contract Batches is Inbox, Bonds {
         _stretch.store(tree);
         _stretch.parts = part + 1;
         emit DataPosted(number, part, uint64(tree.frames), uint64(tree.steps));
+    }
+
+    /// @inheritdoc IRoot
+    function postBlobs(uint64 number, uint32 part) external onlySequencer onlyTopLevel notFrozen {
+        if (number != head + 1) revert WrongNumber(head + 1);
+        Blobs memory blobs = _blobsOf(number);
+        if (part == 0) {
+            blobs = Blobs(number, 0, 0, 0);
+        } else if (part != blobs.parts) {
+            revert WrongPart(blobs.parts);
+        }
+        if (_takeBlobs(blobs) == 0) revert NoData();
+        _blobs = blobs;
     }
 
     /// @inheritdoc IRoot
@@ -118,12 +151,13 @@ abstract contract Batches is Inbox, Bonds {
     /// @inheritdoc IRoot
     /// @dev O(1), however many batches follow. A void number may be posted again, so batches are told apart by hash.
     function invalidate(uint64 number, bytes32 batchHash, address reporter) external {
-        if (msg.sender != _game && msg.sender != _faults) revert NotAllowed();
+        if (msg.sender != _game && msg.sender != _faults && msg.sender != _availability) revert NotAllowed();
         if (number > head || _posted[number].batchHash != batchHash) revert NotStanding(number);
         if (number <= finalized) revert AlreadyFinal(number);
         head = number - 1;
         _voidedAt = uint64(block.timestamp);
         _restart(number);
+        _restartBlobs(number);
         emit Invalidated(number);
         _slash(reporter);
     }
@@ -135,12 +169,12 @@ abstract contract Batches is Inbox, Bonds {
     }
 
     /// @inheritdoc IRoot
-    function contest(bytes32 batchHash) external onlyGame {
+    function contest(bytes32 batchHash) external onlyContesting {
         ++contested[batchHash];
     }
 
     /// @inheritdoc IRoot
-    function uncontest(bytes32 batchHash) external onlyGame {
+    function uncontest(bytes32 batchHash) external onlyContesting {
         --contested[batchHash];
     }
 
@@ -194,7 +228,22 @@ abstract contract Batches is Inbox, Bonds {
     }
 
     function _checkData(Batch calldata batch, bytes calldata data) private {
-        if (batch.da != CALLDATA) revert UnsupportedDa(batch.da);
+        if (batch.da == CALLDATA) {
+            _checkCalldata(batch, data);
+        } else {
+            // A step that does not take place shows in the data's index or in a game; but there must be one to play about.
+            if (batch.steps == 0) revert NoData();
+            if (batch.da == BLOB && _availability != address(0)) {
+                _checkBlobs(batch, data);
+            } else if (batch.da == COMMITTEE && address(_committee) != address(0)) {
+                _committee.check(batch.number, batch.dataRoot, data);
+            } else {
+                revert UnsupportedDa(batch.da);
+            }
+        }
+    }
+
+    function _checkCalldata(Batch calldata batch, bytes calldata data) private {
         uint32 parts = _partsOf(batch.number);
         DataRoot.Tree memory tree;
         if (parts != 0) tree = _stretch.load();
@@ -208,6 +257,30 @@ abstract contract Batches is Inbox, Bonds {
         if (batch.dataRoot != dataRoot) revert WrongDataRoot(dataRoot);
     }
 
+    function _checkBlobs(Batch calldata batch, bytes calldata data) private {
+        Blobs memory blobs = _blobsOf(batch.number);
+        _takeBlobs(blobs);
+        if (data.length != 8) revert WrongBlobs(blobs.count);
+        uint64 length = uint64(bytes8(data));
+        if (blobs.count == 0 || blobs.count != (length + BLOB_BYTES - 1) / BLOB_BYTES) revert WrongBlobs(blobs.count);
+        bytes32 dataRoot = Views.blobsRoot(length, blobs.chain);
+        if (batch.dataRoot != dataRoot) revert WrongDataRoot(dataRoot);
+    }
+
+    /// @dev Adds the blobs of this transaction, if there are any, and says how many.
+    function _takeBlobs(Blobs memory blobs) private returns (uint256 count) {
+        for (bytes32 hash; (hash = blobhash(count)) != 0; ++count) {
+            blobs.chain = keccak256(abi.encodePacked(blobs.chain, hash));
+        }
+        if (count == 0) return 0;
+        blobs.count += uint64(count);
+        emit BlobsPosted(blobs.number, blobs.parts++, blobs.count);
+    }
+
+    function _blobsOf(uint64 number) private view returns (Blobs memory) {
+        return _blobs.number == number ? _blobs : Blobs(number, 0, 0, 0);
+    }
+
     function _partsOf(uint64 number) private view returns (uint32) {
         return _stretch.number == number ? _stretch.parts : 0;
     }
@@ -217,5 +290,9 @@ abstract contract Batches is Inbox, Bonds {
         _stretch.parts = 0;
         _stretch.frames = 0;
         _stretch.steps = 0;
+    }
+
+    function _restartBlobs(uint64 number) private {
+        _blobs = Blobs(number, 0, 0, 0);
     }
 }

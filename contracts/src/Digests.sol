@@ -22,6 +22,9 @@ library Digests {
         keccak256("Pairing(uint64 session,uint8 party,bytes32 keyX,bytes32 keyY,bytes32 peerX,bytes32 peerY)");
     bytes32 internal constant ANNOUNCE = keccak256("Announce(uint64 agent,bytes32 contentHash,uint64 timeMs)");
     bytes32 internal constant CHECKPOINT = keccak256("Checkpoint(uint8 shard,uint64 seq,bytes32 shardRoot)");
+    bytes32 internal constant AVAILABLE =
+        keccak256("Available(uint64 number,bytes32 dataRoot,uint64 epoch,uint64 until)");
+    bytes32 internal constant ROTATE_COMMITTEE = keccak256("RotateCommittee(uint64 epoch,bytes32 members)");
 
     struct Half {
         uint64 session;
@@ -89,6 +92,14 @@ library Digests {
         bytes32 shardRoot;
     }
 
+    /// @dev A member's word that it keeps its column of a batch's data until then.
+    struct Available {
+        uint64 number;
+        bytes32 dataRoot;
+        uint64 epoch;
+        uint64 until;
+    }
+
     /// @notice The separator of one deployment on one chain, so that nothing signed is valid on another.
     function domainSeparator(uint256 chainId, address root) internal pure returns (bytes32) {
         return keccak256(abi.encode(DOMAIN_TYPE, keccak256("AGNT2"), keccak256("1"), chainId, root));
@@ -129,6 +140,15 @@ library Digests {
 
     function hash(Checkpoint memory checkpoint) internal pure returns (bytes32) {
         return keccak256(abi.encode(CHECKPOINT, checkpoint));
+    }
+
+    function hash(Available memory available) internal pure returns (bytes32) {
+        return keccak256(abi.encode(AVAILABLE, available));
+    }
+
+    /// @param members The hash of the next epoch's list.
+    function hashRotation(uint64 epoch, bytes32 members) internal pure returns (bytes32) {
+        return keccak256(abi.encode(ROTATE_COMMITTEE, epoch, members));
     }
 
     function preimage(bytes32 separator, bytes32 structHash) internal pure returns (bytes memory) {

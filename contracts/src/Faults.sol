@@ -5,6 +5,7 @@ import {BitMaps} from "@openzeppelin/contracts/utils/structs/BitMaps.sol";
 
 import {Cells} from "./Cells.sol";
 import {Digests} from "./Digests.sol";
+import {IAvailability} from "./IAvailability.sol";
 import {IFaults} from "./IFaults.sol";
 import {IGame} from "./IGame.sol";
 import {IRoot} from "./IRoot.sol";
@@ -28,11 +29,15 @@ contract Faults is IFaults {
     /// @inheritdoc IFaults
     IRoot public immutable root;
 
+    /// @inheritdoc IFaults
+    IAvailability public immutable availability;
+
     /// @dev Places whose receipts the sequencer has paid for.
     mapping(uint8 shard => BitMaps.BitMap) private _shown;
 
-    constructor(IRoot root_) {
+    constructor(IRoot root_, IAvailability availability_) {
         root = root_;
+        availability = availability_;
     }
 
     /// @inheritdoc IFaults
@@ -49,7 +54,7 @@ contract Faults is IFaults {
     /// @inheritdoc IFaults
     function proveTime(IRoot.Batch calldata batch, IGame.Opening calldata tick) external {
         bytes32 batchHash = _checkStanding(batch);
-        if (!tick.isUnder(batch.dataRoot)) revert BadOpening();
+        if (!tick.isUnder(batch.dataRoot, availability)) revert BadOpening();
         if (tick.frame.length != TICK_SIZE || tick.frame[0] != TICK) revert NoFault();
         uint32 time = uint32(bytes4(tick.frame[1:]));
         if (batch.timeFrom <= time && time <= batch.timeTo) revert NoFault();
@@ -102,7 +107,7 @@ contract Faults is IFaults {
         if (!root.isFinal(batch.number)) revert NotFinal(batch.number);
         _checkStanding(batch);
         Digests.Receipt calldata receipt = signed.receipt;
-        if (!opening.isUnder(batch.dataRoot)) revert BadOpening();
+        if (!opening.isUnder(batch.dataRoot, availability)) revert BadOpening();
         if (opening.shard != receipt.shard || opening.seq != receipt.seq) revert NoFault();
         if (keccak256(opening.frame) == receipt.frameHash) revert NoFault();
         _slash(receipt, "broken");

@@ -4,6 +4,7 @@ pragma solidity ^0.8.30;
 import {Address} from "@openzeppelin/contracts/utils/Address.sol";
 
 import {Digests} from "./Digests.sol";
+import {IAvailability} from "./IAvailability.sol";
 import {IGame} from "./IGame.sol";
 import {IRoot} from "./IRoot.sol";
 import {IStep} from "./IStep.sol";
@@ -26,6 +27,9 @@ contract Game is IGame {
     IStep public immutable stepper;
 
     /// @inheritdoc IGame
+    IAvailability public immutable availability;
+
+    /// @inheritdoc IGame
     uint64 public immutable moveWindow;
 
     /// @inheritdoc IGame
@@ -40,9 +44,10 @@ contract Game is IGame {
     /// @inheritdoc IGame
     mapping(address account => uint256) public credits;
 
-    constructor(IRoot root_, IStep stepper_, uint64 moveWindow_, uint256 challengeBond_) {
+    constructor(IRoot root_, IStep stepper_, IAvailability availability_, uint64 moveWindow_, uint256 challengeBond_) {
         root = root_;
         stepper = stepper_;
+        availability = availability_;
         moveWindow = moveWindow_;
         challengeBond = challengeBond_;
     }
@@ -182,7 +187,7 @@ contract Game is IGame {
     function _step(Play memory play, Opening calldata opening, bytes calldata witness) private {
         if (play.length != 1) revert WrongMove();
         if (
-            !opening.isUnder(play.dataRoot) || play.from < opening.firstStep
+            !opening.isUnder(play.dataRoot, availability) || play.from < opening.firstStep
                 || play.from - opening.firstStep >= Openings.steps(opening.frame)
         ) revert BadOpening();
         (bytes32 post,,) = stepper.step(

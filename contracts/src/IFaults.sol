@@ -2,6 +2,7 @@
 pragma solidity ^0.8.30;
 
 import {Digests} from "./Digests.sol";
+import {IAvailability} from "./IAvailability.sol";
 import {IGame} from "./IGame.sol";
 import {IRoot} from "./IRoot.sol";
 
@@ -66,4 +67,7 @@ interface IFaults {
     function slashLate(Signed calldata signed, IRoot.Batch calldata head, Proven calldata shardHead) external;
 
     function root() external view returns (IRoot);
+
+    /// @notice What opens frames that are not in calldata.
+    function availability() external view returns (IAvailability);
 }

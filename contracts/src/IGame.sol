@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {IAvailability} from "./IAvailability.sol";
 import {IRoot} from "./IRoot.sol";
 import {IStep} from "./IStep.sol";
 
@@ -35,11 +36,12 @@ interface IGame {
         uint64 deadline;
     }
 
-    /// @notice A frame under a batch's `dataRoot` (docs/protocol.md §3).
+    /// @notice A frame under a batch's `dataRoot` (docs/protocol.md §3, §12).
     /// @param firstStep Steps of the batch before it.
     /// @param index Which of the batch's frames.
     /// @param frames How many the batch has.
-    /// @param path From the leaf to the root, as in RFC 9162 §2.1.3.
+    /// @param path From the leaf to the root, as in RFC 9162 §2.1.3; none where there is a proof.
+    /// @param proof Of data that is not in calldata, what opens the frame and its two entries (`Views`).
     struct Opening {
         uint64 firstStep;
         uint8 shard;
@@ -48,6 +50,7 @@ interface IGame {
         uint64 index;
         uint64 frames;
         bytes32[] path;
+        bytes proof;
     }
 
     enum Outcome {
@@ -133,6 +136,9 @@ interface IGame {
 
     function root() external view returns (IRoot);
     function stepper() external view returns (IStep);
+
+    /// @notice What opens frames that are not in calldata.
+    function availability() external view returns (IAvailability);
     function moveWindow() external view returns (uint64);
     function challengeBond() external view returns (uint256);
     /// @notice The hash of a game's `Play`, `keccak256(abi.encode(play))`; 0 when there is none.

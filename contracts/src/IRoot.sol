@@ -3,6 +3,8 @@ pragma solidity ^0.8.30;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 
+import {ICommittee} from "./ICommittee.sol";
+
 /// @title Layer Root: batches, the inbox, exits (docs/protocol.md §6, §7)
 /// @notice Amounts are base units unless said otherwise, times are Unix seconds. Not pausable, no owner, no upgrade.
 interface IRoot {
@@ -20,6 +22,8 @@ interface IRoot {
     /// @param game The dispute game, which may void a batch.
     /// @param faults The direct proofs, which may void a batch or have the sequencer pay.
     /// @param exits Pays exits when the deployment is frozen.
+    /// @param availability Proofs about data that is not in calldata, which may void a batch and keep it from being final; none, and all of it is.
+    /// @param committee Certifies data of mode 2; none, and there is no such mode.
     struct Config {
         IERC20 token;
         uint256 unit;
@@ -34,6 +38,8 @@ interface IRoot {
         address game;
         address faults;
         address exits;
+        address availability;
+        ICommittee committee;
     }
 
     /// @notice The header of a batch; its hash is `keccak256(abi.encode(batch))`.
@@ -46,7 +52,7 @@ interface IRoot {
     /// @param timeTo The latest.
     /// @param inboxCursor How many inbox items are consumed after the batch.
     /// @param dataRoot The Merkle root over its frames.
-    /// @param da Where the frames are: 0, in calldata.
+    /// @param da Where the frames are: 0 in calldata, 1 in blobs, 2 with a committee (docs/protocol.md §12).
     struct Batch {
         uint64 number;
         bytes32 prev;
@@ -81,6 +87,10 @@ interface IRoot {
     /// @param frames Frames of the batch so far, this part's included.
     /// @param steps Steps of the batch so far, this part's included.
     event DataPosted(uint64 indexed number, uint32 indexed part, uint64 frames, uint64 steps);
+
+    /// @notice A part of batch `number`'s blobs came with this event's transaction. Part 0 voids what came before it.
+    /// @param blobs Blobs of the batch so far, this part's included.
+    event BlobsPosted(uint64 indexed number, uint32 indexed part, uint64 blobs);
 
     event BatchPosted(uint64 indexed number, bytes32 indexed batchHash, Batch batch);
 
@@ -141,6 +151,9 @@ interface IRoot {
     error WrongSteps(uint64 computed);
     error WrongDataRoot(bytes32 computed);
     error UnsupportedDa(uint8 da);
+
+    /// @notice The data's length is not said in 8 bytes, or takes another number of blobs than came.
+    error WrongBlobs(uint64 blobs);
 
     /// @notice Not `timeFrom ≤ timeTo ≤ block.timestamp`, or too far behind L1's clock, or too far ahead of the last batch.
     error BadTimes();
@@ -246,9 +259,15 @@ interface IRoot {
     /// @param data Whole chunk records.
     function postData(uint64 number, uint32 part, bytes calldata data) external;
 
-    /// @notice Posts a batch: the sequencer asserts its `post`, everything else is checked here.
-    /// @param data The last part, or the only one, or nothing if all parts are in. To give up parts already posted and put
-    /// everything here, start anew with `postData(number, 0, …)` instead.
+    /// @notice Posts one part of the next batch's blobs: those of this transaction.
+    /// @param part Counts from 0, without a gap. Part 0 starts anew, whatever was posted for this number.
+    function postBlobs(uint64 number, uint32 part) external;
+
+    /// @notice Posts a batch: the sequencer asserts its `post`; of data in calldata all else is checked here, of other data that it is what was made
+    /// available.
+    /// @param data In calldata: the last part, or the only one, or nothing if all parts are in. To give up parts already posted and put everything here,
+    /// start anew with `postData(number, 0, …)` instead. In blobs, the last of which come with this transaction: the data's length, 8 bytes. With a
+    /// committee: its certificate.
     function postBatch(Batch calldata batch, bytes calldata data) external;
 
     /// @notice Marks every batch up to `upTo` final. Anyone may, once the window of `upTo` has passed and no game is open

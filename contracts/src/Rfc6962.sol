@@ -31,7 +31,7 @@ library Rfc6962 {
         uint256 size,
         uint256 index,
         bytes32 leaf,
-        bytes32[] calldata path,
+        bytes32[] memory path,
         function(bytes32, bytes32) pure returns (bytes32) node
     ) internal pure returns (bool) {
         if (index >= size) return false;

@@ -81,7 +81,9 @@ contract Root is Batches {
             shards: _shards,
             game: _game,
             faults: _faults,
-            exits: _exits
+            exits: _exits,
+            availability: _availability,
+            committee: _committee
         });
     }
 

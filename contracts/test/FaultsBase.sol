@@ -17,7 +17,7 @@ abstract contract FaultsBase is RootBase {
     function setUp() public virtual override {
         uint256 nonce = vm.getNonce(address(this));
         IRoot root_ = IRoot(vm.computeCreateAddress(address(this), nonce + 2));
-        proofs = Faults(vm.deployCode("Faults.sol:Faults", abi.encode(root_)));
+        proofs = Faults(vm.deployCode("Faults.sol:Faults", abi.encode(root_, availability)));
         faults = address(proofs);
         super.setUp();
         require(address(root) == address(root_), "the proofs are for another Root");
@@ -76,7 +76,8 @@ abstract contract FaultsBase is RootBase {
             frame: all[index].frame,
             index: index,
             frames: uint64(all.length),
-            path: Rfc6962Model.path(DataModel.leaves(all), index, DataModel.node)
+            path: Rfc6962Model.path(DataModel.leaves(all), index, DataModel.node),
+            proof: ""
         });
     }
 

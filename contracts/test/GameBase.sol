@@ -89,7 +89,8 @@ abstract contract GameBase is RootBase {
     function moved(string memory move) internal virtual {}
 
     function newGame(IRoot root_, IStep stepper) internal returns (Game) {
-        return Game(vm.deployCode("Game.sol:Game", abi.encode(root_, stepper, MOVE_WINDOW, CHALLENGE_BOND)));
+        return
+            Game(vm.deployCode("Game.sol:Game", abi.encode(root_, stepper, availability, MOVE_WINDOW, CHALLENGE_BOND)));
     }
 
     function stepsOfAFrame() internal pure virtual returns (uint256) {
@@ -160,7 +161,8 @@ abstract contract GameBase is RootBase {
             frame: frameOf(),
             index: index,
             frames: uint64(frameCount),
-            path: Rfc6962Model.path(leaves(), index, DataModel.node)
+            path: Rfc6962Model.path(leaves(), index, DataModel.node),
+            proof: ""
         });
     }
 

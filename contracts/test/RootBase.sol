@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {ICommittee} from "../src/ICommittee.sol";
 import {IRoot} from "../src/IRoot.sol";
 import {Root} from "../src/Root.sol";
 import {TestToken} from "../src/TestToken.sol";
@@ -24,6 +25,9 @@ abstract contract RootBase {
     address internal game = vm.addr(4);
     address internal faults = vm.addr(5);
     address internal exits = vm.addr(6);
+    /// @dev None, unless a test is about data outside of calldata.
+    address internal availability;
+    ICommittee internal committee;
     bytes32 internal keyX;
     bytes32 internal keyY;
 
@@ -66,7 +70,9 @@ abstract contract RootBase {
             shards: SHARDS,
             game: game,
             faults: faults,
-            exits: exits
+            exits: exits,
+            availability: availability,
+            committee: committee
         });
     }
 

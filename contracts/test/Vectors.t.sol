@@ -420,6 +420,16 @@ contract VectorsTest {
                     Digests.Checkpoint(uint8(_u64(value, "shard")), _u64(value, "seq"), _b32(value, "shardRoot"))
                 );
         }
+        if (_same(kind, "Available")) {
+            return Digests.hash(
+                Digests.Available(
+                    _u64(value, "number"), _b32(value, "dataRoot"), _u64(value, "epoch"), _u64(value, "until")
+                )
+            );
+        }
+        if (_same(kind, "RotateCommittee")) {
+            return Digests.hashRotation(_u64(value, "epoch"), _b32(value, "members"));
+        }
         revert(string.concat("no type ", kind));
     }
 

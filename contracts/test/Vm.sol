@@ -3,6 +3,7 @@ pragma solidity ^0.8.30;
 
 /// @notice The cheatcodes these tests use, out of https://getfoundry.sh/reference/cheatcodes.
 interface Vm {
+    function blobhashes(bytes32[] calldata hashes) external;
     function addr(uint256 privateKey) external pure returns (address);
     function assume(bool condition) external pure;
     function computeCreateAddress(address deployer, uint256 nonce) external pure returns (address);

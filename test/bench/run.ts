@@ -8,6 +8,7 @@ const SUITES: Record<string, () => Promise<{ suite: Suite }>> = {
   session: () => import('./session.ts'),
   sidecar: () => import('./sidecar.ts'),
   dispute: () => import('./dispute.ts'),
+  da: () => import('./da.ts'),
   signer: () => import('./signer.ts'),
 };
 

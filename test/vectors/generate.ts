@@ -17,6 +17,7 @@ import { PacketType } from '../../protocol/packet.ts';
 import { SealedFlow, platformSealing, sealKey } from '../../protocol/seal.ts';
 import { type ChunkRecord, encodeChunkRecord, frameLeaf, placeFrames, sealData } from '../../protocol/trace.ts';
 import { ShardTrie, StateTree, ZERO_HASHES } from '../../protocol/trie.ts';
+import { daVector } from './da.ts';
 import { stepsVector } from './steps.ts';
 import { traceVector } from './trace.ts';
 
@@ -153,6 +154,16 @@ function digests() {
       const value = { shard: 255, seq: String(checkpoint.seq), shardRoot: hex(checkpoint.shardRoot) };
       return { type: 'Checkpoint', value, structHash: structHashes.checkpoint(checkpoint) };
     })(),
+    (() => {
+      const available = { number: 77, dataRoot: seeded('data root'), epoch: 3, until: 1_900_000_000 };
+      const value = { number: '77', dataRoot: hex(available.dataRoot), epoch: '3', until: '1900000000' };
+      return { type: 'Available', value, structHash: structHashes.available(available) };
+    })(),
+    (() => {
+      const rotation = { epoch: 4, members: seeded('members') };
+      const value = { epoch: '4', members: hex(rotation.members) };
+      return { type: 'RotateCommittee', value, structHash: structHashes.rotateCommittee(rotation) };
+    })(),
   ];
   return {
     domain: { chainId: domain.chainId, verifyingContract: domain.root, separator: hex(separator) },
@@ -272,6 +283,7 @@ export const generate = async (): Promise<Record<string, unknown>> => {
     'seal.json': await seal(),
     'log.json': log(),
     'dataroot.json': dataRoot(),
+    'da.json': daVector(seededBytes),
     'cells.json': cells(),
     'inbox.json': inbox(),
     'trace.json': trace,
