@@ -279,6 +279,7 @@ test('every test and exchange that docs/http.md names is there', () => {
     'transparency.test',
     'h2.test',
     '../websocket.test',
+    '../grpc.test',
     '../metered.test',
     '../session/metering.test',
     '../../protocol/meter.test',
