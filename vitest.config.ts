@@ -16,6 +16,7 @@ export default defineConfig({
             'workers/**/*.test.ts',
             'sidecar/**/*.test.ts',
             'local/**/*.test.ts',
+            'examples/**/*.test.ts',
             'contracts/**/*.test.ts',
             'test/unit/**/*.test.ts',
           ],

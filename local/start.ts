@@ -4,6 +4,7 @@
  *     --once   ends after the scenario; exit code 0 only if all money reconciles
  *     --json   the last line on stdout is one JSON object; everything else goes to stderr
  *     --port   the gateway's port (8787, or any free one)
+ *     --l1-port  the L1 node's (8545, or any free one)
  */
 import { rmSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -19,6 +20,7 @@ const { values } = parseArgs({
     once: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     port: { type: 'string', default: '8787' },
+    'l1-port': { type: 'string', default: '8545' },
   },
 });
 const display = new Display(values.json ? process.stderr : process.stdout);
@@ -70,7 +72,11 @@ process.on('uncaughtException', (error) => void fail(error));
 process.on('unhandledRejection', (error) => void fail(error));
 
 try {
-  stack = await startStack({ port: Number(values.port), say: (line) => display.say(line) });
+  stack = await startStack({
+    port: Number(values.port),
+    l1: { port: Number(values['l1-port']) },
+    say: (line) => display.say(line),
+  });
   display.watch(stack.gateway);
   const books = await scenario(stack, FULL, display);
   display.end();

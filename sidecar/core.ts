@@ -1,8 +1,9 @@
 /** The gateway's API (docs/api.md) with types: requests and answers as JSON, checked as they come. Bodies of calls don't pass here. */
 import { ESCROW_STATUS, Region, SESSION_STATUS, WORKFLOW_STATUS, addressOf, slotOf } from '../protocol/cells.ts';
-import { type Hex, concat, unhex } from '../protocol/bytes.ts';
+import { type Hex, concat, hex, unhex } from '../protocol/bytes.ts';
 import type { Domain } from '../protocol/eip712.ts';
 import { Agnt2Error, malformed } from '../protocol/errors.ts';
+import { keccak } from '../protocol/hash.ts';
 import { formatId, parseId, serialOf, shardOf } from '../protocol/ids.ts';
 import { type ReceiptJson, type SignedReceipt, receiptFromJson } from '../protocol/receipt.ts';
 import { refusal } from './errors.ts';
@@ -17,6 +18,8 @@ export interface NetworkFacts {
 }
 
 export interface AgentFacts {
+  /** L1 address. */
+  readonly owner: Hex;
   readonly nonce: number;
   readonly balance: number;
 }
@@ -144,7 +147,8 @@ export class Core {
       response = await fetch(this.#base + path, {
         ...init,
         signal: AbortSignal.timeout(TIMEOUT_MS),
-        redirect: 'error',
+        // A gateway has no business elsewhere; Workers know no `error`.
+        redirect: 'manual',
       });
     } catch (cause) {
       throw refusal('gateway_unavailable', "the gateway can't be reached", cause);
@@ -180,9 +184,31 @@ export class Core {
     };
   }
 
+  /** The gateway's clock, ms. */
+  async time(): Promise<number> {
+    return amount(object(await this.#fetch('/healthz')).timeMs, 'time');
+  }
+
   async agent(agent: number): Promise<AgentFacts> {
     const json = object(await this.#fetch(`/agents/${formatId(agent)}`));
-    return { nonce: amount(json.nonce, 'nonce'), balance: amount(json.balance, 'balance') };
+    return {
+      owner: hex(unhex(String(json.owner), 20)),
+      nonce: amount(json.nonce, 'nonce'),
+      balance: amount(json.balance, 'balance'),
+    };
+  }
+
+  /** The agents that have this machine key, x ‖ y, oldest first. */
+  async agentsByKey(key: Uint8Array): Promise<number[]> {
+    const found: number[] = [];
+    let after = '';
+    for (let page = 0; page < 1000; page++) {
+      const json = object(await this.#fetch(`/agents?key=${hex(keccak(key))}${after}`));
+      for (const agent of Array.isArray(json.agents) ? json.agents : []) found.push(id(object(agent).id));
+      if (json.next === undefined || json.next === null) break;
+      after = `&after=${encodeURIComponent(String(json.next))}`;
+    }
+    return found;
   }
 
   /** An agent's machine key now, x ‖ y. */
@@ -279,6 +305,17 @@ export class Core {
     const json = object(await this.#fetch(`/shards/${shard}/frames/${seq}`));
     const receipt = json.receipt ?? null;
     return { bytes: unhex(String(json.bytes)), receipt: receipt === null ? null : receiptOf(receipt, json.steps) };
+  }
+
+  /** The batch that holds a frame; null while none does. */
+  async batchOf(shard: number, seq: number): Promise<number | null> {
+    const { batch } = object(await this.#fetch(`/shards/${shard}/frames/${seq}`));
+    return batch === undefined || batch === null ? null : amount(batch, 'batch');
+  }
+
+  /** All that L1 needs to pay a withdrawal, as `Root.withdraw` takes it. Throws `not_final`, `not_found`. */
+  async withdrawal(batch: number, outboxId: number): Promise<unknown> {
+    return this.#fetch(`/batches/${batch}/withdrawals/${formatId(outboxId)}`);
   }
 
   async receipt(shard: number, seq: number): Promise<SignedReceipt> {

@@ -115,7 +115,7 @@ interface Incoming {
 }
 
 /** How an app says what its call may cost, base units; never passed on. */
-const MAX_PRICE = 'agnt2-max-price';
+export const MAX_PRICE = 'agnt2-max-price';
 const NO_FIELDS: readonly (readonly [string, string])[] = [];
 
 /** What the app says so; several say nothing clear. */

@@ -15,7 +15,8 @@ import { HttpClient } from './http/client.ts';
 import { acceptHttp2 } from './http/h2-server.ts';
 import { type ExchangeServer, createExchangeServer, listen } from './http/server.ts';
 import { Metrics } from './metrics.ts';
-import { SqliteStore, openSessions } from './session/store-sqlite.ts';
+import { SqlStore } from './session/store-sql.ts';
+import { openSessions } from './session/store-sqlite.ts';
 import { openStore } from './sqlite.ts';
 import type { Store } from './store.ts';
 
@@ -63,7 +64,7 @@ export class Sidecar {
     this.#agent = new Agent({
       config,
       store: this.#store,
-      storeOf: (session) => new SqliteStore(this.#sessionFile, session),
+      storeOf: (session) => new SqlStore(this.#sessionFile, session),
       app: this.#app,
       gateway: this.#gateway,
       dial,

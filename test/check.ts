@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 const GATES: readonly [name: string, command: string, args: readonly string[]][] = [
   ['types: workers', 'tsc', ['-p', 'tsconfig.json']],
   ['types: node', 'tsc', ['-p', 'tsconfig.node.json']],
+  ['types: edge agents', 'tsc', ['-p', 'tsconfig.edge.json']],
   ['types: workers tests', 'tsc', ['-p', 'tsconfig.test.json']],
   ['lint', 'oxlint', ['--deny-warnings']],
   ['format', 'oxfmt', ['--check']],

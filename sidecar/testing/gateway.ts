@@ -22,7 +22,7 @@ import { equal, fromUtf8, hex, unhex } from '../../protocol/bytes.ts';
 import { Signing } from '../../protocol/eip712.ts';
 import { type Engine, tickFrame } from '../../protocol/engine.ts';
 import { Agnt2Error, codeOf } from '../../protocol/errors.ts';
-import { sha } from '../../protocol/hash.ts';
+import { keccak, sha } from '../../protocol/hash.ts';
 import { formatId, makeId, parseId, shardOf } from '../../protocol/ids.ts';
 import { MachineKey, verifyP256 } from '../../protocol/keys.ts';
 import { FRAMED, TAKES_FRAMED, framed, unframed } from '../../protocol/framed.ts';
@@ -84,6 +84,7 @@ export class TestGateway {
   readonly #mailboxes = new Map<string, { mux: CallMux; ws: WebSocket }>();
   readonly #relays = new Map<string, Map<string, WebSocket>>();
   readonly #nonces = new Set<string>();
+  readonly #agents: TestAgent[] = [];
   #server!: Server;
   #queue: Promise<unknown> = Promise.resolve();
 
@@ -143,7 +144,14 @@ export class TestGateway {
     const secret = MachineKey.randomSecret();
     const key = await MachineKey.import(secret);
     const machine = this.shards.machine(shard);
-    return { id: machine.createAgent(owner, key.publicKey, balance), key, secret };
+    const agent = { id: machine.createAgent(owner, key.publicKey, balance), key, secret };
+    this.#agents.push(agent);
+    return agent;
+  }
+
+  /** Has an agent hold a name, as if its sidecar had announced it. */
+  claim(name: string, agent: TestAgent): void {
+    this.#names.set(name, { name, agent: formatId(agent.id), services: [], description: '' });
   }
 
   balance(agent: TestAgent): number {
@@ -234,6 +242,11 @@ export class TestGateway {
       const [first] = results;
       if (frames.length === 1 && 'error' in first) return problem(c, 409, String(first.error.code), first.error);
       return c.json({ results });
+    });
+    app.get('/healthz', (c) => c.json({ ok: true, timeMs: Date.now() + 1000 * this.skew }));
+    app.get('/agents', (c) => {
+      const agents = this.#agents.filter(({ key }) => hex(keccak(key.publicKey)) === c.req.query('key'));
+      return c.json({ agents: agents.map(({ id }) => ({ id: formatId(id) })) });
     });
     app.get('/agents/:id', (c) => {
       const id = parseId(c.req.param('id'));

@@ -7,7 +7,8 @@ import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
 import { encodeCallRecord } from '../../protocol/call.ts';
 import { leafHash, sha, verifyInclusion } from '../../protocol/log.ts';
-import { SqliteStore, openSessions } from '../../sidecar/session/store-sqlite.ts';
+import { SqlStore } from '../../sidecar/session/store-sql.ts';
+import { openSessions } from '../../sidecar/session/store-sqlite.ts';
 import { Pipe, collect, endpoint, parties, request } from '../../sidecar/session/testing.ts';
 
 const CALLS = process.env.LONG ? 1_000_000 : 20_001;
@@ -32,8 +33,8 @@ test(`${CALLS} calls in one session`, { timeout: 3_600_000 }, async () => {
   const files = { a: openSessions(join(dir, 'a.sqlite')), b: openSessions(join(dir, 'b.sqlite')) };
   const rich = { ...facts, depositA: 10_000_000 };
   const extra = { credit: 100_000, quote: () => 1 };
-  const left = endpoint('a', { ...a, store: new SqliteStore(files.a, facts.session) }, rich, extra);
-  const right = endpoint('b', { ...b, store: new SqliteStore(files.b, facts.session) }, rich, extra);
+  const left = endpoint('a', { ...a, store: new SqlStore(files.a, facts.session) }, rich, extra);
+  const right = endpoint('b', { ...b, store: new SqlStore(files.b, facts.session) }, rich, extra);
   try {
     const pipe = new Pipe();
     void left.attach(pipe.socket('a'));

@@ -30,7 +30,7 @@ async function run(
 describe('reading', () => {
   test('health, status, feed', async () => {
     const [alice] = await registerAgents(1);
-    expect(await getJson('/healthz')).toEqual({ ok: true });
+    expect(await getJson('/healthz')).toEqual({ ok: true, timeMs: expect.any(Number) });
     const status = await getJson<{ shards: Json[]; batches: Json; sequencerKey: Json }>('/status');
     expect(status).toMatchObject({ version: '0.1.0', chainId: 31337, batches: { posted: 0, final: 0 } });
     expect(status.shards[0]).toMatchObject({ shard: 0, services: 0 });

@@ -57,11 +57,11 @@ export const statusRoutes: readonly Route[] = [
   {
     method: 'get',
     path: '/healthz',
-    summary: 'Whether every shard answers.',
-    answer: { description: '{ok: true}' },
+    summary: 'Whether every shard answers, and what time it is here.',
+    answer: { description: '{ok: true, timeMs}' },
     handle: async (c) => {
       await Promise.all(allShards(c.env).map((shard) => shard.key(0)));
-      return c.json({ ok: true });
+      return c.json({ ok: true, timeMs: Date.now() });
     },
   },
   {
