@@ -14,8 +14,8 @@ export interface AdminActions {
   /** What the `Authorization: Bearer` of a decision about money must say. */
   readonly token: string;
   readonly policy: Pick<Policy, 'approvals' | 'grant' | 'deny' | 'priceRises' | 'acceptPrices'>;
-  /** Whether calls can be taken and made. */
-  ready(): boolean;
+  /** Why calls can't be taken and made; null when they can. */
+  unready(): string | null;
   /** The machine key to rotate to, x ‖ y. */
   nextKey(): Promise<Uint8Array>;
   status(): Promise<Record<string, unknown>>;
@@ -60,8 +60,13 @@ export function createAdminServer(actions: AdminActions, metrics: Metrics): Serv
       switch (path) {
         case '/healthz':
           return json(response, 200, { ok: true });
-        case '/readyz':
-          return json(response, actions.ready() ? 200 : 503, { ready: actions.ready() });
+        case '/readyz': {
+          const reason = actions.unready();
+          return json(response, reason === null ? 200 : 503, {
+            ready: reason === null,
+            ...(reason !== null && { reason }),
+          });
+        }
         case '/metrics':
           response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' }).end(metrics.text());
           return;

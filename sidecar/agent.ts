@@ -6,7 +6,7 @@ import { Agnt2Error, codeOf } from '../protocol/errors.ts';
 import { formatId, parseId, shardOf } from '../protocol/ids.ts';
 import type { SigningKey } from '../protocol/keys.ts';
 import type { App } from './app.ts';
-import type { Config } from './config.ts';
+import type { Config, SessionConfig } from './config.ts';
 import { Core, type NetworkFacts } from './core.ts';
 import { refusal } from './errors.ts';
 import { Far } from './far.ts';
@@ -84,7 +84,9 @@ const sleep = (ms: number, signal?: AbortSignal): Promise<void> =>
 
 export class Agent {
   readonly #options: AgentOptions;
-  readonly #config: Config;
+  #config: Config;
+  /** The config's, kept one object: who was given it sees what a reload changes. */
+  readonly #session: { -readonly [K in keyof SessionConfig]: SessionConfig[K] };
   readonly #onEvent: OnEvent;
   readonly #pace: Pace;
   readonly #core: Core;
@@ -93,6 +95,7 @@ export class Agent {
   readonly #stopping = new AbortController();
   #services: readonly PricedService[] = [];
   #shown: ShownKey | null = null;
+  #identity: Identity | null = null;
   #rotation: NodeJS.Timeout | undefined;
   #running: Running | null = null;
   #started = false;
@@ -102,6 +105,7 @@ export class Agent {
     this.#options = options;
     const { config, store, metrics, onEvent = () => {}, pace = {} } = options;
     this.#config = config;
+    this.#session = { ...config.session };
     this.#onEvent = onEvent;
     this.#pace = pace;
     this.#core = new Core(config.gateway);
@@ -112,12 +116,15 @@ export class Agent {
 
   /** Whether calls can be made and taken. */
   get ready(): boolean {
-    return (
-      this.#started &&
-      !this.#stopping.signal.aborted &&
-      Date.now() / 1000 < (this.#shown?.expires ?? Infinity) &&
-      (this.#config.app === undefined || this.#running?.mailbox.online === true)
-    );
+    return this.unready === null;
+  }
+
+  /** Why they can't: `draining`, `starting`, `key_expired`, or `offline` while the gateway could bring us no call; null when they can. */
+  get unready(): string | null {
+    if (this.#stopping.signal.aborted) return 'draining';
+    if (!this.#started) return 'starting';
+    if (Date.now() / 1000 >= (this.#shown?.expires ?? Infinity)) return 'key_expired';
+    return this.#config.app === undefined || this.#running?.mailbox.online === true ? null : 'offline';
   }
 
   /** Ids of the services offered. */
@@ -153,7 +160,7 @@ export class Agent {
     const { agent } = this.#config;
     const shown = (this.#shown = shownKey(key));
     const signing = shown === null ? new Signing(network.domain) : await shown.signing(network.domain, agent);
-    const identity: Identity = { agent, key, signing };
+    const identity: Identity = (this.#identity = { agent, key, signing });
     await this.#patiently(() => this.#checkKey(key));
     const links = (await this.#options.links?.(identity, this.onError)) ?? null;
     const running = (this.#running = this.#assemble(identity, network, links));
@@ -222,7 +229,7 @@ export class Agent {
       identity,
       dial,
       links,
-      config: this.#config.session,
+      config: this.#session,
       core,
       far,
       store,
@@ -329,6 +336,26 @@ export class Agent {
         await sleep(this.#pace.retryMs ?? RETRY_MS, this.#stopping.signal);
       }
     }
+  }
+
+  /**
+   * Goes on by another config: its services and prices, policy, session settings, description. Services are published
+   * first; then all of it changes in one turn, between calls. Rejects with what publishing failed by, and nothing changed.
+   */
+  async configure(config: Config): Promise<void> {
+    const { wallet } = this.#assertRunning();
+    const { store } = this.#options;
+    const isOffered = JSON.stringify([config.services, config.description]);
+    let services = this.#services;
+    if (config.app !== undefined && isOffered !== JSON.stringify([this.#config.services, this.#config.description]))
+      services = await this.#patiently(() =>
+        publish({ config, identity: this.#identity!, core: this.#core, wallet, store }),
+      );
+    else if (services.length > 0) config = { ...config, services: this.#config.services };
+    this.#config = config;
+    this.#services = services;
+    this.#policy.configure(config.policy);
+    Object.assign(this.#session, config.session);
   }
 
   /** What operators see. */

@@ -83,6 +83,8 @@ export interface Config {
   readonly services: readonly ServiceConfig[];
   readonly policy: PolicyConfig;
   readonly egress: EgressConfig;
+  /** Whether each call is a line of the log. */
+  readonly accessLog: boolean;
   readonly signer: SignerConfig;
   readonly session: SessionConfig;
   readonly stateDir: string;
@@ -247,6 +249,7 @@ export function readConfig(value: unknown): Config {
     services,
     policy: readPolicy(fields.get('policy'), faults),
     egress: readEgress(fields.get('egress'), faults),
+    accessLog: fields.flag('accessLog', false),
     signer: readSigner(fields.get('signer'), faults),
     session: readSession(fields.get('session'), Math.max(0, ...services.map(ceilingOf)), faults),
     stateDir: fields.text('stateDir', '.agnt2'),

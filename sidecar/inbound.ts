@@ -139,7 +139,7 @@ export class Inbound {
     const refund = (): void => responder.owe({ escrow, price: 0, result: 1, payload: ZERO_BYTES32 });
     let response: ExchangeResponse;
     try {
-      response = await app.serve(request, payer, 'core');
+      response = await app.serve(request, payer, 'core', price);
     } catch (error) {
       refund();
       throw error;

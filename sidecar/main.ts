@@ -6,14 +6,18 @@ import { setTimeout } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import '../protocol/keccak/install.ts';
 import { Agnt2Error, codeOf } from '../protocol/errors.ts';
-import { type Config, parseConfig, readConfig } from './config.ts';
+import { type Config, loadConfig, parseConfig, readConfig } from './config.ts';
 import { labelsFor, parseLabels, withLabels } from './labels.ts';
+import { follow } from './reload.ts';
 import { Sidecar } from './sidecar.ts';
 import type { RemoteKey } from './signer/client.ts';
 import { holdKey } from './signer/hold.ts';
 
 /** How often the labels are looked at: they come over a volume, where not every file system tells of changes. */
 const LOOK_MS = 500;
+
+// Whoever reads the log may go; the sidecar goes on.
+process.stdout.on('error', () => {});
 
 const print = (event: string, fields: Record<string, unknown>): void => {
   process.stdout.write(`${JSON.stringify({ event, timeMs: Date.now(), ...fields })}\n`);
@@ -74,7 +78,16 @@ try {
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
   const run = async (config: Config): Promise<void> => {
-    const before = sidecar;
+    const before: Sidecar | null = sidecar;
+    // What can change while it runs does; for the rest it is begun anew.
+    if (before?.ready === true) {
+      try {
+        await before.reload(config);
+        return;
+      } catch (error) {
+        if (codeOf(error) !== 'needs_restart') throw error;
+      }
+    }
     // In good order, as at any end: sessions are signed and closed, nothing in flight is cut.
     await before?.stop();
     if (stopping.signal.aborted) return;
@@ -83,8 +96,12 @@ try {
       if (!stopping.signal.aborted) throw error;
     });
   };
-  if (values.labels === undefined) await run(readConfig(parseConfig(values.config)));
-  else for await (const config of configs(values.config, values.labels)) await run(config);
+  if (values.labels === undefined) {
+    await run(loadConfig(values.config));
+    const onBad = (code: string, detail: string): void => print('reload_refused', { code, detail });
+    const follower = follow(sidecar!, () => loadConfig(values.config), onBad);
+    process.on('SIGHUP', () => void follower.look());
+  } else for await (const config of configs(values.config, values.labels)) await run(config);
 } catch (error) {
   fail(error);
 }

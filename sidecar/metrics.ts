@@ -1,5 +1,7 @@
 /** Prometheus text, by hand: counters, gauges read when asked, one histogram shape. @see https://prometheus.io/docs/instrumenting/exposition_formats/ */
 
+import type { Notes } from './telemetry/call.ts';
+
 /** As Prometheus writes it. */
 const number = (value: number): string => (value === Infinity ? '+Inf' : String(value));
 
@@ -55,6 +57,8 @@ class Histogram {
 }
 
 export class Metrics {
+  /** Who takes note of single calls; null for nobody. */
+  notes: Notes | null = null;
   readonly callsOut = new Counter('agnt2_calls_out_total', 'Calls of the local app by route');
   readonly callsIn = new Counter('agnt2_calls_in_total', 'Calls to the local app by route');
   readonly refusals = new Counter('agnt2_refusals_total', 'Calls the sidecar refused, by code');

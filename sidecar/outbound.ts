@@ -2,7 +2,7 @@
 import { codeOf } from '../protocol/errors.ts';
 import { formatId } from '../protocol/ids.ts';
 import type { Egress } from './egress/egress.ts';
-import { refusal } from './errors.ts';
+import { httpStatusOf, refusal } from './errors.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../protocol/exchange.ts';
 import type { Rate } from '../protocol/meter.ts';
 import type { FirstContact } from './firstcontact.ts';
@@ -12,7 +12,8 @@ import type { Metrics } from './metrics.ts';
 import type { Peer, Peers } from './peers.ts';
 import type { Policy, Reservation } from './policy/policy.ts';
 import { type Offer, offerOf, readAmount } from './prices.ts';
-import { readDestination } from './target.ts';
+import { pathOf, readDestination } from './target.ts';
+import { NotedCall, noted } from './telemetry/call.ts';
 
 /** What the outbound path needs of the sessions. */
 export interface Sessions {
@@ -110,6 +111,7 @@ function replayable(request: ExchangeRequest): { request: ExchangeRequest; again
 
 /** A request of the local app before it is taken. */
 interface Incoming {
+  readonly method?: string;
   readonly url?: string;
   readonly fields?: readonly (readonly [string, string])[];
 }
@@ -151,11 +153,17 @@ export class Outbound {
   ): Promise<ExchangeResponse> => {
     this.#inFlight += 1;
     const over = (): void => void (this.#inFlight -= 1);
+    const { notes } = this.#options.metrics;
+    const call = notes === null ? null : new NotedCall('out', incoming.method ?? '', notes);
     try {
-      const response = await this.#call(incoming, exchange);
-      return { ...response, body: tracked(response.body, over) };
+      const response = await this.#call(incoming, exchange, call);
+      const body = tracked(response.body, over);
+      if (call === null) return { ...response, body };
+      call.status = response.status;
+      return { ...response, body: noted(body, call) };
     } catch (error) {
       over();
+      call?.fail(codeOf(error), httpStatusOf(codeOf(error)));
       this.#options.metrics.refusals.add(`code="${codeOf(error)}"`);
       throw error;
     }
@@ -164,21 +172,28 @@ export class Outbound {
   async #call(
     { url = '/', fields = NO_FIELDS }: Incoming,
     exchange: (target: string) => ExchangeRequest,
+    call: NotedCall | null,
   ): Promise<ExchangeResponse> {
     if (this.#stopping) throw refusal('draining', 'this sidecar is going down');
     const destination = readDestination(url);
-    if (destination === null) return this.#leave(url, exchange);
+    if (destination === null) return this.#leave(url, exchange, call);
     const { peers, policy, agent } = this.#options;
     const peer = await peers.resolve(destination.peer);
     if (peer.agent === agent) throw refusal('self_dealing', 'an agent does not pay itself; call the app directly');
     let request = exchange(destination.target);
     if (destination.isBare === true && request.method === 'OPTIONS') request = { ...request, target: '*' };
+    if (call !== null) {
+      call.path = pathOf(destination.target);
+      call.peer = formatId(peer.agent);
+      request = call.trace(request);
+    }
     const offered = offerOf(peer.services, request.method, request.target);
     if (offered === null) throw refusal('unknown_service', `${formatId(peer.agent)} offers no service`);
     const offer = this.#within(offered, allowedBy(fields));
     const reservation = policy.reserve(peer.agent, offer.price, offer.service);
+    if (call !== null) call.price = offer.price;
     try {
-      const response = await this.#route(request, destination.peer, peer, offer, reservation);
+      const response = await this.#route(request, destination.peer, peer, offer, reservation, call);
       policy.report(peer.agent, response.status < 500);
       return response;
     } catch (error) {
@@ -202,14 +217,21 @@ export class Outbound {
   }
 
   /** To a host outside AGNT2. */
-  async #leave(url: string, exchange: (target: string) => ExchangeRequest): Promise<ExchangeResponse> {
+  async #leave(
+    url: string,
+    exchange: (target: string) => ExchangeRequest,
+    call: NotedCall | null,
+  ): Promise<ExchangeResponse> {
     const { egress, metrics } = this.#options;
     if (egress === undefined) throw refusal('egress_denied', 'this sidecar forwards to http://<name>.agnt2 only');
-    const response = await egress.forward(url, (target) => {
+    const traced = (target: string): ExchangeRequest => {
       const request = exchange(target);
-      if (request.upgrade !== undefined) throw refusal('upgrade_unsupported', 'WebSockets go to agents only');
-      return request;
-    });
+      if (call === null) return request;
+      const { hostname } = new URL(url);
+      Object.assign(call, { path: pathOf(target), peer: hostname, route: 'egress' });
+      return call.trace(request);
+    };
+    const response = await egress.forward(url, traced);
     metrics.callsOut.add('route="egress"');
     return response;
   }
@@ -221,6 +243,7 @@ export class Outbound {
     peer: Peer,
     offer: Offer,
     reservation: Reservation,
+    noted: NotedCall | null,
   ): Promise<ExchangeResponse> {
     const { peers, sessions } = this.#options;
     // The gateway answers a request when it has it, and a WebSocket is a request without end.
@@ -234,17 +257,18 @@ export class Outbound {
     const once = replayable(request);
     const call = sessions.call(peer.agent, once.request, offer.price, offer.rate, reservation);
     if (call === null) {
-      if (request.upgrade === undefined) return this.#core(request, name, peer, offer, reservation);
+      if (request.upgrade === undefined) return this.#core(request, name, peer, offer, reservation, noted);
       reservation.release();
       throw refusal('session_required', 'the session for this WebSocket is gone; ask again');
     }
     try {
+      if (noted !== null) noted.route = 'session';
       const response = await call;
       this.#options.metrics.callsOut.add('route="session"');
       return response;
     } catch (error) {
       const again = NOT_MADE.has(codeOf(error)) && request.upgrade === undefined ? once.again() : null;
-      if (again !== null) return this.#core(again, name, peer, offer, reservation);
+      if (again !== null) return this.#core(again, name, peer, offer, reservation, noted);
       if (!MAYBE_CHARGED.has(codeOf(error))) reservation.release();
       if (codeOf(error) === 'over_price') peers.forget(name);
       throw error;
@@ -257,8 +281,10 @@ export class Outbound {
     peer: Peer,
     offer: Offer,
     reservation: Reservation,
+    noted: NotedCall | null,
   ): Promise<ExchangeResponse> {
     const { firstContact, sessions, metrics, peers } = this.#options;
+    if (noted !== null) noted.route = offer.price === 0 ? 'free' : 'core';
     try {
       if (offer.price === 0) {
         const response = await firstContact.free(request, peer.agent);

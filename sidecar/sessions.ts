@@ -427,7 +427,8 @@ export class SessionManager implements Sessions {
     if (request.target === CLOSE) return this.#leaving.answerClose(live, request);
     if (request.target === REFRESH) return this.#answerRefresh(live, request);
     if (request.target.startsWith(CONTROL)) throw refusal('not_found', 'no such control call');
-    const response = await app.serve(request, live.peer, 'session');
+    const price = (): number => offerOf(this.#options.services(), request.method, request.target)?.price ?? 0;
+    const response = await app.serve(request, live.peer, 'session', price);
     metrics.callsIn.add('route="session"');
     return response;
   }

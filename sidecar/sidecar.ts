@@ -1,6 +1,8 @@
 /** An agent as a process of Node: its stores in files, its app and its peers by HTTP, a port for the app and one for the operator. */
 import type { Server } from 'node:http';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { formatId } from '../protocol/ids.ts';
 import { MachineKey, type SigningKey } from '../protocol/keys.ts';
 import { adminToken, createAdminServer } from './admin.ts';
@@ -11,6 +13,7 @@ import { dial } from './dial.ts';
 import { acceptTunnels } from './egress/connect.ts';
 import { Egress, type EgressOptions } from './egress/egress.ts';
 import { DirectLinks } from './direct.ts';
+import { refusal } from './errors.ts';
 import { HttpClient } from './http/client.ts';
 import { acceptHttp2 } from './http/h2-server.ts';
 import { type ExchangeServer, createExchangeServer, listen } from './http/server.ts';
@@ -19,11 +22,29 @@ import { SqlStore } from './session/store-sql.ts';
 import { openSessions } from './session/store-sqlite.ts';
 import { openStore } from './sqlite.ts';
 import type { Store } from './store.ts';
+import { AccessLog } from './telemetry/accesslog.ts';
+import { SpanExporter, otlpFrom } from './telemetry/otlp.ts';
 
 export type { OnEvent, Pace } from './agent.ts';
 
+/** What the start has made what it is. */
+const FIXED: readonly (keyof Config)[] = [
+  'gateway',
+  'agent',
+  'keyFile',
+  'signer',
+  'name',
+  'app',
+  'listen',
+  'admin',
+  'stateDir',
+  'accessLog',
+];
+/** How long the last spans may take. */
+const SPANS_MS = 3000;
+
 export class Sidecar {
-  readonly #config: Config;
+  #config: Config;
   readonly #onEvent: OnEvent;
   readonly #store: Store;
   readonly #metrics = new Metrics();
@@ -31,6 +52,8 @@ export class Sidecar {
   readonly #gateway: HttpClient;
   readonly #sessionFile;
   readonly #agent: Agent;
+  readonly #accessLog: AccessLog | null = null;
+  readonly #spans: SpanExporter | null = null;
   readonly #egress: Egress;
   readonly #hold: (config: Config) => Promise<SigningKey>;
   #key: (SigningKey & { close?: () => void }) | null = null;
@@ -55,6 +78,18 @@ export class Sidecar {
     this.#onEvent = onEvent;
     this.#store = openStore(config.stateDir);
     this.#sessionFile = openSessions(join(config.stateDir, 'sessions.sqlite'));
+    const otlp = otlpFrom(process.env, config.name ?? formatId(config.agent));
+    if (config.accessLog) this.#accessLog = new AccessLog((fields) => onEvent('access', fields));
+    if (otlp !== null) this.#spans = new SpanExporter(otlp);
+    const sinks = [this.#accessLog, this.#spans].filter((sink) => sink !== null);
+    if (sinks.length > 0) this.#metrics.notes = { sinks, ratio: otlp?.ratio ?? null };
+    this.#metrics.gauge('agnt2_spans_dropped', 'Spans no collector took', () => this.#spans?.dropped ?? 0);
+    this.#metrics.gauge(
+      'agnt2_access_dropped',
+      'Calls the access log had no room for',
+      () => this.#accessLog?.dropped ?? 0,
+    );
+    this.#metrics.gauge('agnt2_tunnels', 'Tunnels of the local app that are open', () => this.#egress.tunnels);
     this.#app = new App(config.app, this.#metrics);
     this.#gateway = new HttpClient(config.gateway, 'the gateway', {
       unreachable: 'gateway_unavailable',
@@ -81,7 +116,14 @@ export class Sidecar {
   }
 
   get ready(): boolean {
-    return this.#listening && this.#agent.ready;
+    return this.#unready === null;
+  }
+  /** What it goes by now. */
+  get config(): Config {
+    return this.#config;
+  }
+  get #unready(): string | null {
+    return this.#agent.unready ?? (this.#listening ? null : 'starting');
   }
 
   /** Starts everything; resolves when calls can be made and taken. Rejects with what only a person can mend; waits for the rest. */
@@ -94,7 +136,7 @@ export class Sidecar {
         token: adminToken(join(this.#config.stateDir, 'admin-token')),
         policy: agent.policy,
         nextKey: () => agent.nextKey(),
-        ready: () => this.ready,
+        unready: () => this.#unready,
         status: async () => ({ ...(await agent.status()), ready: this.ready }),
         sessions: () => agent.sessions(),
         halves: () => agent.halves(),
@@ -118,6 +160,25 @@ export class Sidecar {
     });
   }
 
+  /**
+   * Goes on by another config: all of it, or, when something of it can't change at run time (`needs_restart`) or its
+   * services can't be published, none. Answers which settings changed.
+   */
+  async reload(config: Config): Promise<string[]> {
+    if (this.#stopping) return [];
+    const isChanged = (key: keyof Config): boolean => !isDeepStrictEqual(config[key], this.#config[key]);
+    const fixed = FIXED.filter(isChanged);
+    if (fixed.length > 0)
+      throw refusal('needs_restart', `${fixed.join(', ')} can't change while the sidecar runs; restart it for that`);
+    const changed = (Object.keys(config) as (keyof Config)[]).filter(isChanged);
+    if (changed.length === 0) return [];
+    await this.#agent.configure(config);
+    this.#egress.configure(config.egress);
+    this.#config = config;
+    this.#onEvent('reloaded', { changed });
+    return changed;
+  }
+
   /** Looks at the sessions and the escrows now, not at the next turn. */
   async sweep(): Promise<void> {
     await this.#agent.sweep();
@@ -132,6 +193,8 @@ export class Sidecar {
     await this.#agent.stop();
     this.#links?.close();
     this.#listener?.closeAllConnections();
+    this.#accessLog?.flush();
+    await Promise.race([this.#spans?.flush(), setTimeout(SPANS_MS, undefined, { ref: false })]);
     this.#admin?.closeAllConnections();
     this.#admin?.close();
     this.#key?.close?.();

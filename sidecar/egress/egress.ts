@@ -114,6 +114,8 @@ export class Egress {
     if (authority === undefined) throw denied('only http:// goes through the proxy in plain form; https:// by CONNECT');
     const target = this.#target(authority, HTTP);
     const request = exchange(rest.startsWith('/') ? rest : `/${rest}`);
+    if (request.upgrade !== undefined)
+      throw refusal('upgrade_unsupported', 'WebSockets outside AGNT2 go by CONNECT, as https does');
     const socket = await this.#connect(target);
     const { maxBytes, maxSeconds } = this.#config;
     const ended = new AbortController();
