@@ -21,6 +21,7 @@ interface KeccakExports extends PlainExports {
   each64(list: number, count: number): void;
   each128(list: number, count: number): void;
   padded(list: number, count: number, blocks: number): void;
+  sha(pointer: number, length: number, output: number): void;
 }
 
 /** What it exports besides, to run interactions (plain/index.ts). */
@@ -55,6 +56,12 @@ class WasmKeccak {
     if (bytes.length > KECCAK_INPUT_BYTES) return keccak_256(bytes);
     this.#bytes.set(bytes, KECCAK_INPUT);
     this.#exports.hash(KECCAK_INPUT, bytes.length, KECCAK_OUTPUT);
+    return this.#bytes.slice(KECCAK_OUTPUT, KECCAK_OUTPUT + HASH_BYTES);
+  }
+
+  sha(bytes: Uint8Array): Uint8Array {
+    this.#bytes.set(bytes, KECCAK_INPUT);
+    this.#exports.sha(KECCAK_INPUT, bytes.length, KECCAK_OUTPUT);
     return this.#bytes.slice(KECCAK_OUTPUT, KECCAK_OUTPUT + HASH_BYTES);
   }
 }
@@ -131,5 +138,12 @@ const platform = (
 
 const viewOf = ({ buffer, byteOffset }: Uint8Array): Uint8Array => new Uint8Array(buffer, byteOffset, HASH_BYTES);
 
-export const sha: (bytes: Uint8Array) => Uint8Array =
+const platformSha: (bytes: Uint8Array) => Uint8Array =
   platform === undefined ? (bytes) => sha256(bytes) : (bytes) => viewOf(platform('sha256', bytes, 'buffer'));
+
+/** Messages up to this are hashed in WebAssembly once it is installed: to call out for one takes longer than its blocks do. */
+const SHORT = platform === undefined ? KECCAK_INPUT_BYTES : 192;
+
+export function sha(bytes: Uint8Array): Uint8Array {
+  return installed !== null && bytes.length <= SHORT ? installed.sha(bytes) : platformSha(bytes);
+}

@@ -1,10 +1,11 @@
+import { sha256 } from '@noble/hashes/sha2.js';
 import { keccak_256 } from '@noble/hashes/sha3.js';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { equal, hex } from '../bytes.ts';
-import { HASH_BYTES, installKeccak, keccak, keccakCount } from '../hash.ts';
+import { HASH_BYTES, installKeccak, keccak, keccakCount, sha } from '../hash.ts';
 import { LIST, LIST_ENTRIES, Memory } from '../memory.ts';
-import { KECCAK_INPUT_BYTES } from './layout.ts';
+import { KECCAK_INPUT, KECCAK_INPUT_BYTES, KECCAK_MEMORY_PAGES, KECCAK_OUTPUT } from './layout.ts';
 import { keccakModule } from './module.ts';
 
 /** Blocks of one size by the list, in a memory of so many bytes: scattered, and so are their hashes. */
@@ -76,6 +77,21 @@ describe('keccak', () => {
     for (const length of [KECCAK_INPUT_BYTES - 1, KECCAK_INPUT_BYTES, KECCAK_INPUT_BYTES + 1]) {
       const bytes = new Uint8Array(length).fill(7);
       expect(hex(keccak(bytes))).toBe(hex(keccak_256(bytes)));
+    }
+  });
+
+  test('and its SHA-256 is noble’s, of messages of any length', () => {
+    const memory = new WebAssembly.Memory({ initial: KECCAK_MEMORY_PAGES });
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(keccakModule()), { keccak: { memory } });
+    const hash = (exports as { sha(pointer: number, length: number, output: number): void }).sha;
+    const bytes = new Uint8Array(memory.buffer);
+    for (const length of [...Array(1000).keys(), KECCAK_INPUT_BYTES - 1, KECCAK_INPUT_BYTES]) {
+      const message = random(length);
+      bytes.fill(0xee, KECCAK_INPUT);
+      bytes.set(message, KECCAK_INPUT);
+      hash(KECCAK_INPUT, length, KECCAK_OUTPUT);
+      expect(hex(bytes.slice(KECCAK_OUTPUT, KECCAK_OUTPUT + HASH_BYTES))).toBe(hex(sha256(message)));
+      if (length < 1000) expect(hex(sha(message))).toBe(hex(sha256(message)));
     }
   });
 

@@ -1,6 +1,6 @@
 /**
  * Keccak256 as a WebAssembly module, assembled here: keccak-f[1600] with its 25 lanes in locals (FIPS 202 §3, with the padding of the EVM's keccak).
- * `hash` absorbs any number of bytes; `each64` and `each128` hash blocks of that size wherever a list says, two at a time in the halves of SIMD registers, and `padded` messages of one length that are padded already. All in the memory it is given, where `decode` and `execute` run what is plain of bundles (plain/).
+ * `hash` absorbs any number of bytes; `each64` and `each128` hash blocks of that size wherever a list says, two at a time in the halves of SIMD registers, and `padded` messages of one length that are padded already; `sha` is SHA-256 (sha.ts). All in the memory it is given, where `decode` and `execute` run what is plain of bundles (plain/).
  * @see https://nvlpubs.nist.gov/nistpubs/FIPS/NIST.FIPS.202.pdf
  * @see https://webassembly.github.io/spec/core/binary
  */
@@ -28,6 +28,7 @@ import {
   when,
 } from './assembler.ts';
 import { KECCAK_CONSTANTS, MAX_MEMORY_PAGES } from './layout.ts';
+import { shaFunction } from './sha.ts';
 
 /** Bytes absorbed between two permutations. */
 const RATE = 136;
@@ -328,6 +329,7 @@ export function keccakModule(shared = false): Uint8Array<ArrayBuffer> {
     decode: decodeFunction(),
     execute: executeFunction(),
     padded: padded(),
+    sha: shaFunction(),
   };
   const names = Object.keys(functions);
   // A shared memory has to say how large it may become.
@@ -339,7 +341,7 @@ export function keccakModule(shared = false): Uint8Array<ArrayBuffer> {
       vector(type(3, 0), type(2, 0), type(DECODE_PARAMETERS.length, 1), type(EXECUTE_PARAMETERS.length, 1)),
     ),
     ...section(2, vector([...text('keccak'), ...text('memory'), 2, ...limits])),
-    ...section(3, vector([0], [1], [1], [2], [3], [0])),
+    ...section(3, vector([0], [1], [1], [2], [3], [0], [0])),
     ...section(7, vector(...names.map((name, i): Code => [...text(name), 0, ...unsigned(i)]))),
     ...section(10, vector(...Object.values(functions))),
     ...section(

@@ -109,6 +109,7 @@ export const request = (): ExchangeRequest => ({
 /** One whole paid call: sent, answered, read, recorded. */
 export async function callOnce(endpoint: SessionEndpoint): Promise<void> {
   const { response, record } = await endpoint.call(request(), { maxPrice: PRICE });
-  for await (const _ of response.body);
+  if (response.body instanceof Whole) response.body.take();
+  else for await (const _ of response.body);
   await record;
 }

@@ -20,7 +20,8 @@ import { type Suite, median, percentile } from './suite.ts';
 import { x402Note, x402Rates } from './x402.ts';
 
 const ROUNDS = 5;
-const IN_FLIGHT = 256;
+/** Of one pair: enough that each side has work while the other's packet is on its way. */
+const IN_FLIGHT = 1024;
 const DEPOSIT = 1_000_000_000;
 /** Idle sessions twice, and how long until their objects sleep. */
 const IDLE = 200;
