@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+// As a sidecar does: short messages are hashed in WebAssembly.
+import '../../protocol/keccak/install.ts';
 import { Signing, type Domain } from '../../protocol/eip712.ts';
 import { formatId } from '../../protocol/ids.ts';
 import { MachineKey } from '../../protocol/keys.ts';
