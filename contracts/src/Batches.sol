@@ -157,7 +157,7 @@ abstract contract Batches is Inbox, Bonds {
         head = number - 1;
         _voidedAt = uint64(block.timestamp);
         _restart(number);
-        _restartBlobs(number);
+        if (_blobs.number == number) delete _blobs;
         emit Invalidated(number);
         _slash(reporter);
     }
@@ -290,9 +290,5 @@ abstract contract Batches is Inbox, Bonds {
         _stretch.parts = 0;
         _stretch.frames = 0;
         _stretch.steps = 0;
-    }
-
-    function _restartBlobs(uint64 number) private {
-        _blobs = Blobs(number, 0, 0, 0);
     }
 }
