@@ -1,6 +1,9 @@
 import { cloudflareTest } from '@cloudflare/vitest-plugin';
 import { defineConfig } from 'vitest/config';
 
+/** Whole programs, started as a user does. */
+const PROGRAMS = ['sidecar/cli/cli.test.ts', 'examples/**/*.test.ts'];
+
 /** Unit tests stand beside their file; `*.workers.test.ts` run inside real workerd, everything else in Node. */
 export default defineConfig({
   test: {
@@ -16,11 +19,10 @@ export default defineConfig({
             'workers/**/*.test.ts',
             'sidecar/**/*.test.ts',
             'local/**/*.test.ts',
-            'examples/**/*.test.ts',
             'contracts/**/*.test.ts',
             'test/unit/**/*.test.ts',
           ],
-          exclude: ['**/*.workers.test.ts', '**/node_modules/**'],
+          exclude: ['**/*.workers.test.ts', ...PROGRAMS, '**/node_modules/**'],
           testTimeout: 30_000,
         },
       },
@@ -49,13 +51,13 @@ export default defineConfig({
         },
       },
       {
-        // Long, and with an L1 of their own, but nothing that kills or measures: side by side with the unit tests.
+        // Long, with an L1 of their own or with programs of many processes, but nothing that measures: side by side with the unit tests.
         test: {
           name: 'proofs',
-          include: ['test/{fuzz,mutants}/**/*.test.ts'],
+          include: ['test/{fuzz,mutants}/**/*.test.ts', ...PROGRAMS],
           testTimeout: 240_000,
           hookTimeout: 240_000,
-          // They mostly wait, for L1 and for the compiler.
+          // They mostly wait, for L1, for the compiler, for each other.
           maxWorkers: 3,
         },
       },

@@ -109,6 +109,14 @@ async function ask(port: number, path: string, init: RequestInit = {}): Promise<
 }
 const post = { method: 'POST' };
 
+/** Whether no call of its sessions is without a half. */
+async function isSigned({ ports }: { ports: { admin: number } }): Promise<boolean> {
+  const { sessions } = JSON.parse((await ask(ports.admin, '/admin/sessions')).body) as {
+    sessions: { unsigned: { pays: number; earns: number } }[];
+  };
+  return sessions.every(({ unsigned: { pays, earns } }) => pays === 0 && earns === 0);
+}
+
 /** A bundle of alice's own making, not through her sidecar. Answers the value of its last interaction, and its place. */
 async function submit(
   interactions: readonly Interaction[],
@@ -297,7 +305,7 @@ test.each([true, false])(
     const alices = await caller({ session });
     await ask(alices.ports.admin, '/admin/sessions/bob/open', post);
     for (let i = 0; i < 5; i++) await ask(alices.ports.listen, '/agents/bob/run');
-    await sleep(100);
+    await eventually(async () => (await isSigned(alices)) && (await isSigned(bobs)), 'all calls signed for');
     gateway.deadRelays = true;
     gateway.cutSessions();
     await sleep(50);

@@ -254,7 +254,12 @@ test('a peer that is gone: settle what it signed, exit, finalize after the delay
   const alices = await caller({ session: { deposit: 1000, credit: 500, exitDelay: 60 } });
   await request(alices.ports.admin, '/admin/sessions/bob/open', { method: 'POST' });
   for (let i = 0; i < 5; i++) await request(alices.ports.listen, '/agents/bob/run', {}, 'x');
-  await sleep(100);
+  await eventually(async () => {
+    const { sessions } = JSON.parse((await request(bobs.ports.admin, '/admin/sessions')).body) as {
+      sessions: { unsigned: { earns: number } }[];
+    };
+    return sessions.every(({ unsigned }) => unsigned.earns === 0);
+  }, 'all calls signed for');
   gateway.deadRelays = true;
   gateway.cutSessions();
   await sleep(50);

@@ -286,6 +286,7 @@ test('every test and exchange that docs/http.md names is there', () => {
     '../../protocol/framed.test',
     '../target.test',
     '../sidecar.test',
+    '../telemetry/telemetry.test',
     '../../protocol/mux.test',
   ];
   const source = files
