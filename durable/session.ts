@@ -88,8 +88,6 @@ interface Row extends Record<string, SqlStorageValue> {
   payee: ArrayBuffer | null;
 }
 
-/** Milliseconds between writes of a busy session's halves. */
-const KEEP_MS = 200;
 /** The feed hears of a session's halves at most this often. */
 const NOTE_MS = 1000;
 /** An error report between parties is short; a longer one is none. */
@@ -105,10 +103,6 @@ export class Session extends DurableObject<GuardEnv> {
   readonly #guard: Guard;
   #facts: (RelayFacts & { readonly signing: Signing }) | null = null;
   readonly #halves: [SignedHalf | null, SignedHalf | null] = [null, null];
-  /** Of those, what is not on disk yet, by direction. */
-  readonly #unkept: SignedHalf[] = [];
-  #keeping: ReturnType<typeof setTimeout> | null = null;
-  #keptMs = 0;
   #frames = 0;
   #notedMs = 0;
   #bytes = 0;
@@ -274,7 +268,7 @@ export class Session extends DurableObject<GuardEnv> {
     const party = partyOf(ws) as Party;
     if (this.#current[party] !== ws) return;
     this.#current[party] = null;
-    this.#keepAll();
+    this.#count();
     const { id } = this.#facts!;
     this.#tell({ kind: 'session', id: formatId(id), event: 'disconnect', party }, id);
     const peer = this.#current[peerOf(party)];
@@ -385,35 +379,18 @@ export class Session extends DurableObject<GuardEnv> {
     if (known.payee === undefined) this.#write({ ...known, payee });
   }
 
-  /**
-   * Keeps a half, at once in memory. On disk at once, too, when a party is away or the last write is a while ago; else a
-   * little later, because all the session's packets wait for a write to be done, and both parties have the half themselves.
-   */
+  /** Keeps a half: the output gate holds it, and all behind it, until it is on disk. */
   #write(signed: SignedHalf): void {
-    const { dir } = signed.half;
-    this.#halves[dir] = signed;
-    this.#unkept[dir] = signed;
-    const due = this.#keptMs + KEEP_MS - Date.now();
-    if (due <= 0 || this.#current.a === null || this.#current.b === null) this.#keepAll();
-    else this.#keeping ??= setTimeout(() => this.#keepAll(), due);
-  }
-
-  #keepAll(): void {
-    if (this.#keeping !== null) clearTimeout(this.#keeping);
-    this.#keeping = null;
-    this.#keptMs = Date.now();
-    // Sparse: one direction may have nothing new.
-    for (const signed of this.#unkept.splice(0).filter((each) => each !== undefined)) {
-      const { half, payer, payee } = signed;
-      this.#sql.exec(
-        'INSERT OR REPLACE INTO half VALUES (?, ?, ?, ?)',
-        half.dir,
-        encodeHalf(half).buffer,
-        payer.slice().buffer,
-        payee?.slice().buffer ?? null,
-      );
-      this.#guard.kept();
-    }
+    const { half, payer, payee } = signed;
+    this.#halves[half.dir] = signed;
+    this.#sql.exec(
+      'INSERT OR REPLACE INTO half VALUES (?, ?, ?, ?)',
+      half.dir,
+      encodeHalf(half).buffer,
+      payer.slice().buffer,
+      payee?.slice().buffer ?? null,
+    );
+    this.#guard.kept();
     this.#count();
   }
 
