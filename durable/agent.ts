@@ -9,6 +9,7 @@ import { Agnt2Error, codeOf } from '../protocol/errors.ts';
 import { parseId, shardOf } from '../protocol/ids.ts';
 import { FRAMED, TAKES_FRAMED, framed, unframed } from '../protocol/framed.ts';
 import { CARRIED_HEADERS, CARRIED_REASON, PacketType, packHeaders, unpackHeaders } from '../protocol/packet.ts';
+import { chunksOf, streamOf } from '../protocol/streams.ts';
 import { CallMux, type OpenCall } from '../protocol/mux.ts';
 import { type Namespace, shardStub } from './shard/api.ts';
 import { acceptSocket, closeSocket, isUpgrade, newest, problemResponse, sendError, sendPacket } from './socket.ts';
@@ -201,34 +202,6 @@ function respond({ response }: OpenCall, takesFramed: boolean): Response {
     ...(reason !== undefined && { [CARRIED_REASON]: packHeaders([['reason', reason]]) }),
     ...(isFramed && { [FRAMED]: 'trailers' }),
   };
-  const source = (isFramed ? framed(response.body, trailers) : response.body)[Symbol.asyncIterator]();
-  const body = new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      try {
-        const { value, done } = await source.next();
-        if (done) controller.close();
-        else controller.enqueue(value);
-      } catch (error) {
-        controller.error(error);
-      }
-    },
-    async cancel() {
-      await source.return?.();
-    },
-  });
+  const body = streamOf(isFramed ? framed(response.body, trailers) : response.body);
   return new Response(body, { headers });
-}
-
-async function* chunksOf(body: ReadableStream<Uint8Array> | null): AsyncGenerator<Uint8Array> {
-  if (body === null) return;
-  const reader = body.getReader();
-  try {
-    for (;;) {
-      const { value, done } = await reader.read();
-      if (done) return;
-      yield value;
-    }
-  } finally {
-    await reader.cancel().catch(() => {});
-  }
 }

@@ -3,7 +3,8 @@ import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.
 import { formatId } from '../../protocol/ids.ts';
 import { refusal } from '../errors.ts';
 import { endToEnd } from '../http/headers.ts';
-import { bodyOf, chunksOf, headersOf } from './bodies.ts';
+import { chunksOf } from '../../protocol/streams.ts';
+import { bodyOf, headersOf } from './bodies.ts';
 import { type Pay, type PaidCall, admit } from './calls.ts';
 
 export type Fetch = (request: Request) => Response | Promise<Response>;

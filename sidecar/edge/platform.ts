@@ -4,7 +4,8 @@ import { refusal } from '../errors.ts';
 import { type Header, checkHeaders } from '../http/headers.ts';
 import { type Dial, socketUrl } from '../identity.ts';
 import { packetSocket } from '../session/index.ts';
-import { bodyOf, chunksOf, headersOf } from './bodies.ts';
+import { chunksOf } from '../../protocol/streams.ts';
+import { bodyOf, headersOf } from './bodies.ts';
 
 /** A socket as an answer brings it: silent until it is accepted. */
 type Upgraded = Response & { readonly webSocket: (WebSocket & { accept(): void }) | null };
