@@ -196,11 +196,10 @@ describe.skipIf(missing !== null)('containers', () => {
     // Every cap but the one that a label lowered stays what the file says, though labels now ask for more.
     guest.label(Object.fromEntries(['call', 'hour', 'day', 'peer'].map((cap) => [`agnt2.budget.${cap}`, '1000000'])));
     await guest.compose('up', '--detach');
-    await until(
-      'the labels to be in force',
-      async () => (await guest.logs('sidecar')).split('"event":"ready"').length > 2,
-      { timeoutMs: 60_000, everyMs: 250 },
-    );
+    await until('the labels to be in force', async () => (await guest.logs('sidecar')).includes('"event":"reloaded"'), {
+      timeoutMs: 60_000,
+      everyMs: 250,
+    });
     const [plain, spoofed] = await town.attempt('guest', [dear, get('http://web.agnt2/dear', SPOOFED)]);
     for (const refused of [plain, spoofed]) expect(refused).toMatchObject(over('over_call_cap', 'perCall', 10));
     // Twelve units to one peer are six pages, however many are asked for at once.
