@@ -2,6 +2,8 @@
  * One HTTP exchange, free of any runtime's request objects: what the proxy, the sessions and first contact hand to each
  * other. Bodies stream; nobody in between may gather one.
  */
+import type { Signal } from './aborts.ts';
+
 type Fields = readonly (readonly [string, string])[];
 
 /** An informational answer (1xx), before the final one. */
@@ -17,7 +19,7 @@ export interface ExchangeRequest {
   readonly headers: Fields;
   readonly body: AsyncIterable<Uint8Array>;
   /** Aborts when the caller went away. */
-  readonly signal: AbortSignal;
+  readonly signal: Signal;
   /** Fields that came after the body; complete when the body has ended. */
   readonly trailers?: () => Fields;
   /** Asks for a WebSocket: answered by 101, after which the two bodies are the two directions of its connection. */

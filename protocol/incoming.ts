@@ -1,4 +1,5 @@
 /** The calls of the other side on a packet socket: from their heads to the one part that ends each. */
+import { CallSignal } from './aborts.ts';
 import { utf8 } from './bytes.ts';
 import { Agnt2Error, malformed } from './errors.ts';
 import type { ExchangeRequest, Interim } from './exchange.ts';
@@ -29,7 +30,7 @@ class IncomingCall implements IncomingHandle {
   out: Outflow | null = null;
   responseDigest: Uint8Array;
   trailers: [string, string][] = [];
-  abort: AbortController | null = null;
+  readonly signal = new CallSignal();
   served: Served | null = null;
   /** Its handler has answered, one way or the other. */
   answered = false;
@@ -180,14 +181,7 @@ export class IncomingCalls {
       trailers: () => call.trailers,
       ...(head.upgrade === 'websocket' && { upgrade: head.upgrade }),
       ...(call.takes.includes('interim') && { interim: (interim: Interim) => this.#interim(call, interim) }),
-      // Most handlers never look at it, and a controller costs more than the rest of this function.
-      get signal() {
-        if (call.abort === null) {
-          call.abort = new AbortController();
-          if (call.closed) call.abort.abort();
-        }
-        return call.abort.signal;
-      },
+      signal: call.signal,
     };
     const meta = typeof head.meta === 'object' && head.meta !== null ? head.meta : NO_META;
     let answer: Promise<Served>;
@@ -287,7 +281,7 @@ export class IncomingCalls {
     call.stop(error);
     if (call.complete) this.#finish(call);
     else call.onRequestEnd = () => this.#finish(call);
-    call.abort?.abort(error);
+    call.signal.abort(error);
   }
 
   /** The last part of a served call. */
@@ -314,7 +308,7 @@ export class IncomingCalls {
     call.stop(error);
     if (call.served === null) this.#refuse(call.id, 'cancelled');
     else this.#finish(call);
-    call.abort?.abort(error);
+    call.signal.abort(error);
   }
 
   /** Ends a call of theirs without a response end. */
@@ -325,7 +319,7 @@ export class IncomingCalls {
       this.#forget(call);
       const error = new Agnt2Error(code, 'the call was ended');
       call.stop(error);
-      call.abort?.abort(error);
+      call.signal.abort(error);
     }
     this.#mux.parts.write(PartKind.cancel, id, utf8(code));
   }
@@ -343,7 +337,7 @@ export class IncomingCalls {
       call.closed = true;
       call.served?.dropped?.('lost', call.digests, call.complete);
       call.stop(error);
-      call.abort?.abort(error);
+      call.signal.abort(error);
     }
     this.#calls.clear();
   }

@@ -1,5 +1,5 @@
 /** The calls of ours on a packet socket: what has been said of each, and what its caller has been told. */
-import { type Abortable, watch } from './aborts.ts';
+import { type Abortable, type Signal, unwatch, watch } from './aborts.ts';
 import { utf8 } from './bytes.ts';
 import { Agnt2Error, malformed } from './errors.ts';
 import type { ExchangeRequest, ExchangeResponse } from './exchange.ts';
@@ -39,7 +39,7 @@ class OutgoingCall implements OpenCall, Abortable {
   short: Agnt2Error | null = null;
   /** Its caller has been told of a response, or that there is none. */
   told = false;
-  #watchers: Set<Abortable> | null = null;
+  readonly #signal: Signal;
   timer: ReturnType<typeof setTimeout> | undefined = undefined;
   #ended: Uint8Array | null = null;
   #failed: { error: unknown } | null = null;
@@ -50,7 +50,8 @@ class OutgoingCall implements OpenCall, Abortable {
     this.id = id;
     this.sink = sink;
     this.interim = request.interim;
-    this.#watchers = watch(request.signal, this);
+    this.#signal = request.signal;
+    watch(request.signal, this);
     if (sink.deadlineMs !== undefined) this.timer = setTimeout(() => this.#expired(), sink.deadlineMs);
   }
 
@@ -84,8 +85,7 @@ class OutgoingCall implements OpenCall, Abortable {
 
   /** Nothing from outside ends it any more. */
   release(): void {
-    this.#watchers?.delete(this);
-    this.#watchers = null;
+    unwatch(this.#signal, this);
     if (this.timer !== undefined) clearTimeout(this.timer);
   }
 }

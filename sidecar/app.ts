@@ -74,7 +74,7 @@ export class App {
   }
 }
 
-/** The request's fields; its signal stays a getter's answer, not a copy made too early. */
+/** What goes on of a request, but its fields. */
 const without = (request: ExchangeRequest): Omit<ExchangeRequest, 'headers'> => ({
   method: request.method,
   target: request.target,

@@ -1,4 +1,5 @@
 /** The app of an edge agent: a `fetch` handler in the same isolate, as what stands behind every call. */
+import { abortSignalOf } from '../../protocol/aborts.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.ts';
 import { formatId } from '../../protocol/ids.ts';
 import { refusal } from '../errors.ts';
@@ -27,7 +28,8 @@ export class EdgeApp {
     for (const [name, value] of endToEnd(request.headers)) headers.append(name, value);
     headers.set('agnt2-route', route);
     if (caller !== 0) headers.set('agnt2-caller', formatId(caller));
-    const init = { method: request.method, headers, body: bodyOf(request), signal: request.signal, duplex: 'half' };
+    const signal = abortSignalOf(request.signal);
+    const init = { method: request.method, headers, body: bodyOf(request), signal, duplex: 'half' };
     const asked = new Request(SELF + request.target, init as RequestInit);
     admit(asked, caller, route, this.#pay);
     let response: Response;

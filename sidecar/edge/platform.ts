@@ -1,4 +1,5 @@
 /** Sockets and requests to the gateway by the platform's own `fetch`. */
+import { abortSignalOf } from '../../protocol/aborts.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.ts';
 import { refusal } from '../errors.ts';
 import { type Header, checkHeaders } from '../http/headers.ts';
@@ -49,7 +50,7 @@ export async function send(base: string, request: ExchangeRequest): Promise<Exch
     method: request.method,
     headers: request.headers.map(([name, value]): [string, string] => [name, value]),
     body: bodyOf(request),
-    signal: request.signal,
+    signal: abortSignalOf(request.signal),
     redirect: 'manual',
     duplex: 'half',
   } as const;

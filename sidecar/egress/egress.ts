@@ -5,6 +5,7 @@
 import dns, { type LookupAddress } from 'node:dns';
 import net, { type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { abortSignalOf } from '../../protocol/aborts.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.ts';
 import { refusal } from '../errors.ts';
 import type { EgressConfig } from '../config.ts';
@@ -139,10 +140,7 @@ export class Egress {
       const response = await client.send({
         ...request,
         body: capped(request.body, maxBytes),
-        signal: AbortSignal.any([request.signal, ended.signal]),
-        // These are getters' answers, which a spread would take too early.
-        trailers: request.trailers,
-        interim: request.interim,
+        signal: AbortSignal.any([abortSignalOf(request.signal), ended.signal]),
       });
       return { ...response, body: tracked(capped(response.body, maxBytes), over) };
     } catch (error) {

@@ -1,4 +1,5 @@
 /** One request of a connection and what is known of its answer. */
+import { CallSignal } from '../../protocol/aborts.ts';
 import type { ExchangeRequest, Interim } from '../../protocol/exchange.ts';
 import { Whole } from '../../protocol/whole.ts';
 import { refusal } from '../errors.ts';
@@ -46,8 +47,7 @@ export class ServedExchange {
   /** A client that might have waited with its body did not. */
   #comes = false;
   #trailers: readonly Header[] = [];
-  #gone: Error | null = null;
-  #controller: AbortController | null = null;
+  readonly #signal = new CallSignal();
   /** The whole request is here. */
   isReceived = false;
   /** The answer's head was written. */
@@ -68,16 +68,12 @@ export class ServedExchange {
 
   /** The request as it goes on, under the target that was made of its own. */
   request(target: string): ExchangeRequest {
-    const signalOf = (): AbortSignal => this.#signal();
     return {
       method: this.head.method,
       target,
       headers: endToEnd(this.head.fields),
       body: this.#body,
-      // Few look at it, and a controller costs more than all of this.
-      get signal() {
-        return signalOf();
-      },
+      signal: this.#signal,
       trailers: () => trailing(this.#trailers),
       interim: (head) => (head.status === 100 ? this.#wait?.send() : this.#context.interim(this, head)),
     };
@@ -103,18 +99,10 @@ export class ServedExchange {
 
   /** Nobody is there for the answer any more: whatever still works on it works for nobody. */
   gone(reason: string): void {
-    if (this.#gone !== null) return;
-    this.#gone = refusal('cancelled', reason);
+    if (this.#signal.aborted) return;
+    const cancelled = refusal('cancelled', reason);
     this.#wait?.settle();
     if (this.#body instanceof Incoming) this.#body.fail(refusal('cancelled', 'the caller broke off its request'));
-    this.#controller?.abort(this.#gone);
-  }
-
-  #signal(): AbortSignal {
-    if (this.#controller === null) {
-      this.#controller = new AbortController();
-      if (this.#gone !== null) this.#controller.abort(this.#gone);
-    }
-    return this.#controller.signal;
+    this.#signal.abort(cancelled);
   }
 }

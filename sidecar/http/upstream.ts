@@ -1,6 +1,7 @@
 /** One connection to an origin: one exchange at a time, and kept for the next one. */
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
+import { unwatch, watch } from '../../protocol/aborts.ts';
 import { codeOf } from '../../protocol/errors.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.ts';
 import { Whole } from '../../protocol/whole.ts';
@@ -76,16 +77,16 @@ class Call {
     this.sending = sending;
     this.resolve = resolve;
     this.reject = reject;
-    sending.request.signal.addEventListener('abort', this);
+    watch(sending.request.signal, this);
   }
 
   /** The caller went away. */
-  handleEvent(): void {
+  aborted(): void {
     this.#upstream.destroy();
   }
 
   over(): void {
-    this.sending.request.signal.removeEventListener('abort', this);
+    unwatch(this.sending.request.signal, this);
     this.wanted?.(false);
   }
 }

@@ -1,4 +1,5 @@
 /** Where calls of ours wait for the peer, and for room in the credit it gives: an honest payer is never refused for it. */
+import type { Signal } from '../../protocol/aborts.ts';
 import { Agnt2Error } from '../../protocol/errors.ts';
 
 export interface GateOptions {
@@ -44,7 +45,7 @@ export class Gate {
   }
 
   /** Enters in its turn. Rejects with `peer_offline` or `over_credit` after the wait, `cancelled`, or what shut the gate. */
-  wait(max: number, signal: AbortSignal, deadlineMs = Infinity): Promise<void> {
+  wait(max: number, signal: Signal, deadlineMs = Infinity): Promise<void> {
     return new Promise((resolve, reject) => {
       const leave = (): void => {
         clearTimeout(timer);

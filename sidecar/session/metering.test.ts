@@ -1,5 +1,6 @@
 /** Calls counted by byte: what the payee stops at, what the payer refuses, and what both agree on. */
 import { expect, test } from 'vitest';
+import type { Signal } from '../../protocol/aborts.ts';
 import { codeOf } from '../../protocol/errors.ts';
 import type { Rate } from '../../protocol/meter.ts';
 import { body, bytesOf, collect, pair, request } from './testing.ts';
@@ -28,7 +29,7 @@ test('an answer is stopped where its most is used up, with a code, and what has 
     }
   }
   let stopped = false;
-  const handler = async (req: { signal: AbortSignal }) => {
+  const handler = async (req: { signal: Signal }) => {
     req.signal.addEventListener('abort', () => (stopped = true));
     return { status: 200, headers: [], body: endless() };
   };

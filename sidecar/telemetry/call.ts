@@ -61,10 +61,7 @@ export class NotedCall {
       target: request.target,
       headers: [...kept, ['traceparent', traceParentOf(this.span)]],
       body: request.body,
-      // Asked for late, if at all.
-      get signal() {
-        return request.signal;
-      },
+      signal: request.signal,
       trailers: request.trailers,
       interim: request.interim,
       upgrade: request.upgrade,
