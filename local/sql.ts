@@ -20,9 +20,10 @@ export interface OpenSql extends SqlStorage {
   close(): void;
 }
 
-export function openSql(path: string): OpenSql {
+/** `durable`: what was written is on disk when the call returns, and not only safe from a crash of ours. */
+export function openSql(path: string, { durable = false } = {}): OpenSql {
   const database = new DatabaseSync(path);
-  database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL');
+  database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = ${durable ? 'FULL' : 'NORMAL'}`);
   const statements = new Map<string, ReturnType<DatabaseSync['prepare']>>();
   return {
     exec<T>(query: string, ...bindings: unknown[]): SqlStorageCursor<T> {

@@ -46,6 +46,7 @@ const PAIRING = typeHash('Pairing(uint64 session,uint8 party,bytes32 keyX,bytes3
 const ANNOUNCE = typeHash('Announce(uint64 agent,bytes32 contentHash,uint64 timeMs)');
 const CHECKPOINT = typeHash('Checkpoint(uint8 shard,uint64 seq,bytes32 shardRoot)');
 const AVAILABLE = typeHash('Available(uint64 number,bytes32 dataRoot,uint64 epoch,uint64 until)');
+const OFFER = typeHash('Offer(uint64 number,bytes32 dataRoot,uint64 epoch,uint64 until)');
 const ROTATE_COMMITTEE = typeHash('RotateCommittee(uint64 epoch,bytes32 members)');
 
 /** A cooperative close: both directions as both parties agree they ended. */
@@ -150,6 +151,7 @@ export const structHashes = {
   announce: (a: Announce) => keccak(concat(ANNOUNCE, word(a.agent), a.contentHash, word(a.timeMs))),
   checkpoint: (c: Checkpoint) => keccak(concat(CHECKPOINT, word(c.shard), word(c.seq), c.shardRoot)),
   available: (a: Available) => keccak(concat(AVAILABLE, word(a.number), a.dataRoot, word(a.epoch), word(a.until))),
+  offer: (o: Available) => keccak(concat(OFFER, word(o.number), o.dataRoot, word(o.epoch), word(o.until))),
   rotateCommittee: (r: RotateCommittee) => keccak(concat(ROTATE_COMMITTEE, word(r.epoch), r.members)),
 };
 
@@ -190,6 +192,10 @@ export class Signing {
   }
   available(available: Available): Uint8Array {
     return preimage(this.separator, structHashes.available(available));
+  }
+  /** What the sequencer asks of a committee's members, by its P-256 key: the words that they sign. */
+  offer(offer: Available): Uint8Array {
+    return preimage(this.separator, structHashes.offer(offer));
   }
   rotateCommittee(rotation: RotateCommittee): Uint8Array {
     return preimage(this.separator, structHashes.rotateCommittee(rotation));

@@ -128,6 +128,26 @@ export function signOwner(secret: Uint8Array, preimage: Uint8Array): Uint8Array 
   return concat(recovered.subarray(1), Uint8Array.of(27 + recovered[0]));
 }
 
+/** A 65-byte signature in 64 bytes: the parity in the top bit of s (EIP-2098). */
+export function toCompact(signature: Uint8Array): Uint8Array {
+  const out = signature.slice(0, 64);
+  if (signature[64] === 28) out[32] |= 0x80;
+  return out;
+}
+
+/** The address whose key made a {@link toCompact} signature over the keccak of `preimage`; null where nobody's did. Total; high-s is nobody's. */
+export function recoverOwner(preimage: Uint8Array, compact: Uint8Array): Uint8Array | null {
+  if (compact.length !== 64) return null;
+  const recovered = concat(Uint8Array.of(compact[32] >> 7), compact);
+  recovered[33] &= 0x7f;
+  try {
+    const parsed = secp256k1.Signature.fromBytes(recovered, 'recovered');
+    return parsed.hasHighS() ? null : addressOf(parsed.recoverPublicKey(keccak(preimage)).toBytes(false));
+  } catch {
+    return null;
+  }
+}
+
 /** Whether `signature` (r ‖ s ‖ v) over the keccak of `preimage` recovers to `owner`. Total; high-s is not valid. */
 export function verifyOwner(owner: Uint8Array, preimage: Uint8Array, signature: Uint8Array): boolean {
   if (signature.length !== 65 || (signature[64] !== 27 && signature[64] !== 28)) return false;

@@ -103,6 +103,24 @@ export function inclusionPath(hash: HashFn, leaves: readonly Uint8Array[], index
   return path;
 }
 
+/** All nodes over leaf hashes, level by level from the leaves up: many paths of one tree take little each. A last node without a sibling goes up as it is. */
+export function treeLevels(hash: HashFn, leaves: readonly Uint8Array[]): (readonly Uint8Array[])[] {
+  const levels = [leaves];
+  for (let level = leaves; level.length > 1; levels.push(level)) {
+    const next: Uint8Array[] = [];
+    for (let i = 0; i < level.length; i += 2)
+      next.push(i + 1 < level.length ? nodeHash(hash, level[i], level[i + 1]) : level[i]);
+    level = next;
+  }
+  return levels;
+}
+
+/** As {@link inclusionPath}, by {@link treeLevels}. */
+export function pathIn(levels: readonly (readonly Uint8Array[])[], index: number): Uint8Array[] {
+  if (!(index >= 0 && index < levels[0].length)) throw new RangeError(`no leaf ${index} among ${levels[0].length}`);
+  return levels.slice(0, -1).flatMap((level, height) => level[Math.floor(index / 2 ** height) ^ 1] ?? []);
+}
+
 /** Whether `leaf` is number `index` of a tree of `size` leaves with this root (RFC 9162 §2.1.3.2). Total. */
 export function verifyInclusion(
   hash: HashFn,

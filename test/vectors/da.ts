@@ -9,12 +9,18 @@ import { encodeAbiParameters, parseAbiParameters } from 'viem';
 import { type Hex, concat, hex, unhex } from '../../protocol/bytes.ts';
 import { blobsRoot, elementsOf, encodeBlobs, pointOf, versionedHash } from '../../protocol/da/blobs.ts';
 import { CELL_BYTES, cellPath, columnRoot, columnBytes, committeeRoot, encodeColumns } from '../../protocol/da/columns.ts';
+import { encodeCertificate, encodeSigned, membersHash, signedBy } from '../../protocol/da/certificate.ts';
 import { COUNT_BYTES, ENTRY_BYTES, encodeData, entryAt, readEntry } from '../../protocol/da/layout.ts';
+import { type Domain, Signing } from '../../protocol/eip712.ts';
 import { tickFrame } from '../../protocol/engine.ts';
+import { keccak } from '../../protocol/hash.ts';
+import { ownerAddress, signOwner, toCompact } from '../../protocol/keys.ts';
 import type { ChunkRecord } from '../../protocol/trace.ts';
 
 const CODE = { n: 16, k: 6 };
 const EPOCH = 1;
+const UNTIL = 2_000_000_000;
+const QUORUM = 11;
 
 interface Element {
   readonly index: number;
@@ -40,7 +46,7 @@ const kzg = (): KZG => (library ??= new KZG(trustedSetup));
 const word = (value: bigint): Hex => `0x${value.toString(16).padStart(64, '0')}`;
 
 /** What shows bytes of data, from so many ranges of it, in each mode. */
-export function daVector(seededBytes: (label: string, length: number) => Uint8Array) {
+export function daVector(seededBytes: (label: string, length: number) => Uint8Array, domain: Domain) {
   const bundle = (count: number, length: number): Uint8Array => {
     const frame = seededBytes(`da bundle ${count} ${length}`, length);
     frame[0] = 0x10;
@@ -94,6 +100,20 @@ export function daVector(seededBytes: (label: string, length: number) => Uint8Ar
     [entryAt(index), entryAt(index + 2)],
     [entries[index].offset, entries[index + 1].offset],
   ];
+  const dataRoot = committeeRoot(data.length, EPOCH, roots);
+  const keys = columns.map((_, i) => keccak(seededBytes(`da member ${i}`, 32)));
+  const members = keys.map(ownerAddress);
+  const signing = new Signing(domain);
+  /** Signed by those of these places. */
+  const signed = (preimage: Uint8Array, places: readonly number[]) =>
+    signedBy(members, new Map(places.map((i) => [i, toCompact(signOwner(keys[i], preimage))])));
+  const available = signing.available({ number: 5, dataRoot, epoch: EPOCH, until: UNTIL });
+  const certificate = (places: readonly number[]): Hex =>
+    hex(encodeCertificate({ epoch: EPOCH, until: UNTIL, members: signed(available, places) }));
+  const next = members.toReversed();
+  const rotation = encodeSigned(
+    signed(signing.rotateCommittee({ epoch: EPOCH + 1, members: membersHash(next) }), [0, 1, 3, 4, 6, 7, 9, 10, 12, 13, 15]),
+  );
   const encoding = (row: number, ...of: number[]): Hex => cellProof(of.map((column) => cell(column, row)));
 
   // --- blobs ---
@@ -158,11 +178,22 @@ export function daVector(seededBytes: (label: string, length: number) => Uint8Ar
       threshold: CODE.k,
       epoch: EPOCH,
       roots: roots.map(hex),
-      dataRoot: hex(committeeRoot(data.length, EPOCH, roots)),
+      dataRoot: hex(dataRoot),
       parity: columns.slice(CODE.k).map((column) => hex(column.subarray(0, 64))),
       openings: Array.from({ length: frames }, (_, index) => cellProof(cellsOf(rangesOf(index)))),
       cells: [cell(0, 0), cell(15, size / CELL_BYTES - 1)],
       whole: [encoding(0, 0, 1, 2, 3, 4, 5, 6), encoding(1, 3, 5, 7, 9, 11, 13, 15)],
+    },
+    certificates: {
+      number: 5,
+      until: UNTIL,
+      quorum: QUORUM,
+      list: members.map(hex),
+      quorate: certificate([0, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15]),
+      unanimous: certificate(members.map((_, i) => i)),
+      short: certificate([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
+      next: next.map(hex),
+      rotation: { signers: rotation.signers, signed: hex(rotation.signed) },
     },
     blobs: {
       commitments,

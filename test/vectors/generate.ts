@@ -98,8 +98,9 @@ async function seal() {
   return { session: '1792', separator: hex(separator), ...keys, packet: hex(packet), packets };
 }
 
+const domain = { chainId: 31337, root: '0x5fbdb2315678afecb367f032d93f642f64180aa3' } as const;
+
 function digests() {
-  const domain = { chainId: 31337, root: '0x5fbdb2315678afecb367f032d93f642f64180aa3' } as const;
   const separator = domainSeparator(domain);
   const machine = seeded('machine key');
   const owner = seeded('owner key');
@@ -283,7 +284,7 @@ export const generate = async (): Promise<Record<string, unknown>> => {
     'seal.json': await seal(),
     'log.json': log(),
     'dataroot.json': dataRoot(),
-    'da.json': daVector(seededBytes),
+    'da.json': daVector(seededBytes, domain),
     'cells.json': cells(),
     'inbox.json': inbox(),
     'trace.json': trace,

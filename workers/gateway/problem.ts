@@ -7,6 +7,7 @@ const BY_CODE: Readonly<Record<string, HttpStatus>> = {
   bad_signature: 401,
   unauthorized: 401,
   forbidden: 403,
+  not_a_member: 403,
   not_found: 404,
   wrong_shard: 404,
   unknown_agent: 404,
@@ -16,6 +17,7 @@ const BY_CODE: Readonly<Record<string, HttpStatus>> = {
   unknown_capability: 404,
   unknown_workflow: 404,
   method_not_allowed: 405,
+  too_slow: 408,
   bad_nonce: 409,
   replayed: 409,
   not_final: 409,
@@ -34,6 +36,7 @@ const BY_CODE: Readonly<Record<string, HttpStatus>> = {
   agent_offline: 503,
   overloaded: 503,
   unavailable: 503,
+  storage_full: 507,
 };
 
 /** Seconds after which a 503 or 429 is worth another try, where nobody knows better. */

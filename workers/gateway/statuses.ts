@@ -5,6 +5,7 @@ export const STATUS_TEXTS = {
   403: 'Forbidden',
   404: 'Not Found',
   405: 'Method Not Allowed',
+  408: 'Request Timeout',
   409: 'Conflict',
   410: 'Gone',
   413: 'Content Too Large',
@@ -12,6 +13,7 @@ export const STATUS_TEXTS = {
   426: 'Upgrade Required',
   429: 'Too Many Requests',
   503: 'Service Unavailable',
+  507: 'Insufficient Storage',
 } as const;
 
 export type HttpStatus = keyof typeof STATUS_TEXTS;
