@@ -18,6 +18,7 @@ import {
   decodeBind,
   decodeDirect,
   decodeHello,
+  decodeNewest,
   decodeRecords,
   decodeSigned,
   encodeHalfPacket,
@@ -288,7 +289,7 @@ export class Session extends DurableObject<GuardEnv> {
       case PacketType.calls:
         break;
       case PacketType.half: {
-        const { half, signature } = decodeSigned(packet);
+        const { half, signature } = decodeNewest(packet);
         await this.#verify(half, party, payerOf(half.dir), signature);
         this.#keep({ half, payer: signature });
         this.#note(half);

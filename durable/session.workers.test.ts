@@ -10,6 +10,7 @@ import {
   decodeHello,
   encodeDirect,
   encodeHalfPacket,
+  encodeHalvesPacket,
   encodeHello,
   encodeReceiptPacket,
   encodeRecords,
@@ -139,6 +140,27 @@ describe('Session', () => {
     const { halves } = await stub.live();
     expect(halves).toMatchObject([{ dir: 0, seq: '2', calls: '4', paid: '20', root: hex(second.root) }]);
     expect(halves[0].payeeSignature).toMatch(/^0x[0-9a-f]{128}$/);
+  });
+
+  test('keeps the last half of a packet, and verifies that one alone', async () => {
+    const { stub, a: partyA, half, pay } = await open();
+    const [a, b] = await meet(stub);
+    const rows = [1, 2, 3].map((seq) => half({ seq, calls: seq, paid: seq * 10 }));
+    const payer = await partyA.key.sign(signing.half(rows[2]));
+    const unsigned = new Uint8Array(64).fill(1);
+    const packet = encodeHalvesPacket(rows.map((each, i) => ({ half: each, payer: i === 2 ? payer : unsigned })));
+    a.ws.send(encodeHalvesPacket([rows[0], rows[1]].map((each) => ({ half: each, payer: unsigned }))));
+    expect(codeIn(await a.next())).toBe('bad_signature');
+    a.ws.send(encodeHalvesPacket([rows[2], rows[1]].map((each) => ({ half: each, payer }))));
+    expect(codeIn(await a.next())).toBe('malformed');
+    expect((await stub.live()).halves).toEqual([]);
+    a.ws.send(packet);
+    expect(await b.next()).toEqual(packet);
+    expect((await stub.live()).halves).toMatchObject([
+      { seq: '3', calls: '3', paid: '30', payerSignature: hex(payer) },
+    ]);
+    a.ws.send(await pay(rows[1]));
+    expect(codeIn(await a.next())).toBe('stale_half');
   });
 
   test('refuses what is malformed, foreign, replayed, going back or not signed; nothing changes', async () => {

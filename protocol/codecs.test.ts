@@ -6,7 +6,7 @@ import { decodeCallRecord, encodeCallRecord } from './call.ts';
 import { LAYOUTS, cellFromJson, cellToJson, placeOf, addressOf } from './cells.ts';
 import { stepsOf } from './engine.ts';
 import { codeOf } from './errors.ts';
-import { decodeHalf, encodeHalf, join, payOut } from './half.ts';
+import { type Half, decodeHalf, encodeHalf, join, payOut } from './half.ts';
 import { formatId, parseId } from './ids.ts';
 import { decodeInboxItem, encodeInboxItem } from './inbox.ts';
 import {
@@ -14,7 +14,10 @@ import {
   decodeHead,
   decodeHello,
   decodeRecords,
+  MAX_HALVES,
+  decodeNewest,
   decodeSigned,
+  encodeHalvesPacket,
   encodeCalls,
   encodeHello,
 } from './packet.ts';
@@ -182,7 +185,24 @@ test('call records, inbox items and packets round-trip, and their parsers are to
   expect(decodeHello(hello)).toEqual({ halves: [], credit: 5 });
   total(decodeCallRecord, [record]);
   total(decodeInboxItem, [item]);
-  for (const parse of [decodeCalls, decodeSigned, decodeHello, decodeRecords])
+  const half = { session: 256, dir: 0 as const, seq: 1, calls: 2, paid: 3, root: new Uint8Array(32) };
+  const [payer, last] = [new Uint8Array(64), new Uint8Array(64).fill(1)];
+  const later = { ...half, seq: 2 };
+  const halves = (...rows: [Half, Uint8Array][]): Uint8Array =>
+    encodeHalvesPacket(rows.map(([each, signature]) => ({ half: each, payer: signature })));
+  expect(decodeNewest(halves([half, payer], [later, last]))).toEqual({ half: later, signature: last });
+  for (const wrong of [
+    half,
+    { ...later, paid: 2 },
+    { ...later, calls: 1 },
+    { ...later, dir: 1 as const },
+    { ...later, session: 512 },
+  ])
+    expect(() => decodeNewest(halves([half, payer], [wrong, last]))).toThrow('halves of a packet');
+  const rising = Array.from({ length: MAX_HALVES + 1 }, (_, seq): [Half, Uint8Array] => [{ ...half, seq }, payer]);
+  expect(decodeNewest(halves(...rising.slice(1))).half.seq).toBe(MAX_HALVES);
+  expect(() => decodeNewest(halves(...rising))).toThrow('halves of a packet');
+  for (const parse of [decodeCalls, decodeSigned, decodeNewest, decodeHello, decodeRecords])
     total(parse, [encodeCalls(parts), hello]);
   total(decodeHead, [new TextEncoder().encode('{"method":"GET","target":"/","headers":[["a","b"]]}')]);
   total(decodeBundle, [new Uint8Array(100).fill(16)]);

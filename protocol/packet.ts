@@ -6,7 +6,7 @@ import { Reader, Writer, fromUtf8, utf8 } from './bytes.ts';
 import { CALL_RECORD_BYTES } from './call.ts';
 import { malformed } from './errors.ts';
 import { KEY_BYTES } from './keys.ts';
-import { type Direction, type Half, SIGNATURE_BYTES, type SignedHalf, decodeHalf, encodeHalf } from './half.ts';
+import { type Direction, type Half, SIGNATURE_BYTES, type SignedHalf, covers, decodeHalf, encodeHalf } from './half.ts';
 
 export const PacketType = {
   calls: 0x01,
@@ -118,13 +118,44 @@ export const encodeHalfPacket = (half: Half, payer: Uint8Array): Uint8Array =>
 export const encodeReceiptPacket = (half: Half, payee: Uint8Array): Uint8Array =>
   encodeSigned(PacketType.receipt, half, payee);
 
-/** A half or a receipt packet, type byte included. Throws `malformed`. */
+/** Halves that one packet holds at most. */
+export const MAX_HALVES = 64;
+
+/** Halves of one direction, each admitting no less than the one before: at most {@link MAX_HALVES}. */
+export function encodeHalvesPacket(signed: readonly Omit<SignedHalf, 'payee'>[]): Uint8Array {
+  const writer = new Writer().u8(PacketType.half);
+  for (const { half, payer } of signed) writer.bytes(encodeHalf(half)).bytes(payer);
+  return writer.finish();
+}
+
+/**
+ * The newest half of a half packet, type byte included: the last, which says all that those before it say. Throws `malformed`, also when one of
+ * them is of another direction or says more.
+ */
+export function decodeNewest(packet: Uint8Array): { half: Half; signature: Uint8Array } {
+  const reader = new Reader(packet, 1);
+  let newest = readSigned(reader);
+  for (let n = 1; reader.left > 0; n++) {
+    const next = readSigned(reader);
+    const follows = next.half.session === newest.half.session && next.half.dir === newest.half.dir;
+    if (!follows || next.half.seq === newest.half.seq || !covers(next.half, newest.half) || n === MAX_HALVES)
+      throw malformed('halves of a packet follow one another');
+    newest = next;
+  }
+  return newest;
+}
+
+const readSigned = (reader: Reader): { half: Half; signature: Uint8Array } => ({
+  half: decodeHalf(reader),
+  signature: reader.bytes(SIGNATURE_BYTES),
+});
+
+/** A receipt packet, or one of a single half, type byte included. Throws `malformed`. */
 export function decodeSigned(packet: Uint8Array): { half: Half; signature: Uint8Array } {
   const reader = new Reader(packet, 1);
-  const half = decodeHalf(reader);
-  const signature = reader.bytes(SIGNATURE_BYTES);
+  const signed = readSigned(reader);
   reader.end();
-  return { half, signature };
+  return signed;
 }
 
 const NO_SIGNATURE = new Uint8Array(SIGNATURE_BYTES);

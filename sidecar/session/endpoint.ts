@@ -18,15 +18,17 @@ import { type Direction, type Half, type SignedHalf, encodeHalf } from '../../pr
 import { verifyP256 } from '../../protocol/keys.ts';
 import { inclusionPath, leafHash, sha } from '../../protocol/log.ts';
 import {
+  MAX_HALVES,
   MAX_PACKET_BYTES,
   PacketType,
   decodeBind,
   decodeHello,
+  decodeNewest,
   decodeRecords,
   decodeSigned,
   encodeBind,
   encodeError,
-  encodeHalfPacket,
+  encodeHalvesPacket,
   encodeHello,
   encodeReceiptPacket,
   encodeRecords,
@@ -56,8 +58,6 @@ const RECORDS_PER_PACKET = Math.floor((MAX_PACKET_BYTES - 2) / CALL_RECORD_BYTES
 /** Packets waiting behind a signature check; a peer that sends more before it is done has lost all measure. */
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 const MAX_UNRECEIPTED = 4096;
-/** Halves being signed at a time, where every call has one. */
-const MAX_SIGNING = 64;
 /** Milliseconds between receipts of a busy session. */
 const RECEIPT_MS = 50;
 const DRAIN_MS = 10_000;
@@ -288,7 +288,7 @@ export class SessionEndpoint {
     const payer = this.#payer;
     const each = this.#rule.calls === 1;
     const halves = [payer.next(each ? 1 : Infinity)];
-    while (each && halves.length < MAX_SIGNING && halves.at(-1)!.calls < payer.size)
+    while (each && halves.length < MAX_HALVES && halves.at(-1)!.calls < payer.size)
       halves.push(payer.next(1, halves.at(-1)));
     this.#lastSignedMs = performance.now();
     const { key, signing } = this.#options;
@@ -298,14 +298,13 @@ export class SessionEndpoint {
     // The newest says all that the others say.
     payer.signed(halves.at(-1)!, signatures.at(-1)!);
     payer.save();
-    for (const [i, half] of halves.entries()) {
-      const signature = signatures[i];
-      this.#unreceipted.set(half.seq, { half, payer: signature });
-      if (this.#unreceipted.size > MAX_UNRECEIPTED) this.#unreceipted.delete(this.#unreceipted.keys().next().value!);
-      this.counters.windowsOut += 1;
-      // Also while the peer is away: the relay keeps it.
-      this.#send(encodeHalfPacket(half, signature));
-    }
+    const signed = halves.map((half, i) => ({ half, payer: signatures[i] }));
+    const newest = signed.at(-1)!;
+    this.#unreceipted.set(newest.half.seq, newest);
+    if (this.#unreceipted.size > MAX_UNRECEIPTED) this.#unreceipted.delete(this.#unreceipted.keys().next().value!);
+    this.counters.windowsOut += signed.length;
+    // Also while the peer is away: the relay keeps the newest.
+    this.#send(encodeHalvesPacket(signed));
   }
 
   #cancelTimer(): void {
@@ -525,7 +524,7 @@ export class SessionEndpoint {
   }
 
   #onHalf(packet: Uint8Array): Promise<void> | undefined {
-    const { half, signature } = decodeSigned(packet);
+    const { half, signature } = decodeNewest(packet);
     this.#assertOurs(half, this.#payee.dir);
     // A newer one was verified: whatever this is, that one says all it could say.
     if (half.seq < (this.#payee.half?.half.seq ?? 0)) return;
@@ -552,7 +551,7 @@ export class SessionEndpoint {
     const packet = this.#waiting.findLast((each) => each[0] === PacketType.half);
     if (packet === undefined) return null;
     try {
-      const { half, signature } = decodeSigned(packet);
+      const { half, signature } = decodeNewest(packet);
       this.#assertOurs(half, this.#payee.dir);
       return { half, payer: signature };
     } catch {
