@@ -33,8 +33,8 @@ export interface Sessions {
 
 export interface OutboundOptions {
   readonly agent: number;
-  readonly peers: Peers;
-  readonly policy: Policy;
+  readonly peers: Pick<Peers, 'resolve' | 'forget'>;
+  readonly policy: Pick<Policy, 'reserve' | 'report'>;
   readonly firstContact: FirstContact;
   readonly sessions: Sessions;
   readonly metrics: Metrics;

@@ -6,9 +6,10 @@ import { type PairingKey, SealedFlow, type Sealing, sealKey } from '../../protoc
 import type { EndpointOptions } from './types.ts';
 
 type Bytes = Uint8Array | Promise<Uint8Array>;
+type PairingOptions = Pick<EndpointOptions, 'facts' | 'role' | 'key' | 'signing'>;
 
 export class Pairing {
-  readonly #options: EndpointOptions;
+  readonly #options: PairingOptions;
   readonly #sealing: Sealing;
   readonly #own: PairingKey;
   #peerKey: Uint8Array | null = null;
@@ -18,13 +19,13 @@ export class Pairing {
   /** The last packet still being sealed, where the platform takes its time. */
   #tail: Promise<void> | null = null;
 
-  private constructor(options: EndpointOptions, sealing: Sealing, own: PairingKey) {
+  private constructor(options: PairingOptions, sealing: Sealing, own: PairingKey) {
     this.#options = options;
     this.#sealing = sealing;
     this.#own = own;
   }
 
-  static async begin(options: EndpointOptions, sealing: Sealing): Promise<Pairing> {
+  static async begin(options: PairingOptions, sealing: Sealing): Promise<Pairing> {
     return new Pairing(options, sealing, await sealing.pairingKey());
   }
 

@@ -1,6 +1,6 @@
 /**
  * The sidecar's overhead, all in one run on one origin: keep-alive, 1 KiB each way, medians over interleaved rounds. One proxy hop against its peers (where they are
- * installed), and the whole call between two sidecars with everything on and everything off.
+ * installed), and the whole call between two sidecars with everything on and with accounting, hashing, signing and persistence off.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,6 +11,7 @@ import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { freePort } from '../../local/ports.ts';
 import { NODE_FLAGS } from '../../sidecar/flags.ts';
+import { type Measured, measureOnPath } from './sidecar-onpath.ts';
 import { type Metric, type Suite, median, percentile } from './suite.ts';
 
 const ROUNDS = 5;
@@ -18,6 +19,8 @@ const CALLS = 1500;
 const SATURATION = 32;
 const LARGE = 2 * 2 ** 30;
 const BODY = Buffer.alloc(1024, 'q');
+/** What a local app asks its sidecar for. */
+const PEER = 'http://bob.agnt2';
 
 interface Role {
   readonly port: number;
@@ -91,14 +94,14 @@ async function peer(name: 'nginx' | 'haproxy', origin: number, dir: string): Pro
 }
 
 /** One POST of 1 KiB; microseconds. */
-function call(port: number, agent: http.Agent): Promise<number> {
+function call(port: number, agent: http.Agent, base = ''): Promise<number> {
   return new Promise((resolve, reject) => {
     const start = performance.now();
     const request = http.request({
       host: '127.0.0.1',
       port,
       method: 'POST',
-      path: '/echo',
+      path: `${base}/echo`,
       agent,
       headers: { 'content-length': BODY.length },
     });
@@ -121,13 +124,13 @@ async function latencies(port: number, calls: number): Promise<number[]> {
 }
 
 /** Requests a second with many in flight. */
-async function saturated(port: number, calls: number): Promise<number> {
+async function saturated(port: number, calls: number, base: string): Promise<number> {
   const agent = new http.Agent({ keepAlive: true, maxSockets: SATURATION });
   const start = performance.now();
   let left = calls;
   await Promise.all(
     Array.from({ length: SATURATION }, async () => {
-      while (left-- > 0) await call(port, agent);
+      while (left-- > 0) await call(port, agent, base);
     }),
   );
   agent.destroy();
@@ -135,9 +138,9 @@ async function saturated(port: number, calls: number): Promise<number> {
 }
 
 /** Milliseconds an SSE event took from the origin, whose clock is ours, to here. */
-function sseMs(port: number): Promise<number> {
+function sseMs(port: number, base = ''): Promise<number> {
   return new Promise((resolve, reject) => {
-    const request = http.get({ host: '127.0.0.1', port, path: '/sse' }, (response) => {
+    const request = http.get({ host: '127.0.0.1', port, path: `${base}/sse` }, (response) => {
       response.once('data', (data: Buffer) => {
         resolve(Number(process.hrtime.bigint() - BigInt(/\d+/.exec(data.toString())![0])) / 1e6);
         response.resume();
@@ -154,7 +157,7 @@ function transfer(port: number, direction: 'up' | 'down', bytes: number): Promis
       host: '127.0.0.1',
       port,
       method: direction === 'up' ? 'POST' : 'GET',
-      path: direction === 'up' ? '/up' : `/big?bytes=${bytes}`,
+      path: `${PEER}${direction === 'up' ? '/up' : `/big?bytes=${bytes}`}`,
     };
     const request = http.request(options, (response) => {
       response.resume().on('end', resolve).on('error', reject);
@@ -215,23 +218,14 @@ export const suite: Suite = {
         hop: hop.port,
         nginx: await peer('nginx', origin.port, dir),
         haproxy: await peer('haproxy', origin.port, dir),
-        off: callers.off.port,
-        on: callers.on.port,
       };
       const p50: Record<string, number[]> = {};
       const p99: Record<string, number[]> = {};
-      const cpu: Record<'on' | 'off', number[]> = { on: [], off: [] };
       for (const port of Object.values(ports)) if (port !== null) await latencies(port, 300);
       for (let round = 0; round < ROUNDS; round++) {
         for (const [name, port] of Object.entries(ports)) {
           if (port === null) continue;
-          const spent = async (): Promise<number> =>
-            name === 'on' || name === 'off'
-              ? (await pairs[name].usage()).cpuUs + (await callers[name].usage()).cpuUs
-              : 0;
-          const before = await spent();
           const samples = await latencies(port, CALLS);
-          if (name === 'on' || name === 'off') cpu[name].push(((await spent()) - before) / CALLS);
           (p50[name] ??= []).push(percentile(samples, 50));
           (p99[name] ??= []).push(percentile(samples, 99));
         }
@@ -241,9 +235,15 @@ export const suite: Suite = {
             .join(', ')}`,
         );
       }
+      const measured = (which: 'on' | 'off'): Measured => ({
+        port: callers[which].port,
+        cpuUs: async () => (await pairs[which].usage()).cpuUs + (await callers[which].usage()).cpuUs,
+      });
+      progress('the whole call, on and off by turns');
+      const onPath = await measureOnPath(`${PEER}/echo`, measured('off'), measured('on'));
       const rates = { on: [] as number[], off: [] as number[] };
       for (let round = 0; round < 3; round++)
-        for (const which of ['off', 'on'] as const) rates[which].push(await saturated(ports[which]!, 4000));
+        for (const which of ['off', 'on'] as const) rates[which].push(await saturated(callers[which].port, 4000, PEER));
       progress('a 2 GiB body each way');
       const large = await growth([callers.on, pairs.on], async () => {
         await transfer(callers.on.port, 'up', LARGE);
@@ -251,9 +251,10 @@ export const suite: Suite = {
       });
       const events = { direct: [] as number[], on: [] as number[] };
       for (let round = 0; round < 20; round++)
-        for (const which of ['direct', 'on'] as const) events[which].push(await sseMs(ports[which]!));
+        for (const which of ['direct', 'on'] as const)
+          events[which].push(await (which === 'on' ? sseMs(callers.on.port, PEER) : sseMs(origin.port)));
       const of = (from: Record<string, number[]>, name: string): Metric => (from[name] ? median(from[name]) : null);
-      const [direct, hopUs, nginx, off, on] = ['direct', 'hop', 'nginx', 'off', 'on'].map((name) => of(p50, name));
+      const [direct, hopUs, nginx] = ['direct', 'hop', 'nginx'].map((name) => of(p50, name));
       const missing = (name: string) => `${name} is not installed`;
       return {
         metrics: {
@@ -266,11 +267,7 @@ export const suite: Suite = {
           nginxP99Us: of(p99, 'nginx'),
           haproxyP99Us: of(p99, 'haproxy'),
           hopVsNginx: nginx === null ? null : (hopUs! - direct!) / (nginx - direct!),
-          offP50Us: off,
-          onP50Us: on,
-          onPathUs: on! - off!,
-          cpuPerRequestOnUs: median(cpu.on),
-          cpuPerRequestOffUs: median(cpu.off),
+          ...onPath,
           requestsPerSecondOn: median(rates.on),
           requestsPerSecondOff: median(rates.off),
           rssMb: Math.max((await callers.on.usage()).rssMb, (await pairs.on.usage()).rssMb),
