@@ -15,7 +15,7 @@ import { foundry } from 'viem/chains';
 import { testTokenAbi } from '../contracts/abi.ts';
 import { type Hex, hex } from '../protocol/bytes.ts';
 import { MachineKey } from '../protocol/keys.ts';
-import { deploy } from './deployment.ts';
+import { type DaTerms, deploy } from './deployment.ts';
 import { packageFile } from './paths.ts';
 import { freePort } from './ports.ts';
 import { type Child, start, until } from './process.ts';
@@ -37,6 +37,8 @@ export interface L1Options {
   /** Seconds in which halves may be shown once the exits of a frozen deployment are open. */
   readonly halfWindow?: number;
   readonly shards?: number;
+  /** Data outside of calldata: without, there is none. */
+  readonly da?: DaTerms;
   /** Seconds between L1 blocks; 0: a block for every transaction, at once. */
   readonly blockTime?: number;
 }
@@ -65,6 +67,8 @@ export class L1 {
   game: Address = '0x';
   faults: Address = '0x';
   exits: Address = '0x';
+  availability: Address = '0x';
+  committee: Address = '0x';
   token: Address = '0x';
   unit = 1n;
   /** The sequencer's account: bonds, posts, finalizes. */
@@ -132,6 +136,7 @@ export class L1 {
     moveWindow = 60,
     halfWindow = 3600,
     shards = 256,
+    da,
   }: Omit<L1Options, 'dir' | 'port' | 'blockTime'>): Promise<void> {
     const sequencer = privateKeyToAccount(this.posterKey);
     await this.fund(sequencer.address);
@@ -155,6 +160,7 @@ export class L1 {
         halfWindow,
         minBond: BOND,
         challengeBond: CHALLENGE_BOND,
+        da,
       },
       { bond: BOND },
     );
@@ -162,6 +168,8 @@ export class L1 {
     this.game = deployment.game;
     this.faults = deployment.faults;
     this.exits = deployment.exits;
+    this.availability = deployment.availability;
+    this.committee = deployment.committee;
     this.root = deployment.root;
   }
 

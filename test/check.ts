@@ -15,6 +15,11 @@ const GATES: readonly [name: string, command: string, args: readonly string[]][]
   ['contract format', 'forge', ['fmt', '--check', '--root', 'contracts']],
   ['imports', 'node', ['test/imports.ts']],
   ['deploy', 'wrangler', ['deploy', '--dry-run', '--outdir', '.agnt2/dist']],
+  [
+    'deploy a member',
+    'wrangler',
+    ['deploy', '--dry-run', '--config', 'workers/committee/wrangler.toml', '--outdir', '.agnt2/dist-member'],
+  ],
 ];
 
 const env = { ...process.env, CI: '1', WRANGLER_SEND_METRICS: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false' };

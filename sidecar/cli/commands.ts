@@ -88,6 +88,11 @@ export const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./scripts.ts')).exit,
   },
   {
+    name: 'member',
+    summary: "Runs a member of a deployment's data committee, in the foreground",
+    load: async () => (await import('./scripts.ts')).member,
+  },
+  {
     name: 'completion',
     summary: 'Prints the completion script of a shell',
     load: async () => (await import('./completion.ts')).completion,

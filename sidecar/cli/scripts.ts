@@ -28,3 +28,4 @@ export const up: Command = script('start.ts');
 export const verify: Command = script('verify.ts');
 export const bisect: Command = script('bisect.ts');
 export const exit: Command = script('exit.ts');
+export const member: Command = script('member.ts');
