@@ -10,6 +10,8 @@ export default defineConfig({
     teardownTimeout: 60_000,
     // CI machines are shared and stall for seconds; a second failure is the test's own.
     retry: process.env.CI ? 1 : 0,
+    // Left to itself it takes a core less than there are: of two, half.
+    maxWorkers: 2,
     projects: [
       {
         test: {
