@@ -7,11 +7,13 @@ import { rootAbi } from '../contracts/abi.ts';
 import type { Abi } from 'viem';
 import type { Hex } from '../protocol/bytes.ts';
 import { FORCED, forcing } from './exit/force.ts';
-import { readHalves } from './exit/halves.ts';
+import { type Source, gatewaySource, readHalves } from './exit/halves.ts';
 import { Leave, type Standing, type Tell, asOwner, isOf, isShown, standingOf } from './exit/leave.ts';
 import { Places } from './exit/places.ts';
 import { Sender } from './exit/sender.ts';
-import { ExitError, lastState, openDeployment } from './exit/state.ts';
+import { MAX_FEE_WEI } from '../workers/settlement/env.ts';
+import { ExitError, type LastState, lastState, openDeployment } from './exit/state.ts';
+import { Tower } from './exit/tower.ts';
 import { formatId } from '../protocol/ids.ts';
 
 const USAGE = `Gets your money out of an AGNT2 deployment. Needs an L1 node and nobody's consent: what everybody has is
@@ -24,6 +26,8 @@ worked out again from what the deployment has posted at L1.
   npm run exit -- leave               then: shows L1 what is yours and collects it, step by step. Can be stopped
                                       and run again at any time; waits where it has to
   npm run exit -- leave --all         the same for everybody
+  npm run exit -- tower               for who is away then: watches until the exits open and, as long as they take
+                                      halves, shows L1 the newest ones of everybody's sessions
 
 Where and who:
   --rpc URL        an L1 node (L1_RPC)
@@ -32,8 +36,9 @@ Where and who:
   EXIT_KEY         in the environment: the key of the account that pays for gas. Only \`force\` needs the owner's
 
 What else:
-  --halves PATH    of \`leave\`: a file, or a folder of files, with halves of your sessions that your peers signed
-  --no-wait        of \`leave\`: ends where it would have to wait, and says until when
+  --halves PATH    of \`leave\` and \`tower\`: a file, or a folder of files, with halves that payers signed
+  --gateway URL    of \`tower\`: a gateway whose relay holds halves
+  --no-wait        of \`leave\` and \`tower\`: ends where it would have to wait, and says until when
   --dry-run        tries every call without sending any
   --json           a line of JSON for each thing that happens
 
@@ -50,6 +55,7 @@ const OPTIONS = {
   root: { type: 'string', default: process.env.ROOT_ADDRESS },
   owner: { type: 'string' },
   halves: { type: 'string' },
+  gateway: { type: 'string' },
   all: { type: 'boolean', default: false },
   'no-wait': { type: 'boolean', default: false },
   'dry-run': { type: 'boolean', default: false },
@@ -64,6 +70,9 @@ const SAID: Readonly<Record<string, (fields: Readonly<Record<string, unknown>>) 
   open: () => 'the exits are open',
   verdict: ({ for: what }) => `the verdict on ${what} was shown`,
   half: ({ session, paid }) => `a half of session ${session} was shown: ${paid} paid`,
+  watches: () => 'nobody has opened the exits: nothing to show yet',
+  sent: ({ call, tx }) => `${call} is sent (${tx})`,
+  failed: ({ error }) => `not this time: ${error}`,
   late: ({ half }) => `too late for a half of session ${half}`,
   shown: ({ what }) => `${what} was shown`,
   collected: ({ agent, owner, amount }) => `${amount} of agent ${agent} paid to ${owner}`,
@@ -139,8 +148,20 @@ async function main(): Promise<number> {
       const waits = !values['no-wait'];
       return (await new Leave({ deployment, state, sender, owner: whose, halves, waits, dryRun, tell }).run()) ? 0 : 3;
     }
+    case 'tower': {
+      const sources: Source[] = [];
+      const { halves, gateway } = values;
+      if (halves !== undefined) sources.push(async () => readHalves(halves));
+      if (gateway !== undefined) sources.push(gatewaySource(gateway));
+      if (sources.length === 0) throw new ExitError('Whose halves? Give --halves or --gateway.');
+      if (!key || dryRun) throw new ExitError('A tower sends what it shows: set EXIT_KEY.');
+      const state = (): Promise<LastState> => lastState(deployment, progress);
+      const maxFee = BigInt(process.env.MAX_FEE_WEI ?? MAX_FEE_WEI);
+      const waits = !values['no-wait'];
+      return (await new Tower({ deployment, key, maxFee, sources, state, waits, tell }).run()) ? 0 : 3;
+    }
     default:
-      throw new ExitError(`There is no command ${command}: status, force, freeze or leave. --help says more.`);
+      throw new ExitError(`There is no command ${command}: status, force, freeze, leave or tower. --help says more.`);
   }
 }
 

@@ -177,17 +177,15 @@ contract Exits is IExits {
         whenOpen
         inTime
     {
-        bytes calldata quad = _session(session);
-        if (half.session != _id(quad.get(Cells.SESSION_SERIAL), session.cellAddress)) revert BadSignature();
-        if (half.dir > 1 || half.paid > MAX_AMOUNT || half.locks != 0) revert BadSignature();
-        bytes calldata key = quad[half.dir == 0 ? 64 : 128:];
-        bytes32 digest = Digests.p256(root.domainSeparator(), Digests.hash(half));
-        if (!Keys.verifyP256(digest, r, s, bytes32(key.get(Cells.KEY_X)), bytes32(key.get(Cells.KEY_Y)))) {
-            revert BadSignature();
+        _showHalf(session, half, r, s);
+    }
+
+    /// @inheritdoc IExits
+    function showHalves(SignedHalf[] calldata halves) external whenOpen inTime {
+        for (uint256 i; i < halves.length; ++i) {
+            SignedHalf calldata signed = halves[i];
+            _showHalf(signed.session, signed.half, signed.r, signed.s);
         }
-        if (half.paid <= paidBy[session.cellAddress][half.dir]) return;
-        paidBy[session.cellAddress][half.dir] = half.paid;
-        emit HalfShown(session.cellAddress, half.dir, half.paid);
     }
 
     /// @inheritdoc IExits
@@ -277,6 +275,20 @@ contract Exits is IExits {
         if (cell.get(Cells.MESSAGE_NUMBER) <= receiver.get(Cells.PEER_RECEIVED)) {
             revert NothingThere(message.cellAddress);
         }
+    }
+
+    function _showHalf(Shown calldata session, Digests.Half calldata half, bytes32 r, bytes32 s) private {
+        bytes calldata quad = _session(session);
+        if (half.session != _id(quad.get(Cells.SESSION_SERIAL), session.cellAddress)) revert BadSignature();
+        if (half.dir > 1 || half.paid > MAX_AMOUNT || half.locks != 0) revert BadSignature();
+        bytes calldata key = quad[half.dir == 0 ? 64 : 128:];
+        bytes32 digest = Digests.p256(root.domainSeparator(), Digests.hash(half));
+        if (!Keys.verifyP256(digest, r, s, bytes32(key.get(Cells.KEY_X)), bytes32(key.get(Cells.KEY_Y)))) {
+            revert BadSignature();
+        }
+        if (half.paid <= paidBy[session.cellAddress][half.dir]) return;
+        paidBy[session.cellAddress][half.dir] = half.paid;
+        emit HalfShown(session.cellAddress, half.dir, half.paid);
     }
 
     function _checkPayload(bytes calldata message, bytes calldata payload) private pure {

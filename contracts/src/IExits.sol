@@ -18,6 +18,14 @@ interface IExits {
         bytes32[] proof;
     }
 
+    /// @notice A half with its payer's signature, and its session.
+    struct SignedHalf {
+        Shown session;
+        Digests.Half half;
+        bytes32 r;
+        bytes32 s;
+    }
+
     event Opened(bytes32 stateRoot, uint64 halvesUntil);
     event CellShown(uint32 indexed cellAddress, uint64 serial);
     event Claimed(uint32 indexed agentId, uint64 amount);
@@ -71,6 +79,9 @@ interface IExits {
 
     /// @notice A newer half of a session, signed by its payer's pinned key.
     function showHalf(Shown calldata session, Digests.Half calldata half, bytes32 r, bytes32 s) external;
+
+    /// @notice Many halves at once, of as many sessions; reverts as a whole if one of them would. One that says no more than is known changes nothing.
+    function showHalves(SignedHalf[] calldata halves) external;
 
     /// @notice A session, after `halvesUntil`: both parties' shares are claimed.
     function showSession(Shown calldata session) external;

@@ -454,6 +454,31 @@ contract ExitsTest is ExitsBase {
         vm.assertEq(exit.claims(B), 79);
     }
 
+    function test_showHalves_counts() public {
+        uint32 one = setSession(1, Session(1, A, B, 100, 20, 30, 0, 2));
+        uint32 two = setSession(1, Session(2, A, B, 100, 20, 30, 0, 1));
+        openWith(500);
+        IExits.SignedHalf[] memory halves = new IExits.SignedHalf[](3);
+        halves[0] = _signed(one, idOf(1, 1), 60);
+        // Says less than is known by then.
+        halves[1] = _signed(one, idOf(1, 1), 50);
+        halves[2] = _signed(two, idOf(2, 1), 70);
+        exit.showHalves(halves);
+        vm.snapshotGasLastCall("Leaving", "showHalves of 3");
+        vm.assertEq(exit.paidBy(one, 0), 60);
+        vm.assertEq(exit.paidBy(two, 0), 70);
+
+        halves[0] = _signed(one, idOf(1, 1), 80);
+        halves[2].s = bytes32(uint256(halves[2].s) ^ 1);
+        _refuse(abi.encodeCall(IExits.showHalves, (halves)), abi.encodeWithSelector(IExits.BadSignature.selector));
+        vm.assertEq(exit.paidBy(one, 0), 60);
+        pastHalves();
+        _refuse(
+            abi.encodeCall(IExits.showHalves, (halves)),
+            abi.encodeWithSelector(IExits.TooLate.selector, exit.halvesUntil())
+        );
+    }
+
     /// @dev Neither more than there is, nor less than nothing, whatever was signed.
     function test_showSession_clamps(uint64 paidAB, uint64 paidBA, uint56 depositA, uint56 depositB) public {
         (paidAB, paidBA) = (paidAB % 2 ** 53, paidBA % 2 ** 53);
@@ -578,6 +603,11 @@ contract ExitsTest is ExitsBase {
     }
 
     // --- helpers ---
+
+    function _signed(uint32 place, uint64 session, uint64 paid) private returns (IExits.SignedHalf memory) {
+        (Digests.Half memory made, bytes32 r, bytes32 s) = half(session, 0, paid);
+        return IExits.SignedHalf(shownQuad(place), made, r, s);
+    }
 
     function _open(uint48 serial, uint32 payer, uint32 payee, uint32 service, uint56 amount)
         private

@@ -1,5 +1,7 @@
 /** The sequencer is gone: everybody leaves by the tool, with L1 alone, to the unit. */
 import { spawn } from 'node:child_process';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { p256 } from '@noble/curves/nist.js';
@@ -24,6 +26,8 @@ const UNIT = 3n;
 const FREEZE_AFTER = 500;
 const HALF_WINDOW = 300;
 const START = 10_000;
+/** Ann pays cat in it. */
+const CATS = 256 + 1;
 const HASH = sha(Uint8Array.of(1));
 const dir = newRun();
 
@@ -95,6 +99,19 @@ async function enroll(name: string, shard: number, serial: number): Promise<Acto
   return { name, owner, secret, id: serial * 256 + shard, nonce: 0 };
 }
 
+/** A gateway that holds what it is told to, a page at a time. */
+async function gateway(pages: readonly object[][]): Promise<{ url: string; close: () => void }> {
+  const server = createServer((request, response) => {
+    const after = new URL(request.url ?? '', 'http://here').searchParams.get('after');
+    const page = after === '0:0' ? 0 : Number(after?.split(':')[1]);
+    const next = page + 1 < pages.length ? `1:${page + 1}` : undefined;
+    response.end(JSON.stringify({ sessions: pages[page], next }));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  return { url: `http://127.0.0.1:${port}`, close: () => server.close() };
+}
+
 /** Runs the tool as people do; `act` is called when it says `what`, and without it is killed then. */
 function exit(
   args: readonly string[],
@@ -114,6 +131,12 @@ function exit(
   child.stderr.on('data', (text: Buffer) => void (err += text));
   return new Promise((resolve) => child.on('close', (code) => resolve({ code, out, err })));
 }
+
+const linesOf = (out: string): { event: string }[] =>
+  out
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { event: string });
 
 const tokens = async (actor: Actor): Promise<number> => Number((await l1.tokenBalance(actor.owner.address)) / UNIT);
 async function sleep(seconds: number): Promise<void> {
@@ -199,9 +222,8 @@ beforeAll(async () => {
   // A session with more paid than L1 knows, and one that a lie was told in.
   run(ann, { op: 'open', peer: cat.id, deposit: 400, exitDelay: 50 }, { op: 'stake', amount: 101 });
   travel();
-  const session = 256 + 1;
   const half = (fields: Partial<Half>): Half => ({
-    session,
+    session: CATS,
     dir: 0,
     seq: 1,
     calls: 2,
@@ -215,11 +237,11 @@ beforeAll(async () => {
     ...which,
     signature: signed(which),
   }));
-  run(cat, { op: 'slash', session, dir: 0, first: one, second: two });
+  run(cat, { op: 'slash', session: CATS, dir: 0, first: one, second: two });
   travel();
   const newest = half({ seq: 9, calls: 9, paid: 150 });
   mkdirSync(join(dir, 'halves'), { recursive: true });
-  const json = { ...newest, session: formatId(session), root: hex(HASH), signature: hex(signed(newest)) };
+  const json = { ...newest, session: formatId(CATS), root: hex(HASH), signature: hex(signed(newest)) };
   writeFileSync(join(dir, 'halves', 'ann.json'), JSON.stringify(json));
   burned = 51;
 
@@ -278,13 +300,34 @@ test('everybody leaves, and what is left was burned', async () => {
   const killed = await exit(cats, /was shown/);
   expect(killed.code).toBeNull();
   expect(killed.out).toContain('the exits are open');
+
+  // Who is away has a tower, whoever tries what meanwhile: an older half is shown, and one is made up.
+  const halves = (paid: number, signature?: Uint8Array): object[] => {
+    const made: Half = { session: CATS, dir: 0, seq: paid, calls: 1, paid, root: HASH };
+    const payerSignature = hex(signature ?? sign(ann, signing.half(made)));
+    return [{ ...made, root: hex(HASH), payerSignature }];
+  };
+  const session = (live: object[]): object => ({ id: formatId(CATS), live: { halves: live } });
+  const away = await gateway([[session(halves(399, new Uint8Array(64)))], [session(halves(140))]]);
+  const tower = ['tower', '--gateway', away.url, '--no-wait', '--json'];
+  const shown = await exit(tower);
+  expect([shown.code, shown.err]).toEqual([0, '']);
+  expect(linesOf(shown.out)).toEqual([
+    { event: 'refused', session: '1:1', dir: 0, paid: 399, error: 'bad_signature' },
+    expect.objectContaining({ event: 'sent', call: 'showHalves' }),
+    expect.objectContaining({ event: 'half', session: '1:1', dir: 0, paid: 140 }),
+  ]);
+  expect(
+    linesOf((await exit(tower)).out).map(({ event }) => event),
+    'nothing newer',
+  ).toEqual(['refused']);
+  away.close();
+  const gone = await exit(tower);
+  expect([gone.code, linesOf(gone.out).map(({ event }) => event)]).toEqual([3, ['failed']]);
+
   const again = await exit([...cats, '--no-wait', '--json']);
   expect([again.code, again.err]).toEqual([3, '']);
-  const told = again.out
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line) as { event: string });
-  expect(told.map(({ event }) => event)).toEqual(expect.arrayContaining(['half', 'collected', 'waits']));
+  expect(linesOf(again.out).map(({ event }) => event)).toEqual(expect.arrayContaining(['half', 'collected', 'waits']));
   expect(await tokens(cat)).toBe(before[2] + START + 50 + 33);
   const { code, out } = await exit(['leave', '--all'], /seconds to wait/, () => void sleep(HALF_WINDOW + 1));
   expect(out).not.toContain('refuses');

@@ -1,9 +1,9 @@
-/** Halves of sessions, from files: what a party shows that the state does not know yet. */
+/** Halves of sessions, from files or a gateway: what L1 can be shown that the state does not know yet. */
 import { readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Reader, type Hex, hex, unhex } from '../../protocol/bytes.ts';
 import { type Half, SIGNATURE_BYTES, decodeHalf } from '../../protocol/half.ts';
-import { parseId } from '../../protocol/ids.ts';
+import { LARGE_SERIALS, parseId, serialOf, shardOf } from '../../protocol/ids.ts';
 import { ExitError } from './state.ts';
 
 /** With its payer's signature. */
@@ -64,6 +64,39 @@ function fromJson(json: unknown): SignedHalf {
   } as const;
   return { half, signature: unhex(signature as Hex, SIGNATURE_BYTES) };
 }
+
+/** Halves as they are now. Rejects when they can't be had. */
+export type Source = () => Promise<readonly SignedHalf[]>;
+
+const ANSWER_MS = 10_000;
+
+/** The newest halves of all sessions that a gateway's relay holds. What it makes up is refused at L1. */
+export function gatewaySource(url: string): Source {
+  return async () => {
+    const halves: SignedHalf[] = [];
+    for (let after: string | undefined = '0:0'; after !== undefined;) {
+      const answer = await fetch(new URL(`/sessions?limit=100&after=${after}`, url), {
+        signal: AbortSignal.timeout(ANSWER_MS),
+      });
+      if (!answer.ok) throw new Error(`${url} answers ${answer.status}`);
+      const { sessions, next } = (await answer.json()) as { sessions: readonly GatewaySession[]; next?: string };
+      for (const { id, live } of sessions)
+        for (const half of live?.halves ?? [])
+          halves.push(fromJson({ ...half, session: id, signature: half.payerSignature }));
+      if (next !== undefined && orderOf(next) <= orderOf(after)) throw new Error(`${url} goes around in circles`);
+      after = next;
+    }
+    return halves;
+  };
+}
+
+interface GatewaySession {
+  readonly id: string;
+  readonly live?: { readonly halves: readonly (object & { readonly payerSignature: unknown })[] };
+}
+
+/** As pages go: shard by shard, by serial. */
+const orderOf = (id: string): number => shardOf(parseId(id)) * LARGE_SERIALS + serialOf(parseId(id));
 
 /** As Exits takes it: the half, r and s. */
 export const halfArgs = ({ half, signature }: SignedHalf): readonly [object, Hex, Hex] => [

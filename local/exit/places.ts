@@ -64,6 +64,14 @@ export interface Place {
   readonly show: () => Call;
 }
 
+/** What the state says of a session; by direction. */
+export interface StandingSession {
+  readonly at: number;
+  readonly paid: readonly [number, number];
+  /** Of who pays in that direction, 64 bytes. */
+  readonly keys: readonly [Uint8Array, Uint8Array];
+}
+
 /** A cell or quad with its proof, as Exits takes it. */
 export interface Shown {
   readonly cellAddress: number;
@@ -124,6 +132,19 @@ export class Places {
   }
   quadOfSession(session: number): Shown {
     return this.#quad(shardOf(session), Region.session, slotOf(Region.session, serialOf(session)));
+  }
+
+  /** A session that is there and not closed; null for any other. */
+  sessionAt(session: number): StandingSession | null {
+    const [shard, serial] = [shardOf(session), serialOf(session)];
+    if (shard >= this.#deployment.shards) return null;
+    const slot = slotOf(Region.session, serial);
+    const { trie } = this.#shards.engine(shard);
+    const cell = trie.read(Region.session, slot);
+    if (get(cell, Session.serial) !== serial || get(cell, Session.status) === SessionStatus.closed) return null;
+    const [paidAB, paidBA] = [get(cell, Session.paidAB), get(cell, Session.paidBA)];
+    const [keyA, keyB] = [1, 2].map((i) => trie.read(Region.session, slot + i).slice());
+    return { at: addressOf(shard, Region.session, slot), paid: [paidAB, paidBA], keys: [keyA, keyB] };
   }
 
   *#agents({ shard, machine, trie }: Engine): Generator<Place> {

@@ -23,6 +23,9 @@ export interface SettlementEnv {
   readonly MAX_FEE_WEI?: string;
 }
 
+/** Most that is paid for a unit of gas unless said otherwise. */
+export const MAX_FEE_WEI = 500_000_000_000n;
+
 /** The same, checked. */
 export interface Settings {
   readonly shards: number;
@@ -66,6 +69,6 @@ export function readSettings(env: SettlementEnv): Settings {
     challengerKey: secret('CHALLENGER_KEY', env.CHALLENGER_KEY),
     passMs: 1000 * whole('PASS_SECONDS', env.PASS_SECONDS, 45),
     batchSeconds: whole('BATCH_SECONDS', env.BATCH_SECONDS, 60),
-    maxFee: BigInt(env.MAX_FEE_WEI ?? '') || 500_000_000_000n,
+    maxFee: BigInt(env.MAX_FEE_WEI ?? '') || MAX_FEE_WEI,
   };
 }
