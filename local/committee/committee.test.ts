@@ -146,7 +146,7 @@ describe('a certificate', () => {
     }
     const five = Object.fromEntries(list.map((_, i) => [i, i < 5 ? endpoints[i].url : DEAD]));
     const lacking = await retrieving(dataRoot, elsewhere(five));
-    expect(isUnavailable(lacking) && lacking.columns.size).toBe(5);
+    expect(isUnavailable(lacking) && lacking.held.size).toBe(5);
   });
 
   test('takes no signature that is bad, late, another’s or of other words, and as many members away as the quorum leaves', async () => {

@@ -109,7 +109,7 @@ export class CommitteeChain implements MemberChain {
   /** The addresses of an epoch that has begun, as its event has them; null when no log has it. */
   async membersOf(epoch: number): Promise<Uint8Array[] | null> {
     const at = await this.#at();
-    const latest = await this.client.getBlockNumber();
+    const latest = await this.client.getBlockNumber({ cacheTime: 0 });
     for (let to = latest; to >= 0n; to -= LOG_BLOCKS) {
       const [log] = await this.client.getContractEvents({
         ...at,
@@ -127,6 +127,12 @@ export class CommitteeChain implements MemberChain {
   /** Unix seconds of L1's newest block. */
   async now(): Promise<number> {
     return Number((await this.client.getBlock()).timestamp);
+  }
+
+  /** Wei that a demand takes. */
+  async demandBond(): Promise<bigint> {
+    const { availability: address } = await this.terms();
+    return this.client.readContract({ address, abi: availabilityAbi, functionName: 'demandBond' });
   }
 
   /** Demands ever made. */

@@ -67,23 +67,31 @@ export class Demands {
   /** Those that stand, least time left first. */
   async open(): Promise<Demand[]> {
     const count = await this.#chain.demands();
-    const { client } = this.#chain;
-    const { availability: address } = await this.#chain.terms();
     const standing: number[] = [];
     for (let from = this.#from; from <= count; from += AT_ONCE) {
       const ids = Array.from({ length: Math.min(AT_ONCE, count - from + 1) }, (_, i) => from + i);
-      const hashes = await Promise.all(
-        ids.map((id) =>
-          client.readContract({ address, abi: availabilityAbi, functionName: 'standing', args: [BigInt(id)] }),
-        ),
-      );
-      standing.push(...ids.filter((_, i) => hashes[i] !== ZERO));
+      const isOpen = await this.#areOpen(ids);
+      standing.push(...ids.filter((_, i) => isOpen[i]));
     }
     this.#from = Math.max(1, Math.min(standing[0] ?? count + 1, count + 1 - AT_ONCE));
     const demands: Demand[] = [];
     for (let at = 0; at < standing.length; at += AT_ONCE)
       demands.push(...(await this.#demanded({ id: standing.slice(at, at + AT_ONCE).map(BigInt) })));
     return demands.toSorted((a, b) => a.deadline - b.deadline);
+  }
+
+  /** Those of these that stand. */
+  async standing(demands: readonly Demand[]): Promise<Demand[]> {
+    const isOpen = await this.#areOpen(demands.map(({ id }) => id));
+    return demands.filter((_, i) => isOpen[i]);
+  }
+
+  async #areOpen(ids: readonly number[]): Promise<boolean[]> {
+    const { client } = this.#chain;
+    const { availability: address } = await this.#chain.terms();
+    const at = { address, abi: availabilityAbi, functionName: 'standing' } as const;
+    const hashes = await Promise.all(ids.map((id) => client.readContract({ ...at, args: [BigInt(id)] })));
+    return hashes.map((hash) => hash !== ZERO);
   }
 
   /** The cells of a batch's data that demands brought to L1, and the demands that were made for any, since a block. */
@@ -119,7 +127,11 @@ export class Demands {
     const { availability: address } = await this.#chain.terms();
     const wanted = Array.isArray(args.id) && eventName === 'Demanded' ? args.id.length : Infinity;
     const found: { readonly args: unknown }[] = [];
-    for (let to = await client.getBlockNumber(); to >= fromBlock && found.length < wanted; to -= LOG_BLOCKS) {
+    for (
+      let to = await client.getBlockNumber({ cacheTime: 0 });
+      to >= fromBlock && found.length < wanted;
+      to -= LOG_BLOCKS
+    ) {
       const from = to - LOG_BLOCKS + 1n;
       const logs = await client.getContractEvents({
         address,

@@ -13,7 +13,7 @@ import {
   rowsOf,
 } from '../../protocol/da/columns.ts';
 import { interpolate } from '../../protocol/da/kernel.ts';
-import { type Commitment, MAX_CELLS, isCellOf, openCommitment } from '../../protocol/da/offer.ts';
+import { type CellAnswer, type Commitment, MAX_CELLS, isCellOf, openCommitment } from '../../protocol/da/offer.ts';
 import { type Fetch, MemberClient, type MemberEndpoint } from './client.ts';
 import { within } from './collect.ts';
 
@@ -31,11 +31,18 @@ export interface RetrieveOptions {
   readonly known?: CellsByRow;
 }
 
-/** Contents of cells by row, then by column. */
-export type CellsByRow = Map<number, Map<number, Uint8Array>>;
+/** Cells by row, then by column, each checked against what was committed to. */
+export type CellsByRow = Map<number, Map<number, CellAnswer>>;
+
+/** What came back, of which the data was made. */
+interface Got {
+  /** Whole columns, as they were committed to. */
+  readonly held: ReadonlyMap<number, Uint8Array>;
+  readonly cells: CellsByRow;
+}
 
 /** All columns of the data; some are not those that were committed to, if `wrong` has any: then their encoding can be shown to be wrong, or they are withheld. */
-export interface Retrieved {
+export interface Retrieved extends Got {
   readonly commitment: Commitment;
   readonly data: Uint8Array;
   readonly columns: readonly Uint8Array[];
@@ -43,12 +50,10 @@ export interface Retrieved {
 }
 
 /** The data did not come back: what did. */
-export interface Unavailable {
+export interface Unavailable extends Got {
   readonly unavailable: true;
   /** null when nobody says what the dataRoot is the hash of. */
   readonly commitment: Commitment | null;
-  readonly columns: ReadonlyMap<number, Uint8Array>;
-  readonly cells: CellsByRow;
 }
 
 export const isUnavailable = (result: Retrieved | Unavailable): result is Unavailable => 'unavailable' in result;
@@ -56,7 +61,7 @@ export const isUnavailable = (result: Retrieved | Unavailable): result is Unavai
 class Retrieval {
   readonly #clients: readonly MemberClient[];
   readonly #options: RetrieveOptions;
-  readonly columns = new Map<number, Uint8Array>();
+  readonly held = new Map<number, Uint8Array>();
   readonly cells: CellsByRow;
 
   constructor(members: readonly MemberEndpoint[], options: RetrieveOptions) {
@@ -89,11 +94,11 @@ class Retrieval {
     const size = columnBytes(commitment.length, code.k);
     let next = 0;
     const worker = async (): Promise<void> => {
-      while (next < this.#clients.length && this.columns.size < code.k) {
+      while (next < this.#clients.length && this.held.size < code.k) {
         const c = next++;
         const column = await this.#ask((signal) => this.#clients[c].column(dataRoot, size, signal));
         if (column && equal(columnRoot(column), commitment.roots[c])) {
-          this.columns.set(c, column);
+          this.held.set(c, column);
           return;
         }
       }
@@ -104,8 +109,8 @@ class Retrieval {
   /** Cells of rows that are not known in k columns yet, from all members that did not give theirs whole. */
   async some(commitment: Commitment): Promise<void> {
     const { dataRoot, code } = this.#options;
-    const lacking = lackingRows(commitment, code, this.columns, this.cells);
-    const others = this.#clients.map((_, c) => c).filter((c) => !this.columns.has(c));
+    const lacking = lackingRows(commitment, code, this);
+    const others = this.#clients.map((_, c) => c).filter((c) => !this.held.has(c));
     await Promise.all(
       others.map(async (c) => {
         for (let at = 0; at < lacking.length; at += MAX_CELLS) {
@@ -115,7 +120,7 @@ class Retrieval {
           for (const cell of answer) {
             if (!isCellOf(commitment, c, code.k, cell)) continue;
             if (!this.cells.has(cell.row)) this.cells.set(cell.row, new Map());
-            this.cells.get(cell.row)!.set(c, cell.content);
+            this.cells.get(cell.row)!.set(c, cell);
           }
         }
       }),
@@ -124,15 +129,10 @@ class Retrieval {
 }
 
 /** Rows of which fewer than k cells are known. */
-export function lackingRows(
-  { length }: Commitment,
-  { k }: Code,
-  columns: ReadonlyMap<number, unknown>,
-  cells: CellsByRow,
-): number[] {
+export function lackingRows({ length }: Commitment, { k }: Code, { held, cells }: Got): number[] {
   const isLacking = (row: number): boolean => {
-    const others = [...(cells.get(row)?.keys() ?? [])].filter((c) => !columns.has(c));
-    return columns.size + others.length < k;
+    const others = [...(cells.get(row)?.keys() ?? [])].filter((c) => !held.has(c));
+    return held.size + others.length < k;
   };
   return Array.from({ length: rowsOf(length, k) }, (_, row) => row).filter(isLacking);
 }
@@ -144,44 +144,34 @@ export async function retrieve(
 ): Promise<Retrieved | Unavailable> {
   const { code, maxBytes } = options;
   const retrieval = new Retrieval(members, options);
-  const { columns, cells } = retrieval;
+  const { held, cells } = retrieval;
   const commitment = options.commitment ?? (await retrieval.commitment());
-  const failed = { unavailable: true, commitment, columns, cells } as const;
+  const failed = { unavailable: true, commitment, held, cells } as const;
   if (!commitment || commitment.length > maxBytes) return failed;
   await retrieval.whole(commitment);
-  if (columns.size < code.k) {
+  if (held.size < code.k) {
     await retrieval.some(commitment);
-    if (lackingRows(commitment, code, columns, cells).length > 0) return failed;
+    if (lackingRows(commitment, code, { held, cells }).length > 0) return failed;
   }
-  return restore(commitment, code, columns, cells);
+  return restore(commitment, code, { held, cells });
 }
 
 /** The data from k columns, or k cells of each row. */
-export function restore(
-  commitment: Commitment,
-  code: Code,
-  columns: ReadonlyMap<number, Uint8Array>,
-  cells: CellsByRow,
-): Retrieved {
+function restore(commitment: Commitment, code: Code, got: Got): Retrieved {
   const { length, roots } = commitment;
-  const data = columns.size >= code.k ? decodeColumns(columns, length, code) : byRows(commitment, code, columns, cells);
-  const all = encodeColumns(data, code);
-  const wrong = all.flatMap((column, c) => (equal(columnRoot(column), roots[c]) ? [] : [c]));
-  return { commitment, data, columns: all, wrong };
+  const data = got.held.size >= code.k ? decodeColumns(got.held, length, code) : byRows(commitment, code, got);
+  const columns = encodeColumns(data, code);
+  const wrong = columns.flatMap((column, c) => (equal(columnRoot(column), roots[c]) ? [] : [c]));
+  return { commitment, data, columns, wrong, ...got };
 }
 
-function byRows(
-  { length }: Commitment,
-  { k }: Code,
-  columns: ReadonlyMap<number, Uint8Array>,
-  cells: CellsByRow,
-): Uint8Array {
+function byRows({ length }: Commitment, { k }: Code, { held, cells }: Got): Uint8Array {
   const size = columnBytes(length, k);
   const data = new Uint8Array(size * k);
   for (let row = 0; row * CELL_BYTES < size; row++) {
     const at = row * CELL_BYTES;
-    const known = new Map([...columns].map(([c, column]) => [c, column.subarray(at, at + CELL_BYTES)]));
-    for (const [c, content] of cells.get(row) ?? []) if (known.size < k) known.set(c, content);
+    const known = new Map([...held].map(([c, column]) => [c, column.subarray(at, at + CELL_BYTES)]));
+    for (const [c, { content }] of cells.get(row) ?? []) if (known.size < k) known.set(c, content);
     const missing = Array.from({ length: k }, (_, c) => c).filter((c) => !known.has(c));
     for (const [i, cell] of interpolate(known, missing).entries()) known.set(missing[i], cell);
     for (let c = 0; c < k; c++) data.set(known.get(c)!, c * size + at);
