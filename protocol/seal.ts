@@ -4,7 +4,7 @@
  */
 import { expand, hkdf } from '@noble/hashes/hkdf.js';
 import { sha256 } from '@noble/hashes/sha2.js';
-import { Writer, concat, utf8 } from './bytes.ts';
+import { Writer, concat, utf8, writeUint } from './bytes.ts';
 import { Agnt2Error, malformed } from './errors.ts';
 import type { Direction } from './half.ts';
 import { PacketType } from './packet.ts';
@@ -204,10 +204,9 @@ export class SealedFlow {
 
   #next(): Uint8Array {
     if (this.#count > 0 && this.#count % EPOCH === 0) this.#key = expand(sha256, this.#key, NEXT, 32);
-    return new Writer()
-      .u32(0)
-      .u64(this.#count++)
-      .finish();
+    const nonce = new Uint8Array(12);
+    writeUint(nonce, 4, 8, this.#count++);
+    return nonce;
   }
 }
 

@@ -164,6 +164,20 @@ function claim(table: PriceTable, method: string, path: string): number {
  * by id. Both sides decide by this, so that nobody can pay the cheaper of two services for the dearer's work.
  */
 export function offerOf(services: readonly PricedService[], method: string, target: string): Offer | null {
+  if (services !== last.services || method !== last.method || target !== last.target)
+    last = { services, method, target, offer: findOffer(services, method, target) };
+  return last.offer;
+}
+
+/** What was asked for last: calls come in runs of the same method and target. */
+let last: { services: readonly PricedService[] | null; method: string; target: string; offer: Offer | null } = {
+  services: null,
+  method: '',
+  target: '',
+  offer: null,
+};
+
+function findOffer(services: readonly PricedService[], method: string, target: string): Offer | null {
   const path = pathOf(target);
   let best: PricedService | undefined;
   let bestClaim = -2;

@@ -6,6 +6,7 @@ import { codeOf } from '../protocol/errors.ts';
 import { formatId, shardOf } from '../protocol/ids.ts';
 import { equal } from '../protocol/bytes.ts';
 import { sessionRoom } from '../protocol/packet.ts';
+import type { CallRecord } from '../protocol/call.ts';
 import type { App } from './app.ts';
 import type { SessionConfig } from './config.ts';
 import type { Core, SessionFacts as SessionCell } from './core.ts';
@@ -239,16 +240,13 @@ export class SessionManager implements Sessions {
   ): Promise<ExchangeResponse> {
     const began = performance.now();
     try {
-      const { response, record } = await live.endpoint.call(request, { maxPrice, rate });
+      // Without its record nobody knows what a call cost; the budget keeps the most it may have.
+      const onRecord = ({ price }: CallRecord): void => {
+        reservation.settle(price);
+        this.#options.metrics.spent.add('route="session"', price);
+      };
+      const { response } = await live.endpoint.call(request, { maxPrice, rate, onRecord });
       this.#options.metrics.sessionSeconds.observe((performance.now() - began) / 1000);
-      record.then(
-        ({ price }) => {
-          reservation.settle(price);
-          this.#options.metrics.spent.add('route="session"', price);
-        },
-        // Without its record nobody knows what it cost; the budget keeps the most it may have.
-        () => {},
-      );
       return response;
     } catch (error) {
       if (codeOf(error) === 'insufficient_deposit') this.#fund(live);

@@ -2,10 +2,10 @@
 import { type CallRecord, decodeCallRecord, requestHash, responseHash } from '../../protocol/call.ts';
 import type { Agnt2Error } from '../../protocol/errors.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.ts';
-import { Meter, type Rate, encodeRate } from '../../protocol/meter.ts';
+import { Meter, encodeRate } from '../../protocol/meter.ts';
 import type { CallSink, Digests, OpenCall } from '../../protocol/mux.ts';
 import type { PayerLedger } from './ledger.ts';
-import type { SessionCall } from './types.ts';
+import type { SessionCall, SessionCallOptions } from './types.ts';
 
 export interface CallingContext {
   readonly ledger: PayerLedger;
@@ -26,6 +26,7 @@ export class PaidCall implements CallSink, SessionCall {
   readonly meta: Record<string, string>;
   readonly meter: Meter | null;
   readonly deadlineMs: number | undefined;
+  readonly #onRecord: SessionCallOptions['onRecord'];
   readonly #resolve: (call: SessionCall) => void;
   readonly #reject: (error: unknown) => void;
   #open: OpenCall | null = null;
@@ -34,9 +35,7 @@ export class PaidCall implements CallSink, SessionCall {
   constructor(
     context: CallingContext,
     { method, target }: ExchangeRequest,
-    maxPrice: number,
-    rate: Rate | undefined,
-    deadlineMs: number | undefined,
+    { maxPrice, rate, deadlineMs, onRecord }: SessionCallOptions,
     resolve: (call: SessionCall) => void,
     reject: (error: unknown) => void,
   ) {
@@ -47,6 +46,7 @@ export class PaidCall implements CallSink, SessionCall {
     this.meta = { max: String(maxPrice), ...(rate !== undefined && { rate: encodeRate(rate) }) };
     this.meter = rate === undefined ? null : new Meter(rate, maxPrice);
     this.deadlineMs = deadlineMs;
+    this.#onRecord = onRecord;
     this.#resolve = resolve;
     this.#reject = reject;
   }
@@ -71,8 +71,9 @@ export class PaidCall implements CallSink, SessionCall {
   }
 
   onEnd(end: Uint8Array, { requestBody, responseBody }: Digests, status: number): void {
+    let record: CallRecord;
     try {
-      this.#context.ledger.accept(end, {
+      record = this.#context.ledger.accept(end, {
         requestHash: requestHash(this.#method, this.#target, requestBody),
         responseHash: responseHash(status, responseBody),
         status,
@@ -86,6 +87,7 @@ export class PaidCall implements CallSink, SessionCall {
       this.#end();
       this.#context.recorded();
     }
+    this.#onRecord?.(record);
   }
 
   onLost({ requestBody }: Digests, complete: boolean): void {

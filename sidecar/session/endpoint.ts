@@ -34,7 +34,6 @@ import {
   encodeRecords,
 } from '../../protocol/packet.ts';
 import type { ExchangeRequest } from '../../protocol/exchange.ts';
-import type { Rate } from '../../protocol/meter.ts';
 import { CallMux } from '../../protocol/mux.ts';
 import { platformSealing } from '../../protocol/seal.ts';
 import { type CallingContext, PaidCall } from './call.ts';
@@ -195,31 +194,28 @@ export class SessionEndpoint {
    * with `peer_offline`, `session_stopped`, `session_closed`, `insufficient_deposit`, `session_lost`,
    * `deadline_exceeded`, `cancelled`, or the code the peer refused with (`over_price`, `over_credit`, …).
    */
-  call(request: ExchangeRequest, { maxPrice, rate, deadlineMs }: SessionCallOptions): Promise<SessionCall> {
+  call(request: ExchangeRequest, options: SessionCallOptions): Promise<SessionCall> {
+    const { maxPrice, deadlineMs } = options;
     if (!Number.isSafeInteger(maxPrice) || maxPrice < 0) return Promise.reject(malformed('maxPrice is an amount'));
     const shut = this.#shut();
     if (shut !== null) return Promise.reject(shut);
-    if (this.#gate.pass(maxPrice)) return this.#enter(request, maxPrice, rate, deadlineMs);
+    if (this.#gate.pass(maxPrice)) return this.#enter(request, options);
     const began = performance.now();
     return this.#gate
       .wait(maxPrice, request.signal, deadlineMs)
       .then(() =>
         this.#enter(
           request,
-          maxPrice,
-          rate,
-          deadlineMs === undefined ? undefined : Math.max(0, deadlineMs - (performance.now() - began)),
+          deadlineMs === undefined
+            ? options
+            : { ...options, deadlineMs: Math.max(0, deadlineMs - (performance.now() - began)) },
         ),
       );
   }
 
   /** A call that is through the gate. */
-  #enter(
-    request: ExchangeRequest,
-    maxPrice: number,
-    rate: Rate | undefined,
-    deadlineMs: number | undefined,
-  ): Promise<SessionCall> {
+  #enter(request: ExchangeRequest, options: SessionCallOptions): Promise<SessionCall> {
+    const { maxPrice } = options;
     const mux = this.#mux;
     if (mux === null) {
       this.#gate.release(maxPrice);
@@ -234,7 +230,7 @@ export class SessionEndpoint {
     }
     this.counters.callsOut += 1;
     return new Promise((resolve, reject) =>
-      mux.start(request, new PaidCall(this.#calling, request, maxPrice, rate, deadlineMs, resolve, reject)),
+      mux.start(request, new PaidCall(this.#calling, request, options, resolve, reject)),
     );
   }
 

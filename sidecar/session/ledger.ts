@@ -162,15 +162,16 @@ export class PayerLedger extends Ledger {
   #orphanCount = 0;
 
   /**
-   * Takes the record of a call that just ended. Throws `record_rejected` unless it is the next one, over exactly these
-   * hashes, at most at this price.
+   * Takes the record of a call that just ended, and reads it. Throws `record_rejected` unless it is the next one, over
+   * exactly these hashes, at most at this price.
    */
   accept(
     bytes: Uint8Array,
     expected: { requestHash: Uint8Array; responseHash: Uint8Array; status: number; max: number },
-  ): void {
+  ): CallRecord {
     if (bytes.length !== CALL_RECORD_BYTES) throw rejected('a response end is a call record');
-    const { index, requestHash, responseHash, price, status } = decodeCallRecord(bytes);
+    const record = decodeCallRecord(bytes);
+    const { index, requestHash, responseHash, price, status } = record;
     if (index !== this.size) throw rejected(`record ${index}, the log has ${this.size}`);
     if (!equal(requestHash, expected.requestHash)) throw rejected(`record ${index} is of another request`);
     if (!equal(responseHash, expected.responseHash)) throw rejected(`record ${index} is of another response`);
@@ -178,6 +179,7 @@ export class PayerLedger extends Ledger {
     if (price > expected.max) throw rejected(`record ${index} charges ${price}, at most ${expected.max} was agreed`);
     if (this.#orphanCount > 0) this.#forgetOrphans();
     this.push(bytes, price);
+    return record;
   }
 
   /** Remembers a call whose socket went: its record may be sent again. */

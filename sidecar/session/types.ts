@@ -75,6 +75,8 @@ export interface SessionCallOptions {
   /** How the call is counted; its record may charge no more than this side counts. */
   readonly rate?: Rate;
   readonly deadlineMs?: number;
+  /** Told the record when it is one this side pays for; must not throw. For who needs no promise of it. */
+  readonly onRecord?: (record: CallRecord) => void;
 }
 
 export interface SessionCall {

@@ -5,7 +5,6 @@
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { WebSocket } from 'ws';
 import { Signing } from '../../protocol/eip712.ts';
 import { MachineKey } from '../../protocol/keys.ts';
 import { CallMux } from '../../protocol/mux.ts';
@@ -20,7 +19,7 @@ import { Outbound, type Sessions } from '../../sidecar/outbound.ts';
 import type { PeerService } from '../../sidecar/peers.ts';
 import { Policy, type Reservation } from '../../sidecar/policy/policy.ts';
 import { readPolicy } from '../../sidecar/policy/config.ts';
-import { type PacketSocket, type SessionFacts, packetSocket } from '../../sidecar/session/index.ts';
+import { type PacketSocket, type SessionFacts } from '../../sidecar/session/index.ts';
 import { Pairing } from '../../sidecar/session/pairing.ts';
 import { SqlStore } from '../../sidecar/session/store-sql.ts';
 import { openSessions } from '../../sidecar/session/store-sqlite.ts';
@@ -81,7 +80,12 @@ const unreachable = (name: string): never => {
 };
 
 /** The sessions of a sidecar that is in this one alone. */
-async function sessionsOn(which: Which, socket: PacketSocket, app: App, metrics: Metrics): Promise<SessionManager> {
+async function sessionsOn(
+  which: Which,
+  socket: PacketSocket,
+  app: Pick<App, 'serve'>,
+  metrics: Metrics,
+): Promise<SessionManager> {
   const dir = mkdtempSync(join(tmpdir(), 'agnt2-bench-'));
   const file = openSessions(join(dir, 'sessions.sqlite'));
   const cell = { id: SESSION, ...facts, paidAB: 0, paidBA: 0, exitAt: 0, status: 'open' };
@@ -120,7 +124,7 @@ async function sessionsOn(which: Which, socket: PacketSocket, app: App, metrics:
 }
 
 /** What is left of a session without its accounts: calls in sealed packets. */
-async function sessionsOff(which: Which, socket: PacketSocket, app: App): Promise<Sessions> {
+async function sessionsOff(which: Which, socket: PacketSocket, app: Pick<App, 'serve'>): Promise<Sessions> {
   const begun = Pairing.begin({ facts, role: which, key: keys[which], signing }, platformSealing);
   const peerKey = Promise.withResolvers<Uint8Array>();
   let receive = (packet: Uint8Array): void => {
@@ -156,19 +160,15 @@ async function sessionsOff(which: Which, socket: PacketSocket, app: App): Promis
 
 const NO_RESERVATION: Reservation = { atMs: 0, settle: nothing, release: nothing };
 
-/** Answers the calls that come over a socket from an origin's app. */
-export async function callee(mode: Mode, ws: WebSocket, origin: string): Promise<void> {
-  const metrics = new Metrics();
-  const app = new App(origin, metrics);
-  const socket = packetSocket(ws);
-  await (mode === 'on' ? sessionsOn('b', socket, app, metrics) : sessionsOff('b', socket, app));
+/** Answers the calls that come over a socket from an app. */
+export async function callee(mode: Mode, socket: PacketSocket, app: Pick<App, 'serve'>): Promise<void> {
+  await (mode === 'on' ? sessionsOn('b', socket, app, new Metrics()) : sessionsOff('b', socket, app));
 }
 
 /** The way out of a local app, to the one peer there is: `http://bob.agnt2`. */
-export async function caller(mode: Mode, ws: WebSocket): Promise<Outbound['handle']> {
+export async function caller(mode: Mode, socket: PacketSocket): Promise<Outbound['handle']> {
   const metrics = new Metrics();
   const app = new App(undefined, metrics);
-  const socket = packetSocket(ws);
   const sessions = await (mode === 'on' ? sessionsOn('a', socket, app, metrics) : sessionsOff('a', socket, app));
   const limits = { perDay: '9000000000000', perCall: '1000', breaker: {} };
   const policy =

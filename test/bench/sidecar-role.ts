@@ -9,8 +9,11 @@ import { WebSocket, WebSocketServer } from 'ws';
 // As a sidecar does: short messages are hashed in WebAssembly.
 import '../../protocol/keccak/install.ts';
 import type { Handler } from '../../protocol/exchange.ts';
+import { App } from '../../sidecar/app.ts';
 import { HttpClient } from '../../sidecar/http/client.ts';
 import { createExchangeServer, listen } from '../../sidecar/http/server.ts';
+import { Metrics } from '../../sidecar/metrics.ts';
+import { packetSocket } from '../../sidecar/session/index.ts';
 import { type Mode, callee, caller } from './sidecar-ends.ts';
 
 const [role, mode, target] = process.argv.slice(2);
@@ -51,13 +54,13 @@ async function start(): Promise<number> {
   }
   if (role === 'callee') {
     const server = new WebSocketServer({ host: HOST, port: 0, perMessageDeflate: false });
-    server.on('connection', (ws) => void callee(mode as Mode, ws, target));
+    server.on('connection', (ws) => void callee(mode as Mode, packetSocket(ws), new App(target, new Metrics())));
     await new Promise((resolve) => server.once('listening', resolve));
     return (server.address() as { port: number }).port;
   }
   const ws = new WebSocket(target, { perMessageDeflate: false });
   await new Promise((resolve, reject) => ws.once('open', resolve).once('error', reject));
-  return listen(createExchangeServer(await caller(mode as Mode, ws)), { host: HOST, port: 0 });
+  return listen(createExchangeServer(await caller(mode as Mode, packetSocket(ws))), { host: HOST, port: 0 });
 }
 
 console.log(JSON.stringify({ port: await start() }));

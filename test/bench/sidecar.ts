@@ -11,7 +11,9 @@ import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { freePort } from '../../local/ports.ts';
 import { NODE_FLAGS } from '../../sidecar/flags.ts';
+import '../../protocol/keccak/install.ts';
 import { type Measured, measureOnPath } from './sidecar-onpath.ts';
+import { measureSpans } from './sidecar-spans.ts';
 import { type Metric, type Suite, median, percentile } from './suite.ts';
 
 const ROUNDS = 5;
@@ -241,6 +243,7 @@ export const suite: Suite = {
       });
       progress('the whole call, on and off by turns');
       const onPath = await measureOnPath(`${PEER}/echo`, measured('off'), measured('on'));
+      const spans = await measureSpans();
       const rates = { on: [] as number[], off: [] as number[] };
       for (let round = 0; round < 3; round++)
         for (const which of ['off', 'on'] as const) rates[which].push(await saturated(callers[which].port, 4000, PEER));
@@ -268,6 +271,7 @@ export const suite: Suite = {
           haproxyP99Us: of(p99, 'haproxy'),
           hopVsNginx: nginx === null ? null : (hopUs! - direct!) / (nginx - direct!),
           ...onPath,
+          ...spans,
           requestsPerSecondOn: median(rates.on),
           requestsPerSecondOff: median(rates.off),
           rssMb: Math.max((await callers.on.usage()).rssMb, (await pairs.on.usage()).rssMb),
