@@ -22,7 +22,7 @@ import {
   isHex,
 } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
-import { type DeploymentTerms, deploy } from './deployment.ts';
+import { type DaTerms, type DeploymentTerms, deploy } from './deployment.ts';
 
 /** What nobody has to think about. Seconds, wei. */
 const DEFAULTS = {
@@ -35,6 +35,8 @@ const DEFAULTS = {
   halfWindow: 7 * 86_400,
   minBond: '5000000000000000000',
   challengeBond: '250000000000000000',
+  demandWindow: 12 * 3_600,
+  demandBond: '50000000000000000',
 } as const;
 
 const { values } = parseArgs({
@@ -54,10 +56,14 @@ function usage(error?: string): never {
   process.exit(error ? 2 : 0);
 }
 
+/** What nobody has to say of a committee: its stake, and that columns are kept as long as L1 keeps blobs. */
+const COMMITTEE_DEFAULTS = { retention: 18 * 86_400, memberStake: '1000000000000000000' } as const;
+
 /** Throws with the name of what is wrong. */
 function termsOf(file: string): DeploymentTerms {
-  const given: Record<string, unknown> = { ...DEFAULTS, ...(JSON.parse(readFileSync(file, 'utf8')) as object) };
-  const known = new Set([...Object.keys(DEFAULTS), 'token', 'sequencer', 'sequencerX', 'sequencerY']);
+  const own: Record<string, unknown> = { ...DEFAULTS, ...(JSON.parse(readFileSync(file, 'utf8')) as object) };
+  let given = own;
+  const known = new Set([...Object.keys(DEFAULTS), 'token', 'sequencer', 'sequencerX', 'sequencerY', 'committee']);
   for (const name of Object.keys(given)) if (!known.has(name)) throw new Error(`${file}: nothing is called ${name}`);
   const fail = (name: string, what: string): never => {
     throw new Error(`${file}: ${name} must be ${what}, not ${JSON.stringify(given[name])}`);
@@ -82,6 +88,15 @@ function termsOf(file: string): DeploymentTerms {
       ? BigInt(value)
       : fail(name, 'a decimal number of wei in quotes');
   };
+  const committeeTerms = (): DaTerms['committee'] => {
+    given = { ...COMMITTEE_DEFAULTS, ...(own.committee as object) };
+    const { members } = given;
+    if (!Array.isArray(members) || members.length > 16 || !members.every((member) => isAddress(member)))
+      return fail('members', 'at most 16 addresses');
+    const [threshold, quorum] = [whole('threshold'), whole('quorum')];
+    if (threshold > quorum || quorum > members.length) fail('quorum', 'from the threshold to the number of members');
+    return { members, threshold, quorum, retention: whole('retention'), memberStake: wei('memberStake') };
+  };
   const shards = whole('shards');
   if (shards > 256) fail('shards', '1 to 256');
   return {
@@ -98,6 +113,12 @@ function termsOf(file: string): DeploymentTerms {
     halfWindow: whole('halfWindow'),
     minBond: wei('minBond'),
     challengeBond: wei('challengeBond'),
+    da: {
+      demandWindow: whole('demandWindow'),
+      demandBond: wei('demandBond'),
+      // Last: it reads the committee's own fields.
+      ...(own.committee === undefined ? {} : { committee: committeeTerms() }),
+    },
   };
 }
 
@@ -126,7 +147,11 @@ try {
   const isSequencer = account.address.toLowerCase() === terms.sequencer.toLowerCase();
   const bond = isSequencer ? terms.minBond : 0n;
   say(`chain ${id}, ${account.address} has ${formatEther(balance)} ether`);
-  for (const [name, value] of Object.entries(terms)) say(`  ${name.padEnd(14)} ${value}`);
+  const { da, ...plain } = terms;
+  const { committee, ...demands } = da!;
+  for (const [name, value] of Object.entries({ ...plain, ...demands, ...committee }))
+    say(`  ${name.padEnd(14)} ${String(value)}`);
+  if (!committee) say('  committee      none: data goes into blobs or calldata');
   if (!terms.token)
     say('  token          a test token that anybody may mint: name one in the config for anything real');
   say(
