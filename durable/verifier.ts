@@ -5,7 +5,7 @@
 import { DurableObject } from 'cloudflare:workers';
 import type { Hex } from '../protocol/bytes.ts';
 import type { BatchHeader } from '../protocol/trace.ts';
-import type { KnownBatch, Opening } from '../protocol/verifier.ts';
+import type { CarrierProof, KnownBatch, Opening } from '../protocol/verifier.ts';
 import type { Failure } from './shard/api.ts';
 import type { FaultRecord, GameRecord, VerifierRpc, WatchMetrics } from './verifier/api.ts';
 import { VerifierHost } from './verifier/host.ts';
@@ -45,6 +45,9 @@ export class Verifier extends DurableObject<VerifierEnv> implements VerifierRpc 
   take(intake: number, records: Uint8Array): Promise<Failure | null> {
     return this.#host.take(intake, records);
   }
+  carry(intake: number, carrier: Uint8Array): Promise<Failure | null> {
+    return this.#host.carry(intake, carrier);
+  }
   finish(intake: number, accumulator: Uint8Array): Promise<KnownBatch | Failure> {
     return this.#host.finish(intake, accumulator);
   }
@@ -59,6 +62,12 @@ export class Verifier extends DurableObject<VerifierEnv> implements VerifierRpc 
   }
   step(number: number, step: number): Promise<{ opening: Opening; witness: Hex }> {
     return this.#host.step(number, step);
+  }
+  opening(number: number, index: number): Promise<Opening> {
+    return this.#host.opening(number, index);
+  }
+  carrierProof(number: number): Promise<CarrierProof> {
+    return this.#host.carrierProof(number);
   }
   recordGame(game: GameRecord): Promise<void> {
     return this.#host.recordGame(game);

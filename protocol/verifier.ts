@@ -3,7 +3,7 @@
  * a game against any batch that is not final yet, the cells as they were before it and the frames in it, is kept in a {@link VerifierStore}.
  *
  *     verifier.begin(header);                        // of the batch after `verifier.head`
- *     for (const records of pages) await verifier.take(records);
+ *     for (const records of pages) await verifier.take(records);   // or, where the data is not in calldata: verifier.carry(carrier)
  *     const { verdict } = verifier.finish(accumulator);
  *
  * Total: whatever bytes a batch holds, executing them has an outcome. Nothing of a batch is kept before it is finished.
@@ -11,6 +11,9 @@
 import { decodeBundle } from './bundle.ts';
 import { type Hex, equal, hex, readUint } from './bytes.ts';
 import { Head, Inbox, META_HEAD, META_INBOX, META_PEERS, Peer, Region, get, getBytes } from './cells.ts';
+import { type Carrier, type CarrierFault, Da, dataOf, faultIn, recordsOf } from './da/carrier.ts';
+import { decodeData } from './da/layout.ts';
+import { frameRanges, layoutRanges, openEncoding, openRanges } from './da/openings.ts';
 import { Signing } from './eip712.ts';
 import { Walk, commitmentsAt } from './dispute.ts';
 import { type Engine, FrameKind, commitment } from './engine.ts';
@@ -47,8 +50,11 @@ export interface Opening {
 export type Verdict =
   | { readonly fault: null }
   | { readonly fault: 'post' }
+  | { readonly fault: 'layout'; readonly kind: 'count' | 'first' | 'last' | 'next'; readonly index: number }
+  | { readonly fault: 'encoding' }
   | { readonly fault: 'inbox'; readonly inbox: ProvenCell }
-  | { readonly fault: 'time'; readonly tick: Opening }
+  /** `tick`: which frame. */
+  | { readonly fault: 'time'; readonly tick: number }
   | { readonly fault: 'clock'; readonly shard: number; readonly head: ProvenCell }
   | {
       readonly fault: 'late';
@@ -57,6 +63,12 @@ export type Verdict =
       readonly sent: ProvenCell;
       readonly received: ProvenCell;
     };
+
+/** What shows a fault of a carrier: of an encoding, with the place in the cells' row. */
+export interface CarrierProof {
+  readonly place: number;
+  readonly proof: Hex;
+}
 
 export interface KnownBatch {
   readonly header: BatchHeader;
@@ -79,6 +91,9 @@ export interface VerifierStore {
   /** The next page of the data of batch `number`; page 0 voids what was there. */
   putData(number: number, page: number, records: readonly ChunkRecord[]): void;
   data(number: number): Iterable<readonly ChunkRecord[]>;
+  /** What was made available of a batch's data outside of calldata; its frames are there as data, too. */
+  putCarrier(number: number, carrier: Carrier): void;
+  carrier(number: number): Carrier | null;
   /** A finished batch, all at once. One that is what it says brings the pages it changed, and is the new head. */
   put(batch: KnownBatch, pages: Iterable<ShardPage>): void;
   /** The newest version of each page as of the end of a batch. */
@@ -98,6 +113,8 @@ interface Intake {
   frames: number;
   /** Which frame is the first tick outside of the header's times. */
   tick: number | null;
+  /** Of data that is not in calldata: why its frames were not even looked at. */
+  fault: CarrierFault | null;
 }
 
 export class Verifier {
@@ -173,7 +190,16 @@ export class Verifier {
       throw new RangeError(`batch ${header.number} does not follow ${this.head}, the newest that is known to be good`);
     if (this.#intake) this.#restart();
     this.state();
-    this.#intake = { header, pages: 0, frames: 0, tick: null };
+    this.#intake = { header, pages: 0, frames: 0, tick: null, fault: null };
+  }
+
+  /** Takes in a batch whose data is not in calldata, all at once. */
+  async carry(carrier: Carrier): Promise<void> {
+    const intake = this.#taking();
+    const { number, steps } = intake.header;
+    this.#store.putCarrier(number, carrier);
+    intake.fault = faultIn(carrier, steps);
+    if (intake.fault === null) await this.take(recordsOf(decodeData(dataOf(carrier), steps)));
   }
 
   /** Executes frames of the batch, in the order of its data. */
@@ -247,12 +273,14 @@ export class Verifier {
   }
 
   #judge(live: Shards, post: Hex, accumulator: Uint8Array, tick: Intake['tick']): Verdict {
-    const { header } = this.#taking();
+    const { header, fault } = this.#taking();
+    if (fault?.kind === 'encoding') return { fault: 'encoding' };
+    if (fault !== null) return { fault: 'layout', kind: fault.kind, index: fault.kind === 'next' ? fault.index : 0 };
     if (post !== header.post) return { fault: 'post' };
     const inbox = live.engine(0).trie.read(Region.meta, META_INBOX);
     if (get(inbox, Inbox.cursor) !== header.inboxCursor || !equal(getBytes(inbox, Inbox.accumulator), accumulator))
       return { fault: 'inbox', inbox: prove(live, 0, Region.meta, META_INBOX) };
-    if (tick !== null) return { fault: 'time', tick: this.#openingOf(this.#placed(header.number), tick) };
+    if (tick !== null) return { fault: 'time', tick };
     for (const engine of live.engines) {
       const head = engine.trie.read(Region.meta, META_HEAD);
       if (get(head, Head.seq) > 0 && get(head, Head.time) < header.timeFrom)
@@ -297,10 +325,26 @@ export class Verifier {
     return placeFrames(Array.from(this.#store.data(number)).flat());
   }
 
-  #openingOf(placed: readonly PlacedFrame[], index: number): Opening {
+  /** Frame `index` of a batch, as L1 takes it. */
+  async opening(number: number, index: number): Promise<Opening> {
+    const placed = this.#placed(number);
     const { firstStep, shard, seq, frame } = placed[index];
-    const path = inclusionPath(keccak, placed.map(frameLeaf), index);
-    return { firstStep, shard, seq, frame: hex(frame), index, frames: placed.length, path: path.map(hex), proof: '0x' };
+    const place = { firstStep, shard, seq, frame: hex(frame), index, frames: placed.length };
+    const carrier = this.#store.carrier(number);
+    if (carrier !== null)
+      return { ...place, path: [], proof: await openRanges(carrier, frameRanges(dataOf(carrier), index)) };
+    return { ...place, path: inclusionPath(keccak, placed.map(frameLeaf), index).map(hex), proof: '0x' };
+  }
+
+  /** What shows the layout or the encoding of a batch's data to be wrong. Throws where it is right. */
+  async carrierProof(number: number): Promise<CarrierProof> {
+    const carrier = this.#store.carrier(number);
+    const fault = carrier && faultIn(carrier, this.#store.batch(number)!.header.steps);
+    if (!carrier || !fault) throw new RangeError(`the data of batch ${number} is well formed`);
+    if (fault.kind !== 'encoding')
+      return { place: 0, proof: await openRanges(carrier, layoutRanges(dataOf(carrier), fault)) };
+    if (carrier.da !== Da.committee) throw new RangeError('only columns are encoded');
+    return openEncoding(carrier, fault.at);
   }
 
   #walk(number: number, recorder?: Recorder): Walk {
@@ -321,7 +365,8 @@ export class Verifier {
     const { witness } = await walk.prove(recorder);
     const placed = this.#placed(number);
     const behind = placed.findIndex(({ firstStep }) => firstStep > step);
-    return { opening: this.#openingOf(placed, (behind < 0 ? placed.length : behind) - 1), witness: hex(witness) };
+    const opening = await this.opening(number, (behind < 0 ? placed.length : behind) - 1);
+    return { opening, witness: hex(witness) };
   }
 }
 

@@ -1,7 +1,7 @@
 /** What settlement and the gateway ask of the verifier's object. */
 import type { Hex } from '../../protocol/bytes.ts';
 import type { BatchHeader } from '../../protocol/trace.ts';
-import type { KnownBatch, Opening } from '../../protocol/verifier.ts';
+import type { CarrierProof, KnownBatch, Opening } from '../../protocol/verifier.ts';
 import type { Failure, Namespace } from '../shard/api.ts';
 
 /** A game as L1 has it (`IGame.Play`). */
@@ -90,6 +90,8 @@ export interface VerifierRpc {
   begin(header: BatchHeader): Promise<number | Failure>;
   /** Chunk records (`encodeChunkRecord`), in the order of the batch's data. `overtaken` when another began. */
   take(intake: number, records: Uint8Array): Promise<Failure | null>;
+  /** In the place of records, where the data is not in calldata: all of it (`encodeCarrier`), checked against `dataRoot`. */
+  carry(intake: number, carrier: Uint8Array): Promise<Failure | null>;
   /** `accumulator`: L1's at the header's cursor. */
   finish(intake: number, accumulator: Uint8Array): Promise<KnownBatch | Failure>;
   /** Forgets batch `number` and all after it. */
@@ -100,6 +102,11 @@ export interface VerifierRpc {
   commitments(number: number, steps: readonly number[]): Promise<Uint8Array[]>;
   /** What L1 needs to execute a step. */
   step(number: number, step: number): Promise<{ readonly opening: Opening; readonly witness: Hex }>;
+
+  /** A frame of a batch, as L1 takes it. */
+  opening(number: number, index: number): Promise<Opening>;
+  /** What shows the layout or the encoding of a batch's data to be wrong. */
+  carrierProof(number: number): Promise<CarrierProof>;
 
   recordGame(game: GameRecord): Promise<void>;
   /** Those of the games 1 … `count` that are not known to have been closed before a block. Forgets all after them. */

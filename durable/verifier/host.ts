@@ -2,7 +2,8 @@
 import type { Hex } from '../../protocol/bytes.ts';
 import type { BatchHeader } from '../../protocol/trace.ts';
 import { decodeChunkRecords } from '../../protocol/trace.ts';
-import { type KnownBatch, type Opening, Verifier } from '../../protocol/verifier.ts';
+import { decodeCarrier } from '../../protocol/da/carrier.ts';
+import { type CarrierProof, type KnownBatch, type Opening, Verifier } from '../../protocol/verifier.ts';
 import { type Failure, failure } from '../shard/api.ts';
 import type { FaultRecord, GameRecord, VerifierRpc, WatchMetrics } from './api.ts';
 import { SqlVerifierStore, type Together } from './store.ts';
@@ -62,6 +63,11 @@ export class VerifierHost implements VerifierRpc {
     await this.#verifier.take(decodeChunkRecords(records));
     return intake === this.#intake ? null : overtaken();
   }
+  async carry(intake: number, carrier: Uint8Array): Promise<Failure | null> {
+    if (intake !== this.#intake) return overtaken();
+    await this.#verifier.carry(decodeCarrier(carrier));
+    return intake === this.#intake ? null : overtaken();
+  }
   async finish(intake: number, accumulator: Uint8Array): Promise<KnownBatch | Failure> {
     if (intake !== this.#intake) return overtaken();
     this.#intake += 1;
@@ -88,6 +94,13 @@ export class VerifierHost implements VerifierRpc {
   }
   async step(number: number, step: number): Promise<{ opening: Opening; witness: Hex }> {
     return this.#verifier.step(number, step);
+  }
+
+  async opening(number: number, index: number): Promise<Opening> {
+    return this.#verifier.opening(number, index);
+  }
+  async carrierProof(number: number): Promise<CarrierProof> {
+    return this.#verifier.carrierProof(number);
   }
 
   // --- games and faults ---

@@ -7,9 +7,13 @@ import { decodeChunkRecords, encodeChunkRecord } from '../../protocol/trace.ts';
 import type { PageStore } from '../../protocol/trie.ts';
 import type { KnownBatch, ShardPage, VerifierStore } from '../../protocol/verifier.ts';
 import { concat } from '../../protocol/bytes.ts';
+import { type Carrier, decodeCarrier, encodeCarrier } from '../../protocol/da/carrier.ts';
 
 /** All of `work`, or nothing of it. */
 export type Together = <T>(work: () => T) => T;
+
+/** Of a carrier in a row: SQLite in a Durable Object takes 2 MB. */
+const PIECE_BYTES = 2 ** 20;
 
 const bytesOf = (value: SqlStorageValue): Uint8Array => new Uint8Array(value as ArrayBuffer);
 
@@ -30,6 +34,7 @@ export class SqlVerifierStore implements VerifierStore {
     for (const table of [
       'batches (number INTEGER PRIMARY KEY, good INTEGER NOT NULL, body TEXT NOT NULL)',
       'data (number INTEGER, page INTEGER, records BLOB NOT NULL, PRIMARY KEY (number, page)) WITHOUT ROWID',
+      'carriers (number INTEGER, piece INTEGER, bytes BLOB NOT NULL, PRIMARY KEY (number, piece)) WITHOUT ROWID',
       'pages (shard INTEGER, region INTEGER, page INTEGER, number INTEGER, cells BLOB NOT NULL, PRIMARY KEY (shard, region, page, number)) WITHOUT ROWID',
     ])
       sql.exec(`CREATE TABLE IF NOT EXISTS ${table}`);
@@ -63,6 +68,23 @@ export class SqlVerifierStore implements VerifierStore {
       if (!row) return;
       yield decodeChunkRecords(bytesOf(row.records));
     }
+  }
+
+  putCarrier(number: number, carrier: Carrier): void {
+    const bytes = encodeCarrier(carrier);
+    this.#together(() => {
+      this.#sql.exec('DELETE FROM carriers WHERE number = ?', number);
+      for (let piece = 0; piece * PIECE_BYTES < bytes.length; piece++) {
+        const part = bytes.subarray(piece * PIECE_BYTES, (piece + 1) * PIECE_BYTES);
+        this.#sql.exec('INSERT INTO carriers VALUES (?, ?, ?)', number, piece, part);
+      }
+    });
+  }
+  carrier(number: number): Carrier | null {
+    const pieces = this.#sql
+      .exec<{ bytes: ArrayBuffer }>('SELECT bytes FROM carriers WHERE number = ? ORDER BY piece', number)
+      .toArray();
+    return pieces.length === 0 ? null : decodeCarrier(concat(...pieces.map(({ bytes }) => bytesOf(bytes))));
   }
 
   put(batch: KnownBatch, pages: Iterable<ShardPage>): void {
@@ -104,7 +126,7 @@ export class SqlVerifierStore implements VerifierStore {
   drop(number: number): void {
     this.#together(() => {
       this.#forget(number);
-      this.#sql.exec('DELETE FROM data WHERE number >= ?', number);
+      for (const table of ['data', 'carriers']) this.#sql.exec(`DELETE FROM ${table} WHERE number >= ?`, number);
     });
   }
   #forget(number: number): void {
@@ -113,7 +135,7 @@ export class SqlVerifierStore implements VerifierStore {
 
   settle(upTo: number): void {
     this.#together(() => {
-      this.#sql.exec('DELETE FROM data WHERE number <= ?', upTo);
+      for (const table of ['data', 'carriers']) this.#sql.exec(`DELETE FROM ${table} WHERE number <= ?`, upTo);
       this.#sql.exec('DELETE FROM batches WHERE number < ?', upTo);
       this.#sql.exec(`DELETE FROM pages WHERE number <= ? AND NOT (${NEWEST})`, upTo, upTo);
     });

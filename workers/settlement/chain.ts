@@ -44,6 +44,10 @@ export interface Terms {
   readonly freezeAfter: number;
   readonly game: Hex;
   readonly faults: Hex;
+  /** Zero where data is in calldata alone. */
+  readonly availability: Hex;
+  /** Zero without a committee. */
+  readonly committee: Hex;
 }
 
 export interface Event {
@@ -52,6 +56,7 @@ export interface Event {
 }
 
 export class Chain {
+  readonly rpc: string;
   readonly client: PublicClient;
   readonly root: Hex;
 
@@ -60,6 +65,7 @@ export class Chain {
     this.client = createPublicClient({
       transport: http(rpc, { timeout: CALL_TIMEOUT_MS, retryCount: 0, batch: true }),
     });
+    this.rpc = rpc;
     this.root = root;
   }
 
@@ -74,9 +80,9 @@ export class Chain {
 
   async terms(): Promise<Terms> {
     const config = await this.client.readContract({ ...this.#at, functionName: 'config' });
-    const { unit, sequencer, game, faults } = config;
+    const { unit, sequencer, game, faults, availability, committee } = config;
     const [window, freezeAfter] = [Number(config.window), Number(config.freezeAfter)];
-    return { unit, window, sequencer, freezeAfter, game, faults };
+    return { unit, window, sequencer, freezeAfter, game, faults, availability, committee };
   }
 
   async credits(account: Hex): Promise<bigint> {

@@ -2,6 +2,7 @@
 import { toFunctionSelector } from 'viem';
 import { rootAbi } from '../../contracts/abi.ts';
 import { type Hex, hex, unhex } from '../../protocol/bytes.ts';
+import { Da } from '../../protocol/da/carrier.ts';
 import type { BatchHeader, ChunkRecord } from '../../protocol/trace.ts';
 import { decodeChunkRecords } from '../../protocol/trace.ts';
 import type { Block, Chain } from './chain.ts';
@@ -55,23 +56,26 @@ export async function findPosted(chain: Chain, number: number, latest: Block): P
   const log = logs.findLast(({ args }) => args.batchHash === posted.batchHash);
   if (!log) throw new NotShown(`L1 does not show how batch ${number} was posted`);
   const block = Number(log.blockNumber);
-  const parts = await findParts(chain, number, { block, logIndex: log.logIndex });
   const header = fromWire(log.args.batch);
+  const parts = await findParts(chain, number, header.da, { block, logIndex: log.logIndex });
   return { header, hash: posted.batchHash, tx: log.transactionHash, block, postedAt: posted.postedAt, parts };
 }
 
-/** The transactions of the newest parts 0, 1, … of a number at the time that its batch was posted. */
+/** The transactions of the newest parts 0, 1, … of a number, of calldata or of blobs, at the time that its batch was posted. */
 async function findParts(
   chain: Chain,
   number: number,
+  da: number,
   end: { readonly block: number; readonly logIndex: number },
 ): Promise<Hex[]> {
+  // A committee has the data.
+  if (da === Da.committee) return [];
   const found: { readonly part: number; readonly tx: Hex }[] = [];
   for (let to = end.block; to >= 0; to -= LOG_BLOCKS) {
     const logs = await chain.client.getContractEvents({
       address: chain.root,
       abi: rootAbi,
-      eventName: 'DataPosted',
+      eventName: da === Da.blob ? 'BlobsPosted' : 'DataPosted',
       args: { number: BigInt(number) },
       fromBlock: BigInt(Math.max(0, to - LOG_BLOCKS + 1)),
       toBlock: BigInt(to),

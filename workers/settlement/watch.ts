@@ -4,18 +4,20 @@
  * die between any two lines, and several challengers don't disturb each other.
  */
 import { type Abi } from 'viem';
-import { faultsAbi } from '../../contracts/abi.ts';
+import { availabilityAbi, faultsAbi } from '../../contracts/abi.ts';
 import type { FaultRecord, GameRecord, VerifierRpc, WatchMetrics } from '../../durable/verifier/api.ts';
 import { type Hex, concat, unhex } from '../../protocol/bytes.ts';
 import { encodeChunkRecord } from '../../protocol/trace.ts';
 import type { KnownBatch, ProvenCell } from '../../protocol/verifier.ts';
-import { isFailure } from '../../durable/shard/api.ts';
+import { Da, encodeCarrier } from '../../protocol/da/carrier.ts';
+import { type Failure, isFailure } from '../../durable/shard/api.ts';
 import { Chain, type Look, type Terms } from './chain.ts';
 import type { Settings } from './env.ts';
 import { Games, openGames, openingToWire, playOf, playToWire, turnOf } from './games.ts';
 import { type Log, reason } from './log.ts';
 import { challenge } from './moves.ts';
-import { NotShown, findPosted, postedRecords } from './posted.ts';
+import { readCarrier } from './modes/read.ts';
+import { NotShown, type PostedData, findPosted, postedRecords } from './posted.ts';
 import { runway } from './runway.ts';
 import { type L1Call, Refused, Sender, toWire } from './sender.ts';
 
@@ -26,6 +28,8 @@ const LOG_BLOCKS = 1_000;
 /** Errors that only say that L1 moved on since we looked. */
 const MOVED_ON = new Set(['WrongPlay', 'NotStanding', 'DeadlinePassed', 'DeadlineNotPassed', 'TooLate', 'WrongMove']);
 const LOW_RUNWAY_HOURS = 24;
+/** `IAvailability.Layout`. */
+const LAYOUTS = ['count', 'first', 'last', 'next'];
 
 interface Act {
   readonly call: L1Call;
@@ -127,10 +131,8 @@ export class Watch {
       const { header } = posted;
       const intake = await this.#verifier.begin(header);
       if (typeof intake !== 'number') return this.#overtaken(number, intake.error.detail);
-      for await (const records of postedRecords(this.#chain, posted)) {
-        const failed = await this.#verifier.take(intake, concat(...records.map(encodeChunkRecord)));
-        if (failed) return this.#overtaken(number, failed.error.detail);
-      }
+      const failed = await this.#bring(intake, posted);
+      if (failed) return this.#overtaken(number, failed.error.detail);
       const batch = await this.#verifier.finish(intake, unhex(await this.#chain.accumulator(header.inboxCursor)));
       if (isFailure(batch)) return this.#overtaken(number, batch.error.detail);
       const { fault } = batch.verdict;
@@ -141,6 +143,19 @@ export class Watch {
       this.#log('not_shown', { batch: number, error: error.message });
       return false;
     }
+  }
+
+  /** Brings the data to the verifier, from wherever it is. */
+  async #bring(intake: number, posted: PostedData): Promise<Failure | null> {
+    if (posted.header.da !== Da.calldata) {
+      const carrier = await readCarrier(this.#chain, posted, this.#settings);
+      return this.#verifier.carry(intake, encodeCarrier(carrier));
+    }
+    for await (const records of postedRecords(this.#chain, posted)) {
+      const failed = await this.#verifier.take(intake, concat(...records.map(encodeChunkRecord)));
+      if (failed) return failed;
+    }
+    return null;
   }
 
   #overtaken(number: number, detail: string): false {
@@ -223,11 +238,23 @@ export class Watch {
       why: verdict.fault ?? '',
       number,
     });
+    const available = (functionName: string, ...args: readonly unknown[]): Act => {
+      const { call, ...rest } = act(functionName, ...args);
+      return { ...rest, call: { ...call, address: this.#terms.availability, abi: availabilityAbi as Abi } };
+    };
     switch (verdict.fault) {
       case 'inbox':
         return act('proveInbox', wire, provenToWire(verdict.inbox));
       case 'time':
-        return act('proveTime', wire, openingToWire(verdict.tick));
+        return act('proveTime', wire, openingToWire(await this.#verifier.opening(number, verdict.tick)));
+      case 'layout': {
+        const { proof } = await this.#verifier.carrierProof(number);
+        return available('proveLayout', wire, LAYOUTS.indexOf(verdict.kind), BigInt(verdict.index), proof);
+      }
+      case 'encoding': {
+        const { place, proof } = await this.#verifier.carrierProof(number);
+        return available('proveEncoding', wire, BigInt(place), proof);
+      }
       case 'clock':
         return act('proveClock', wire, verdict.shard, provenToWire(verdict.head));
       case 'late': {
@@ -309,16 +336,18 @@ export class Watch {
     const from = Math.max(0, scanned - REORG_BLOCKS);
     const to = Math.min(latest, from + LOG_BLOCKS);
     const at = { address: this.#terms.faults, abi: faultsAbi, fromBlock: BigInt(from), toBlock: BigInt(to) } as const;
-    const [shown, broken] = await Promise.all([
+    const data = { ...at, address: this.#terms.availability, abi: availabilityAbi } as const;
+    const [shown, broken, unavailable] = await Promise.all([
       this.#chain.client.getContractEvents({ ...at, eventName: 'FaultShown', strict: true }),
       this.#chain.client.getContractEvents({ ...at, eventName: 'ReceiptBroken', strict: true }),
+      this.#chain.client.getContractEvents({ ...data, eventName: 'FaultShown', strict: true }),
     ]);
     const where = (log: { transactionHash: Hex; blockNumber: bigint }): { tx: Hex; block: number } => ({
       tx: log.transactionHash,
       block: Number(log.blockNumber),
     });
     const faults: FaultRecord[] = [
-      ...shown.map((log) => ({ ...log.args, number: Number(log.args.number), ...where(log) })),
+      ...[...shown, ...unavailable].map((log) => ({ ...log.args, number: Number(log.args.number), ...where(log) })),
       ...broken.map((log) => ({ ...log.args, seq: Number(log.args.seq), ...where(log) })),
     ];
     if (faults.length > 0) await this.#verifier.recordFaults(faults);
