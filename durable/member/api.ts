@@ -40,5 +40,14 @@ export interface MemberRpc {
   stats(): Promise<MemberStats>;
 }
 
-/** A member's object: one a Worker. */
-export const memberStub = (namespace: Namespace): MemberRpc => namespace.getByName('member') as MemberRpc;
+/** A member's object: one a Worker. Each call has a stub of its own, since one may not be used by two requests. */
+export function memberStore(namespace: Namespace): MemberRpc {
+  const stub = (): MemberRpc => namespace.getByName('member') as MemberRpc;
+  return {
+    keep: (held, column, hashes) => stub().keep(held, column, hashes),
+    held: (dataRoot) => stub().held(dataRoot),
+    read: (dataRoot, from, to) => stub().read(dataRoot, from, to),
+    cells: (dataRoot, rows) => stub().cells(dataRoot, rows),
+    stats: () => stub().stats(),
+  };
+}

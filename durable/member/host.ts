@@ -84,7 +84,7 @@ export class MemberHost implements MemberRpc {
       until,
       dataRoot,
     );
-    this.#expires(1000 * Math.max(until, before?.until ?? 0));
+    this.#expires(1000 * (Math.max(until, before?.until ?? 0) + 1));
     return null;
   }
 

@@ -170,7 +170,7 @@ describe('a certificate', () => {
       'bad_signature',
       'malformed',
       'timeout',
-      'internal',
+      'unreachable',
       'malformed',
       ...list.slice(5).map(() => 'signed'),
     ]);

@@ -2,6 +2,8 @@
  * `npm run fuzz -- [steps] [--seed n] [--threads n] [--hardfork prague]`: random and hand-made steps on engine, reference and L1's
  * `Step`, all of which must agree. Says every ten seconds how far it is; ends with what was executed how often, and 1 if anything differed.
  *
+ * `npm run fuzz -- --da [inputs] [--seed n]`: everything that reads what a stranger may send of a batch's data (da.ts).
+ *
  * `npm run fuzz -- --cover [steps]`: finds the seeds that together show everything (seeds.json), by the reference alone.
  */
 import { writeFileSync } from 'node:fs';
@@ -20,6 +22,7 @@ const { values, positionals } = parseArgs({
     threads: { type: 'string', default: String(availableParallelism()) },
     hardfork: { type: 'string', default: 'osaka' },
     cover: { type: 'boolean', default: false },
+    da: { type: 'boolean', default: false },
   },
 });
 const wanted = Number(positionals[0] ?? 1_000_000);
@@ -32,6 +35,24 @@ let told = 0;
 function tell({ where, what, step }: Mismatch): void {
   console.log(`MISMATCH ${where}: ${what}`);
   if (step) console.log(`  shard ${step.shard} #${step.seq} step ${step.index}: ${step.frame}`);
+}
+
+if (values.da) {
+  await import('../../protocol/da/install.ts');
+  await import('../../protocol/keccak/install.ts');
+  const { fuzzDa } = await import('./da.ts');
+  const { inputs, seen, failures, longestMs, rssMb } = await fuzzDa(wanted, firstSeed, (sofar, failed) =>
+    console.log(
+      `${seconds().toFixed(0).padStart(6)} s  ${sofar.toLocaleString('en').padStart(10)} inputs  ${failed} failures`,
+    ),
+  );
+  for (const failure of failures) console.log(`FAILURE ${failure}`);
+  for (const [what, count] of [...seen].toSorted())
+    console.log(`${what.padEnd(28)} ${count.toLocaleString('en').padStart(10)}`);
+  console.log(
+    `${inputs.toLocaleString('en')} inputs in ${seconds().toFixed(0)} s, ${failures.length} failures; longest ${longestMs.toFixed(0)} ms; ${rssMb.toFixed(0)} MB resident at the end`,
+  );
+  process.exit(failures.length > 0 ? 1 : 0);
 }
 
 const bytecodes = values.cover ? null : compile();

@@ -38,24 +38,24 @@ export const unreachable = (cause: unknown): Agnt2Error =>
 export class CommitteeChain implements MemberChain {
   readonly client: PublicClient;
   readonly root: Hex;
-  #terms: Promise<CommitteeTerms> | null = null;
+  /** Never change, so they are asked for once. */
+  #terms: CommitteeTerms | null = null;
   /** Lists' hashes of epochs that have begun: they never change. */
   readonly #lists = new Map<number, Hex>();
 
-  constructor(rpc: string, root: Hex) {
-    this.client = createPublicClient({
-      transport: http(rpc, { timeout: CALL_TIMEOUT_MS, retryCount: 0, batch: true }),
-    });
+  /** `batch`: calls made at the same time travel together. */
+  constructor(rpc: string, root: Hex, { batch = true } = {}) {
+    this.client = createPublicClient({ transport: http(rpc, { timeout: CALL_TIMEOUT_MS, retryCount: 0, batch }) });
     this.root = root;
   }
 
   /** Throws `unavailable` while L1 is away, `no_committee` where the deployment has none. */
-  terms(): Promise<CommitteeTerms> {
-    this.#terms ??= this.#readTerms().catch((error: unknown) => {
-      this.#terms = null;
+  async terms(): Promise<CommitteeTerms> {
+    try {
+      return (this.#terms ??= await this.#readTerms());
+    } catch (error) {
       throw error instanceof Agnt2Error ? error : unreachable(error);
-    });
-    return this.#terms;
+    }
   }
 
   async #readTerms(): Promise<CommitteeTerms> {

@@ -46,7 +46,7 @@ export class MemberClient {
   async offer(head: Uint8Array, column: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
     const body = concat(head, column);
     const bytes = await this.#get('/columns', SMALL_BYTES, signal, { method: 'POST', body: body as BodyInit });
-    const { signature } = JSON.parse(new TextDecoder().decode(bytes)) as { signature?: unknown };
+    const signature = fieldOf(bytes, 'signature');
     if (typeof signature !== 'string') throw malformed('an answer without a signature');
     return unhex(signature as Hex, SIGNATURE_BYTES);
   }
@@ -69,10 +69,23 @@ export class MemberClient {
   }
 
   async #get(path: string, maxBytes: number, signal: AbortSignal, init: RequestInit = {}): Promise<Uint8Array> {
-    const answer = await this.#fetch(`${this.#url}${path}`, { ...init, signal, redirect: 'manual' });
-    const bytes = await readAtMost(answer, answer.ok ? maxBytes : SMALL_BYTES);
+    const { answer, bytes } = await this.#ask(path, maxBytes, { ...init, signal, redirect: 'manual' });
     if (answer.ok) return bytes;
     throw new Agnt2Error(problemCode(bytes) ?? 'unavailable', `a member answered ${answer.status}`);
+  }
+
+  async #ask(
+    path: string,
+    maxBytes: number,
+    init: RequestInit & { readonly signal: AbortSignal },
+  ): Promise<{ readonly answer: Response; readonly bytes: Uint8Array }> {
+    try {
+      const answer = await this.#fetch(`${this.#url}${path}`, init);
+      return { answer, bytes: await readAtMost(answer, answer.ok ? maxBytes : SMALL_BYTES) };
+    } catch (error) {
+      if (error instanceof Agnt2Error) throw error;
+      throw new Agnt2Error('unreachable', `no answer from ${this.#url}`, { cause: error });
+    }
   }
 }
 
@@ -91,11 +104,16 @@ async function readAtMost(answer: Response, maxBytes: number): Promise<Uint8Arra
   }
 }
 
-function problemCode(bytes: Uint8Array): string | null {
+/** A field of a JSON object; undefined of anything else. */
+function fieldOf(bytes: Uint8Array, name: string): unknown {
   try {
-    const { code } = JSON.parse(new TextDecoder().decode(bytes)) as { code?: unknown };
-    return typeof code === 'string' && /^\w{1,40}$/.test(code) ? code : null;
+    return (JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown> | null)?.[name];
   } catch {
-    return null;
+    return undefined;
   }
+}
+
+function problemCode(bytes: Uint8Array): string | null {
+  const code = fieldOf(bytes, 'code');
+  return typeof code === 'string' && /^\w{1,40}$/.test(code) ? code : null;
 }

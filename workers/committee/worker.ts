@@ -1,7 +1,7 @@
 /** A committee member as a Worker of its own: whoever is one deploys it by the config beside it, with its own key. */
 import keccakModule from '../../protocol/keccak/keccak.wasm';
 import type { MemberObjectEnv } from '../../durable/member.ts';
-import { memberStub } from '../../durable/member/api.ts';
+import { memberStore } from '../../durable/member/api.ts';
 import type { Namespace } from '../../durable/shard/api.ts';
 import type { Hex } from '../../protocol/bytes.ts';
 import { installKeccak } from '../../protocol/hash.ts';
@@ -29,8 +29,9 @@ function memberOf(env: Env): Running {
   const { secret, rpc, root } = readMember(env);
   const of = [env.MEMBER_KEY, rpc, root].join();
   if (running?.of === of) return running;
-  const chain = new CommitteeChain(rpc, root);
-  running = { of, chain, app: new MemberApp({ secret, chain, store: memberStub(env.MEMBER) }) };
+  // Requests that ask at the same time do not share an answer: one may end before the other.
+  const chain = new CommitteeChain(rpc, root, { batch: false });
+  running = { of, chain, app: new MemberApp({ secret, chain, store: memberStore(env.MEMBER) }) };
   return running;
 }
 
@@ -38,7 +39,7 @@ export default {
   fetch: (request, env) => memberOf(env).app.fetch(request),
   async scheduled(_controller, env) {
     const { app, chain } = memberOf(env);
-    const answered = await answerDemands(chain, env.MEMBER_KEY as Hex, memberStub(env.MEMBER), log);
+    const answered = await answerDemands(chain, env.MEMBER_KEY as Hex, memberStore(env.MEMBER), log);
     for (let i = 0; i < answered; i++) app.metrics.answered();
   },
 } satisfies ExportedHandler<Env>;
