@@ -9,6 +9,7 @@ import { chmodSync, copyFileSync, cpSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
+import { NODE_FLAGS } from '../sidecar/flags.ts';
 import { inRepository, packageFile } from './paths.ts';
 import { run, unpackDebian } from './roots.ts';
 
@@ -90,7 +91,8 @@ export async function buildImage({ dir, tag, base }: { dir: string; tag: string;
   await bundle(context);
   cpSync(inRepository('sidecar', 'Dockerfile'), join(context, 'Dockerfile'));
   if (base === undefined) makeBase(dir, OWN_BASE);
-  docker('build', '--quiet', '--tag', tag, '--build-arg', `BASE=${base ?? OWN_BASE}`, context);
+  const given = [`BASE=${base ?? OWN_BASE}`, `NODE_FLAGS=${NODE_FLAGS.join(' ')}`];
+  docker('build', '--quiet', '--tag', tag, ...given.flatMap((arg) => ['--build-arg', arg]), context);
 }
 
 if (import.meta.main) {

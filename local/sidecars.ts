@@ -1,6 +1,7 @@
 /** A sidecar as an operator runs it: a config file, a process, an admin port. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { NODE_FLAGS } from '../sidecar/flags.ts';
 import type { Agent } from './agents.ts';
 import { inRepository } from './paths.ts';
 import { freePort } from './ports.ts';
@@ -72,7 +73,13 @@ export class SidecarProcess {
     return start({
       name: `the sidecar of ${this.agent.name}`,
       command: process.execPath,
-      args: ['--disable-warning=ExperimentalWarning', inRepository('sidecar', 'main.ts'), '--config', this.#config],
+      args: [
+        '--disable-warning=ExperimentalWarning',
+        ...NODE_FLAGS,
+        inRepository('sidecar', 'main.ts'),
+        '--config',
+        this.#config,
+      ],
       log: this.#log,
     });
   }

@@ -1,7 +1,8 @@
 /** The operator's port, loopback by default: health, metrics, and what may be done to a running sidecar. Never the app's. */
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
-import http, { type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { http } from './http/node.ts';
 import { hex } from '../protocol/bytes.ts';
 import { codeOf } from '../protocol/errors.ts';
 import { parseId } from '../protocol/ids.ts';

@@ -3,7 +3,8 @@
  * the other its pinned machine key, by `Connect` over a room that names the session and the offer: who dials in the URL, who listens in its first message.
  */
 import { randomBytes } from 'node:crypto';
-import http, { type IncomingMessage, type Server } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
+import { http } from './http/node.ts';
 import { BlockList, type Socket, isIP } from 'node:net';
 import { WebSocket, WebSocketServer } from 'ws';
 import { type Hex, hex, unhex } from '../protocol/bytes.ts';

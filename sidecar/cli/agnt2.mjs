@@ -4,8 +4,9 @@
  * the project brings before the one that started this, and hands over to main.ts.
  */
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** The first that strips types without a flag and has SQLite. */
@@ -23,8 +24,14 @@ if (node === process.execPath && !isEnough(process.versions.node.split('.').map(
 }
 
 const main = fileURLToPath(new URL('main.ts', import.meta.url));
-const args = ['--disable-warning=ExperimentalWarning', main, ...process.argv.slice(2)];
-const child = spawn(node, args, { stdio: 'inherit' });
+// A sidecar stays, and its memory counts (flags.ts).
+const flags =
+  process.argv[2] === 'sidecar' ? JSON.parse(readFileSync(new URL('../flags.json', import.meta.url), 'utf8')) : [];
+const args = ['--disable-warning=ExperimentalWarning', ...flags, main, ...process.argv.slice(2)];
+const { HOME, XDG_CACHE_HOME } = process.env;
+const caches = XDG_CACHE_HOME || (HOME && join(HOME, '.cache'));
+const env = { ...(caches && { NODE_COMPILE_CACHE: join(caches, 'agnt2', 'compiled') }), ...process.env };
+const child = spawn(node, args, { stdio: 'inherit', env });
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR2']) {
   // A terminal's interrupt reaches the child by itself: twice would be an impatient user.
   const isTyped = process.stdin.isTTY && (signal === 'SIGINT' || signal === 'SIGQUIT');

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { readFileSync } from 'node:fs';
+import { NODE_FLAGS } from '../flags.ts';
 import { CONFIG, type Command, Failure, type Invocation, UsageError, countOf } from './command.ts';
 import { eventLine } from './events.ts';
 import { mendOf } from './mends.ts';
@@ -83,7 +84,8 @@ class Beside {
 
   /** Resolves when it has ended. */
   #spawn(): Promise<void> {
-    const args = ['--disable-warning=ExperimentalWarning', MAIN, 'sidecar', '--with-parent', '--config', this.#file];
+    const node = ['--disable-warning=ExperimentalWarning', ...NODE_FLAGS];
+    const args = [...node, MAIN, 'sidecar', '--with-parent', '--config', this.#file];
     // A group of its own: an interrupt at the terminal is the command's, and the sidecar drains after it.
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
     this.#child = child;

@@ -1,5 +1,6 @@
 /** `CONNECT host:port` at the port of HTTP: the first bytes of a connection say whether it is one, and what follows its head is the tunnel's. */
-import { type Server as HttpServer, STATUS_CODES } from 'node:http';
+import type { Server as HttpServer } from 'node:http';
+import { STATUS_CODES } from '../http/node.ts';
 import type { Server, Socket } from 'node:net';
 import { codeOf } from '../../protocol/errors.ts';
 import { problemOf, refusal } from '../errors.ts';

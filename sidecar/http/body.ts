@@ -1,6 +1,7 @@
 /** Bodies of HTTP messages: received into a short queue, sent with backpressure; one chunk in hand, no chunk ahead of what the other side takes. */
 import { Whole } from '../../protocol/whole.ts';
 import { refusal } from '../errors.ts';
+import { passing } from '../young.ts';
 import { type Header, trailing } from './headers.ts';
 import type { Output } from './output.ts';
 
@@ -44,6 +45,7 @@ export class Incoming implements AsyncIterableIterator<Uint8Array> {
 
   push(chunk: Uint8Array): void {
     if (this.#source === null) return;
+    passing(chunk.length);
     const reader = this.#reader;
     if (reader !== null) {
       this.#reader = null;

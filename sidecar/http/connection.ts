@@ -1,5 +1,5 @@
 /** One client's connection: its requests one after the other, each answered before the next is begun. */
-import { STATUS_CODES } from 'node:http';
+import { STATUS_CODES } from './node.ts';
 import type { Socket } from 'node:net';
 import { codeOf } from '../../protocol/errors.ts';
 import type { ExchangeResponse, Interim } from '../../protocol/exchange.ts';

@@ -3,7 +3,7 @@
  * byte for byte. What they say to each other (extensions, fragments, pings, close codes) is between the two ends.
  */
 import { createHash } from 'node:crypto';
-import http from 'node:http';
+import { http } from './node.ts';
 import https from 'node:https';
 import type { Duplex } from 'node:stream';
 import { codeOf } from '../../protocol/errors.ts';

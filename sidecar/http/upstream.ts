@@ -1,5 +1,5 @@
 /** One connection to an origin: one exchange at a time, and kept for the next one. */
-import { STATUS_CODES } from 'node:http';
+import { STATUS_CODES } from './node.ts';
 import type { Socket } from 'node:net';
 import { unwatch, watch } from '../../protocol/aborts.ts';
 import { codeOf } from '../../protocol/errors.ts';

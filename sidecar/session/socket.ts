@@ -1,5 +1,6 @@
 /** Adapters to {@link PacketSocket}, and the loop that keeps an endpoint connected. Runtime-neutral. */
 import type { SessionEndpoint } from './endpoint.ts';
+import { passing } from '../young.ts';
 import type { PacketSocket } from './types.ts';
 
 interface Listenable {
@@ -45,7 +46,10 @@ export function packetSocket(ws: Listenable): PacketSocket {
       ws.addEventListener('message', ({ data }) => {
         const packet = toBytes(data);
         if (packet === null) ws.close(1003, 'binary packets only');
-        else onPacket(packet);
+        else {
+          passing(packet.length);
+          onPacket(packet);
+        }
       });
       ws.addEventListener('close', ({ reason }) => onClose(reason || 'closed'));
       ws.addEventListener('error', () => onClose('error'));

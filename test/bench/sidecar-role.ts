@@ -3,7 +3,6 @@
  * origin: 1 KiB replies, `/big?bytes=N`, and `/sse` (one event that says when it left). hop: our proxy's data path alone. callee, caller: the two sidecars of a whole
  * call (sidecar-ends.ts); MODE is on or off.
  */
-import http from 'node:http';
 import { Readable } from 'node:stream';
 import { WebSocket, WebSocketServer } from 'ws';
 // As a sidecar does: short messages are hashed in WebAssembly.
@@ -11,6 +10,7 @@ import '../../protocol/keccak/install.ts';
 import type { Handler } from '../../protocol/exchange.ts';
 import { App } from '../../sidecar/app.ts';
 import { HttpClient } from '../../sidecar/http/client.ts';
+import { http } from '../../sidecar/http/node.ts';
 import { createExchangeServer, listen } from '../../sidecar/http/server.ts';
 import { Metrics } from '../../sidecar/metrics.ts';
 import { packetSocket } from '../../sidecar/session/index.ts';
