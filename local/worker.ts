@@ -112,6 +112,9 @@ export class Worker {
       ROOT_ADDRESS: l1.root,
       L1_RPC: l1.rpc,
       L1_CONFIRMATIONS: '0',
+      // anvil is its own beacon node, whose slots are its blocks.
+      BEACON_URL: l1.rpc,
+      SLOT_SECONDS: '0',
       SHARDS: String(shards),
       SEQUENCER_KEY: l1.sequencerSecret,
       POSTER_KEY: l1.posterKey,

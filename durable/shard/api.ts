@@ -135,6 +135,8 @@ export interface BatchRecord {
   readonly cuts: { readonly after: number; readonly upTo: number };
   /** Its frames, of each shard that has any. How its data interleaves them follows from their links (workers/settlement/order.ts). */
   readonly ranges: readonly { readonly shard: number; readonly firstSeq: number; readonly frames: number }[];
+  /** What a committee's members signed for its data. */
+  readonly certificate?: Hex;
 }
 
 /** How settlement's newest pass went. */

@@ -2,17 +2,21 @@
 import type { BatchRecord } from '../../durable/shard/api.ts';
 import type { BatchJson } from '../../durable/shard/json.ts';
 import { hex } from '../../protocol/bytes.ts';
+import { Da } from '../../protocol/da/carrier.ts';
 import { stepsOf } from '../../protocol/engine.ts';
 import { formatId, shardOf } from '../../protocol/ids.ts';
 import { inclusionPath, keccak } from '../../protocol/log.ts';
 import { frameLeaf } from '../../protocol/trace.ts';
 import { StateTree } from '../../protocol/trie.ts';
+import { wholeOf } from '../settlement/modes/whole.ts';
 import { orderOf, readRecords } from '../settlement/order.ts';
 import { type Ctx, type Env, allShards, shardHolding, shardNumbered } from './env.ts';
 import { countParam, countQuery, idParam, limitQuery } from './input.ts';
 import { problem } from './problem.ts';
 import type { Route } from './route.ts';
 import { levels } from './state.ts';
+
+const BYTES = 'application/octet-stream';
 
 function batchJson({
   number,
@@ -87,6 +91,18 @@ async function inclusion(c: Ctx): Promise<Response> {
   });
 }
 
+/** What L1 and members forget: made again from the shards' logs. Whoever gets it checks it against the batch's `dataRoot`. */
+async function archived(c: Ctx): Promise<Response> {
+  const batch = await batchOf(c);
+  if (batch.header.da === Da.calldata)
+    throw problem('not_found', `batch ${batch.number} has its data in calldata, which L1 does not forget`);
+  const shards = allShards(c.env);
+  const order = await orderOf(shards, batch);
+  const whole = await wholeOf(() => readRecords(shards, order));
+  if ('cannot' in whole) throw problem('unavailable', whole.cannot);
+  return c.body(whole.data.slice().buffer, 200, { 'content-type': BYTES });
+}
+
 async function withdrawal(c: Ctx): Promise<Response> {
   const batch = await batchOf(c);
   const id = idParam(c, 'outboxId');
@@ -152,6 +168,14 @@ export const batchRoutes: readonly Route[] = [
     answer: { description: '{firstStep, index, size, path: [hash from the leaf up], dataRoot}' },
     problems: ['malformed', 'wrong_shard', 'not_found'],
     handle: inclusion,
+  },
+  {
+    method: 'get',
+    path: '/archive/{n}',
+    summary: 'The data of a batch that is not in calldata, also when L1 or its committee have forgotten it.',
+    answer: { type: BYTES, description: 'the data (docs/protocol.md §12)' },
+    problems: ['malformed', 'not_found'],
+    handle: archived,
   },
   {
     method: 'get',

@@ -4,6 +4,7 @@
  */
 import type { BatchRecord, Cut, ShardRpc } from '../../durable/shard/api.ts';
 import { hex } from '../../protocol/bytes.ts';
+import { Da } from '../../protocol/da/carrier.ts';
 import { commitment, stepsOf } from '../../protocol/engine.ts';
 import { keccak } from '../../protocol/hash.ts';
 import { Frontier } from '../../protocol/log.ts';
@@ -13,10 +14,11 @@ import { StateTree } from '../../protocol/trie.ts';
 import type { Look } from './chain.ts';
 import type { Log } from './log.ts';
 import { Inconsistent, answered, cutsAt, orderOf, readRecords } from './order.ts';
+import type { Records, Sealed } from './modes/mode.ts';
 import { MAX_PART_BYTES, type Part, firstPart } from './parts.ts';
 
-/** `da`: the frames are in calldata. */
-const CALLDATA = 0;
+/** Makes a batch's data available as far as that goes before L1 is asked. */
+export type Sealer = (number: number, records: Records) => Promise<Sealed>;
 
 /** A batch, and its frames in the order of its data. */
 export interface Composed {
@@ -73,10 +75,8 @@ export async function cutShards(
   return cutAll(shards, number, batch, last);
 }
 
-/** Steps and `dataRoot`, over any number of frames with a few pages in memory. */
-export async function seal(
-  records: AsyncIterable<readonly ChunkRecord[]>,
-): Promise<{ steps: number; frames: number; dataRoot: Uint8Array }> {
+/** Steps and `dataRoot` of frames in calldata, over any number of them with a few pages in memory. */
+export async function seal(records: AsyncIterable<readonly ChunkRecord[]>): Promise<Sealed> {
   const tree = new Frontier(keccak);
   let steps = 0;
   let count = 0;
@@ -89,12 +89,12 @@ export async function seal(
       count += frames.length;
     }
   }
-  return { steps, frames: count, dataRoot: tree.root() };
+  return { da: Da.calldata, steps, frames: count, dataRoot: tree.root() };
 }
 
 /**
  * The record of the batch that follows L1's head; null when there is nothing to post yet. With `instead`, that record of the batch is made
- * anew, up to a later cut.
+ * anew, up to a later cut. `sealer` finds the data its place; without, that is calldata.
  */
 export async function compose(
   shards: readonly ShardRpc[],
@@ -102,6 +102,7 @@ export async function compose(
   log: Log,
   evenEmpty = false,
   instead?: BatchRecord,
+  sealer: Sealer = (_number, records) => seal(records()),
 ): Promise<Composed | null> {
   const number = look.head + 1;
   // Only what is recorded says which cut is next: so whoever composes this batch, whenever, asks for the same.
@@ -122,7 +123,7 @@ export async function compose(
   const held = cuts.filter(({ fromSeq, toSeq }) => toSeq > fromSeq);
   const ranges = held.map(({ shard, fromSeq, toSeq }) => ({ shard, firstSeq: fromSeq, frames: toSeq - fromSeq }));
   const order = await orderOf(shards, { cuts: { after, upTo }, ranges });
-  const { steps, frames, dataRoot } = await seal(readRecords(shards, order));
+  const { da, steps, frames, dataRoot, certificate } = await sealer(number, () => readRecords(shards, order));
   const expected = ranges.reduce((sum, range) => sum + range.frames, 0);
   if (frames !== expected) throw new Inconsistent(`batch ${number} has ${frames} frames, its cuts say ${expected}`);
   const stateRoot = new StateTree(cuts.map(({ shard, shardRoot }) => [shard, shardRoot])).root();
@@ -137,7 +138,7 @@ export async function compose(
     timeTo: Math.max(...clocks.map(({ timeTo }) => timeTo)),
     inboxCursor: cuts[0].inboxCursor,
     dataRoot: hex(dataRoot),
-    da: CALLDATA,
+    da,
   };
   const record: BatchRecord = {
     number,
@@ -147,6 +148,7 @@ export async function compose(
     state: 'pending',
     cuts: { after, upTo },
     ranges,
+    ...(certificate === undefined ? {} : { certificate }),
   };
   return { record, order };
 }

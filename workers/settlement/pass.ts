@@ -10,46 +10,33 @@ import {
   shardStub,
 } from '../../durable/shard/api.ts';
 import { type VerifierRpc, verifierStub } from '../../durable/verifier/api.ts';
-import { type Hex, hex } from '../../protocol/bytes.ts';
+import type { Hex } from '../../protocol/bytes.ts';
 import type { Range } from '../../protocol/schedule.ts';
 import { answers } from './answer.ts';
 import { Chain, type Look, type Terms } from './chain.ts';
-import { compose, finishCut, nextPart } from './compose.ts';
+import { NoBlobs } from './blobs.ts';
+import { compose, finishCut } from './compose.ts';
 import { type Settings, type SettlementEnv, readSettings } from './env.ts';
 import { feed, inboxAgrees } from './feed.ts';
 import { Games } from './games.ts';
 import { type Log, log as defaultLog, reason } from './log.ts';
 import { orderOf } from './order.ts';
-import { Diverged, checkExtends, finalizable, isDue, needsHeartbeat, progress, reconcile } from './plan.ts';
+import { Diverged, checkExtends, finalizable, isDue, needsHeartbeat, reconcile } from './plan.ts';
 import { Watch } from './watch.ts';
-import { type L1Call, Refused, Sender, toWire } from './sender.ts';
+import { Modes } from './modes/index.ts';
+import type { Mode } from './modes/mode.ts';
+import { remedyFor } from './refusals.ts';
+import { type L1Call, Refused, Sender } from './sender.ts';
 
 /** Records looked at in every pass, newest first: no reorg is deeper. */
 const RECENT = 16;
 /** Batches finalized in one transaction; the loop comes back for more. */
 const FINALIZE_AHEAD = 8;
 const MAX_STALE = 4;
-const NO_DATA = '0x';
 const CLOCK_POLL_MS = 500;
 
-/** Errors of Root that only say that L1 moved on since we looked. */
-const MOVED_ON = new Set([
-  'WrongNumber',
-  'WrongPart',
-  'AlreadyFinal',
-  'NotFinal',
-  'WrongPlay',
-  'NotStanding',
-  'WrongMove',
-  'DeadlinePassed',
-  'DeadlineNotPassed',
-  'NothingToCollect',
-]);
-/** Errors that say that the parts on L1 are not this batch's. */
-const WRONG_DATA = new Set(['WrongSteps', 'WrongDataRoot', 'NoData']);
-
-/** What to do next at L1, and where in the data it stands. `wait`: nothing, until L1's clock has moved. */
-type Step = { readonly call: L1Call; readonly batch?: BatchRecord; readonly fromFrame?: number } | 'wait' | null;
+/** What to do next at L1, and where in the data (`from`, see `modes/mode.ts`) it stands. `wait`: nothing, until L1's clock has moved. */
+type Step = { readonly call: L1Call; readonly batch?: BatchRecord; readonly from?: number } | 'wait' | null;
 
 class Pass {
   readonly #settings: Settings;
@@ -57,6 +44,7 @@ class Pass {
   readonly #verifier: VerifierRpc | null;
   readonly #chain: Chain;
   readonly #log: Log;
+  readonly #modes: Modes;
   readonly #started = Date.now();
   readonly #deadline: number;
   #terms!: Terms;
@@ -77,6 +65,7 @@ class Pass {
     this.#chain = new Chain(settings.rpc, settings.root);
     this.#log = log;
     this.#deadline = this.#started + settings.passMs;
+    this.#modes = new Modes(this.#chain, shards, settings, (batch) => this.#orderOf(batch), log);
   }
 
   async run(): Promise<void> {
@@ -109,13 +98,14 @@ class Pass {
 
   /** Our account, if we have its key. */
   async #open(): Promise<void> {
-    const { posterKey, chainId, maxFee } = this.#settings;
+    const { posterKey, chainId, maxFee, maxBlobFee } = this.#settings;
     if (posterKey === null) return;
     const sender = new Sender({
       client: this.#chain.client,
       chainId,
       key: posterKey,
       maxFee,
+      maxBlobFee,
       deadline: this.#deadline,
       log: this.#log,
     });
@@ -187,10 +177,13 @@ class Pass {
         if (outcome === 'open') break;
         if (outcome === 'reverted') stale += 1;
       } catch (error) {
-        if (!(error instanceof Refused)) throw error;
+        const isRefused = error instanceof Refused;
+        if (!isRefused && !(error instanceof NoBlobs)) throw error;
         stale += 1;
-        this.#log('refused', { call: step.call.functionName, batch: step.batch?.number, error: error.errorName });
-        if (!(await this.#recover(error, step))) return;
+        const name = isRefused ? error.errorName : error.message;
+        this.#log('refused', { call: step.call.functionName, batch: step.batch?.number, error: name });
+        const goesOn = isRefused ? await this.#recover(error, step) : await this.#fallBack(step);
+        if (!goesOn) return;
       }
       if (stale > MAX_STALE) throw new Error('L1 keeps refusing what its own state asks for');
     }
@@ -257,22 +250,7 @@ class Pass {
       });
       return 'wait';
     }
-    const total = batch.ranges.reduce((sum, { frames }) => sum + frames, 0);
-    const at = this.#restart ? { part: 0, frames: 0 } : progress(batch, look);
-    const part = await nextPart(this.#shards, await this.#orderOf(batch), at.frames);
-    const isLast = at.frames + (part?.frames ?? 0) >= total;
-    if (part && (!isLast || this.#restart)) {
-      return {
-        call: this.#chain.call('postData', [BigInt(batch.number), at.part, hex(part.data)]),
-        batch,
-        fromFrame: at.frames,
-      };
-    }
-    return {
-      call: this.#chain.call('postBatch', [toWire(batch.header), part ? hex(part.data) : NO_DATA]),
-      batch,
-      fromFrame: at.frames,
-    };
+    return this.#modes.of(batch).next(batch, look, this.#restart);
   }
 
   get #gamesAtL1(): Games {
@@ -302,16 +280,19 @@ class Pass {
     return this.#compose(look, isLate);
   }
 
-  async #compose(look: Look, evenEmpty: boolean, instead?: BatchRecord): Promise<BatchRecord | null> {
-    const composed = await compose(this.#shards, look, this.#log, evenEmpty, instead);
+  /** With `failed`, in a mode after that one. */
+  async #compose(look: Look, evenEmpty: boolean, instead?: BatchRecord, failed?: Mode): Promise<BatchRecord | null> {
+    const composed = await compose(this.#shards, look, this.#log, evenEmpty, instead, (number, records) =>
+      this.#modes.seal(number, records, failed),
+    );
     if (!composed) return null;
     const { record, order } = composed;
     const { number, header, hash, cuts } = record;
     await this.#shards[0].recordBatch(record);
     this.#order = { hash, ranges: order };
-    const { steps, timeFrom, timeTo, inboxCursor } = header;
+    const { da, steps, timeFrom, timeTo, inboxCursor } = header;
     const { upTo: cut } = cuts;
-    this.#log('composed', { batch: number, hash, cut, runs: order.length, steps, timeFrom, timeTo, inboxCursor });
+    this.#log('composed', { batch: number, hash, da, cut, runs: order.length, steps, timeFrom, timeTo, inboxCursor });
     return record;
   }
 
@@ -322,25 +303,37 @@ class Pass {
   }
 
   /** What to do about a refusal; false when only time can help. */
-  async #recover({ errorName }: Refused, { batch, fromFrame }: Exclude<Step, string | null>): Promise<boolean> {
-    if (MOVED_ON.has(errorName)) return true;
-    if (errorName === 'BadTimes') return false;
-    if (WRONG_DATA.has(errorName) && (fromFrame ?? 0) > 0) {
-      this.#restart = true;
-      return true;
-    }
-    if (errorName === 'InboxOverdue' && batch) return this.#recompose(batch);
-    throw new Error(`L1 refuses batch ${batch?.number ?? '?'}: ${errorName}`);
+  async #recover({ errorName }: Refused, { batch, from = 0 }: Exclude<Step, string | null>): Promise<boolean> {
+    const remedy = remedyFor(errorName, from);
+    if (remedy === 'restart') this.#restart = true;
+    if (remedy === 'anew' && batch) return this.#recompose(batch, errorName);
+    if (remedy === 'next_mode') return this.#fallBack({ batch });
+    if (remedy === 'none' || remedy === 'anew')
+      throw new Error(`L1 refuses batch ${batch?.number ?? '?'}: ${errorName}`);
+    return remedy !== 'wait';
   }
 
-  /** L1 was away so long that the batch now leaves an overdue item out, and no such batch can ever land: make it anew, with the item. */
-  async #recompose(batch: BatchRecord): Promise<boolean> {
+  /** L1 was away so long that no such batch can ever land: it leaves an overdue item out, or nobody keeps its data for long enough. Made anew, it can. */
+  async #recompose(batch: BatchRecord, why: string): Promise<boolean> {
     const { inboxCursor } = await this.#shards[0].head();
+    if (why === 'InboxOverdue' && inboxCursor <= batch.header.inboxCursor) return false;
+    this.#log('recompose', { batch: batch.number, why, inboxCursor });
+    return this.#instead(batch);
+  }
+
+  /** L1 does not take the batch's data where it is: another batch of the same number, in a mode after that one. */
+  async #fallBack({ batch }: Pick<Exclude<Step, string | null>, 'batch'>): Promise<boolean> {
+    if (!batch) return false;
+    const failed = this.#modes.of(batch);
+    this.#log('fall_back', { batch: batch.number, mode: failed.name });
+    return this.#instead(batch, failed);
+  }
+
+  async #instead(batch: BatchRecord, failed?: Mode): Promise<boolean> {
     const look = this.#look;
-    if (inboxCursor <= batch.header.inboxCursor || look?.head !== batch.number - 1) return false;
-    this.#log('recompose', { batch: batch.number, inboxCursor });
+    if (look?.head !== batch.number - 1) return false;
     this.#restart = false;
-    return (await this.#compose(look, true, batch)) !== null;
+    return (await this.#compose(look, true, batch, failed)) !== null;
   }
 
   async #report(error: string | undefined): Promise<void> {

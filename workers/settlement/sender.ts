@@ -14,12 +14,15 @@ import {
 import { type PrivateKeyAccount, privateKeyToAccount } from 'viem/accounts';
 import type { Hex } from '../../protocol/bytes.ts';
 import type { BatchHeader } from '../../protocol/trace.ts';
+import { type Carried, NoBlobs, REFUSES_BLOBS, carry } from './blobs.ts';
 import { type Log, reason } from './log.ts';
 
 /** EIP-7825. */
 const TX_GAS_CAP = 16_777_216n;
 /** Nodes want 10 % more for a replacement; some want more than they say. */
 const BUMP_PERCENT = 130n;
+/** Of one with blobs, 100 %. */
+const BLOB_BUMP_PERCENT = 210n;
 const MAX_BUMPS = 12;
 const MIN_TIP = 1_000_000_000n;
 const POLL_MS = 250;
@@ -35,6 +38,8 @@ export interface L1Call {
   readonly args: readonly unknown[];
   /** Wei that go with it. */
   readonly value?: bigint;
+  /** Blobs that go with it, 1 … 6. */
+  readonly blobs?: readonly Uint8Array[];
 }
 
 type WireHeader = Omit<BatchHeader, 'number' | 'steps' | 'timeFrom' | 'timeTo' | 'inboxCursor'> & {
@@ -79,6 +84,7 @@ export class Sender {
   readonly #client: PublicClient;
   readonly #chainId: number;
   readonly #maxFee: bigint;
+  readonly #maxBlobFee: bigint;
   readonly #log: Log;
   /** When this pass must end, Unix ms. */
   readonly #deadline: number;
@@ -88,6 +94,8 @@ export class Sender {
     chainId: number;
     key: Hex;
     maxFee: bigint;
+    /** Most wei for one unit of blob gas; without, no blobs are sent. */
+    maxBlobFee?: bigint;
     deadline: number;
     log: Log;
   }) {
@@ -95,6 +103,7 @@ export class Sender {
     this.#client = options.client;
     this.#chainId = options.chainId;
     this.#maxFee = options.maxFee;
+    this.#maxBlobFee = options.maxBlobFee ?? 0n;
     this.#deadline = options.deadline;
     this.#log = options.log;
   }
@@ -126,12 +135,13 @@ export class Sender {
 
   /**
    * Tries the call on L1's newest state, then signs and sends it and waits while there is time. With `outbid`, never settles for a
-   * transaction that already waits. Throws {@link Refused}, or when L1 is out of reach.
+   * transaction that already waits. Throws {@link Refused}, {@link NoBlobs}, or when L1 is out of reach.
    */
   async send(call: L1Call, outbid = false): Promise<Sent> {
     const { abi, functionName, args, address: to, value = 0n } = call;
     const data = encodeFunctionData({ abi, functionName, args });
-    const gas = await this.#estimate(call, data);
+    let carried = call.blobs ? await carry(this.#client, call.blobs, this.#maxBlobFee) : null;
+    const gas = await this.#estimate(call, data, carried);
     const { mined: nonce } = await this.#nonces();
     const { baseFeePerGas } = await this.#client.getBlock({ blockTag: 'latest' });
     const tip = await this.#client.estimateMaxPriorityFeePerGas().catch(() => MIN_TIP);
@@ -141,7 +151,6 @@ export class Sender {
       if (maxFeePerGas > this.#maxFee)
         throw new Error(`L1's gas price is above MAX_FEE_WEI: ${maxFeePerGas} > ${this.#maxFee}`);
       const tx = {
-        type: 'eip1559',
         chainId: this.#chainId,
         to,
         data,
@@ -151,7 +160,9 @@ export class Sender {
         maxFeePerGas,
         maxPriorityFeePerGas,
       } as const;
-      const serializedTransaction = await this.account.signTransaction(tx);
+      const serializedTransaction = await this.account.signTransaction(
+        carried ? { ...tx, ...carried, type: 'eip4844' } : { ...tx, type: 'eip1559' },
+      );
       try {
         const hash = await this.#submit(serializedTransaction, outbid);
         this.#log('sent', {
@@ -166,9 +177,12 @@ export class Sender {
       } catch (error) {
         // Something of ours holds the nonce: outbid it. What it was does not matter, since this call was just found to be what L1 needs.
         const said = error instanceof BaseError ? `${error.shortMessage} ${error.details}` : String(error);
+        if (carried && REFUSES_BLOBS.test(said)) throw new NoBlobs(said);
         if (!(UNDERPRICED.test(said) || KNOWN.test(said)) || bump >= MAX_BUMPS) throw error;
-        maxFeePerGas = (maxFeePerGas * BUMP_PERCENT) / 100n;
-        maxPriorityFeePerGas = (maxPriorityFeePerGas * BUMP_PERCENT) / 100n;
+        const bumped = (fee: bigint): bigint => (fee * (carried ? BLOB_BUMP_PERCENT : BUMP_PERCENT)) / 100n;
+        maxFeePerGas = bumped(maxFeePerGas);
+        maxPriorityFeePerGas = bumped(maxPriorityFeePerGas);
+        if (carried) carried = { ...carried, maxFeePerBlobGas: bumped(carried.maxFeePerBlobGas) };
       }
     }
   }
@@ -183,15 +197,22 @@ export class Sender {
     }
   }
 
-  async #estimate({ address: to, abi, functionName, value }: L1Call, data: Hex): Promise<bigint> {
+  async #estimate(
+    { address: to, abi, functionName, value }: L1Call,
+    data: Hex,
+    carried: Carried | null,
+  ): Promise<bigint> {
     try {
-      const estimate = await this.#client.estimateGas({
-        account: this.account.address,
-        to,
-        data,
-        value,
-        blockTag: 'latest',
-      });
+      const call = { account: this.account.address, to, data, value, blockTag: 'latest' } as const;
+      const estimate = await this.#client.estimateGas(
+        carried
+          ? {
+              ...call,
+              blobVersionedHashes: [...carried.blobVersionedHashes],
+              maxFeePerBlobGas: carried.maxFeePerBlobGas,
+            }
+          : call,
+      );
       const roomy = (estimate * 120n) / 100n + 30_000n;
       return roomy < TX_GAS_CAP ? roomy : TX_GAS_CAP;
     } catch (error) {

@@ -13,13 +13,12 @@ import { type Retrieved, isUnavailable, retrieve } from '../../committee/retriev
 import type { Chain } from '../chain.ts';
 import type { DataSources } from '../env.ts';
 import { NotShown, type PostedData, dataIn } from '../posted.ts';
+import { MAX_DATA_BYTES } from './whole.ts';
 
 const READ_MS = 10_000;
 const BLOB_BYTES = 131_072;
 /** Blobs that a block may have, many times over. */
 const MAX_SLOT_BLOBS = 256;
-/** Data of one batch that is taken in. */
-const MAX_DATA_BYTES = 2 ** 24;
 
 /** Throws {@link NotShown} when it can't be had now. */
 export async function readCarrier(chain: Chain, posted: PostedData, sources: DataSources): Promise<Carrier> {

@@ -1,0 +1,259 @@
+/**
+ * Batches in all modes against the real contracts on a real EVM, with members that serve over HTTP: each goes to the first mode that takes it, whoever is
+ * dead, and the verifier follows them all. LONG=1 dies after every call, and posts blobs in several parts.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import '../../../protocol/da/install.ts';
+import '../../../protocol/keccak/install.ts';
+import { privateKeyToAccount } from 'viem/accounts';
+import { committeeAbi, rootAbi } from '../../../contracts/abi.ts';
+import { VerifierHost } from '../../../durable/verifier/host.ts';
+import { type ServedMember, serveMember } from '../../../local/committee/serve.ts';
+import { L1 } from '../../../local/l1.ts';
+import { newRun } from '../../../local/paths.ts';
+import { openSql } from '../../../local/sql.ts';
+import { hex } from '../../../protocol/bytes.ts';
+import { Signing } from '../../../protocol/eip712.ts';
+import { keccak } from '../../../protocol/hash.ts';
+import { MemoryShard } from '../../../test/support/memory-shard.ts';
+import { CommitteeChain } from '../../committee/chain.ts';
+import type { SettlementEnv } from '../env.ts';
+
+const LONG = process.env.LONG === '1';
+const N = 4;
+const STAKE = 10n ** 16n;
+const secrets = Array.from({ length: N }, (_, i) => keccak(Uint8Array.of(0xda, i)));
+const accounts = secrets.map((secret) => privateKeyToAccount(hex(secret)));
+/** Where nobody listens. */
+const DEAD = 'http://127.0.0.1:9';
+
+let l1: L1;
+let shard: MemoryShard;
+let dir: string;
+let members: ServedMember[];
+let dead = 0;
+let host: VerifierHost;
+const events: { event: string; [field: string]: unknown }[] = [];
+const log = (event: string, fields: object = {}): void => void events.push({ event, ...fields });
+
+const envOver = (rpc: unknown, modes: string): SettlementEnv => ({
+  SHARD: { getByName: () => rpc },
+  VERIFIER: { getByName: () => host },
+  SHARDS: '1',
+  CHAIN_ID: String(l1.chainId),
+  ROOT_ADDRESS: l1.root,
+  L1_RPC: l1.rpc,
+  L1_CONFIRMATIONS: '0',
+  POSTER_KEY: l1.posterKey,
+  SEQUENCER_KEY: l1.sequencerSecret,
+  PASS_SECONDS: '60',
+  BATCH_SECONDS: '0',
+  DA_MODES: modes,
+  BEACON_URL: l1.rpc,
+  SLOT_SECONDS: '0',
+  COMMITTEE_MEMBERS: members.map(({ url }, i) => `${accounts[i].address}=${i < dead ? DEAD : url}`).join(),
+});
+
+/** A module of its own each time: what a fresh isolate would run. */
+async function pass(modes: string, rpc: unknown = shard.rpc): Promise<void> {
+  await l1.request('evm_mine');
+  vi.resetModules();
+  const { runPass } = await import('../pass.ts');
+  await runPass(envOver(rpc, modes), log);
+}
+async function verified(): Promise<number> {
+  const { runWatch } = await import('../pass.ts');
+  await runWatch(envOver(shard.rpc, 'calldata'), log);
+  return (await host.standing()).head;
+}
+
+const head = (): Promise<number> =>
+  l1.client.readContract({ address: l1.root, abi: rootAbi, functionName: 'head' }).then(Number);
+const newest = async () => (await shard.batches({ newest: true, limit: 1 }))[0];
+function fill(frames: number, bytes: number): void {
+  for (let i = 0; i < frames; i++) shard.run(new Uint8Array(bytes).fill(0x77));
+}
+const ALL = 'committee,blob,calldata';
+
+beforeAll(async () => {
+  l1 = await L1.start({
+    dir: newRun(),
+    blockTime: 0,
+    window: 1_000_000,
+    inboxDelay: 1_000_000,
+    da: {
+      demandWindow: 600,
+      demandBond: 10n ** 14n,
+      committee: {
+        members: accounts.map(({ address }) => address),
+        threshold: 2,
+        quorum: 3,
+        retention: 86_400,
+        memberStake: STAKE,
+      },
+    },
+  });
+  const committee = { address: l1.committee, abi: committeeAbi };
+  for (const account of accounts) {
+    await l1.fund(account.address);
+    await l1.write(account, { ...committee, functionName: 'stake', args: [], value: STAKE });
+  }
+  await l1.write(accounts[0], {
+    ...committee,
+    functionName: 'begin',
+    args: [accounts.map(({ address }) => address)],
+  });
+  dir = mkdtempSync(join(tmpdir(), 'agnt2-modes-'));
+  const chain = new CommitteeChain(l1.rpc, l1.root);
+  members = await Promise.all(
+    secrets.map((secret, i) => serveMember({ secret, chain, path: join(dir, `${i}.sqlite`), maxBytes: 2 ** 26 })),
+  );
+  shard = new MemoryShard(0, new Signing({ chainId: l1.chainId, root: l1.root }));
+  shard.lag = 2;
+  const sql = openSql(':memory:');
+  host = new VerifierHost(sql, sql.together, { shards: 1, chainId: l1.chainId, root: l1.root });
+}, 120_000);
+afterAll(async () => {
+  await Promise.all((members ?? []).map((member) => member.close()));
+  await l1?.stop();
+  if (dir) rmSync(dir, { recursive: true, force: true });
+});
+afterEach(() => {
+  if (process.env.DEBUG_EVENTS) console.error(events.map((e) => JSON.stringify(e)).join('\n'));
+  events.splice(0);
+});
+
+test('each batch goes to the first mode that takes it, and the next starts at the first again', async () => {
+  const went: number[] = [];
+  const batch = async (): Promise<void> => {
+    fill(20, 100);
+    await pass(ALL);
+    expect((await newest()).state).toBe('posted');
+    went.push((await newest()).header.da);
+  };
+  // One dead of four: there is a quorum.
+  dead = 1;
+  await batch();
+  dead = 2;
+  await batch();
+  // Neither a quorum nor an L1 that knows blobs.
+  const { fetch: realFetch } = globalThis;
+  globalThis.fetch = (async (url, init) => {
+    if (typeof init?.body === 'string' && init.body.includes('eth_blobBaseFee')) throw new TypeError('no blobs here');
+    return realFetch(url, init);
+  }) as typeof fetch;
+  try {
+    await batch();
+  } finally {
+    globalThis.fetch = realFetch;
+  }
+  dead = 0;
+  await batch();
+  expect(went).toEqual([2, 1, 0, 2]);
+  expect(await head()).toBe(4);
+  expect(await verified(), 'whoever wants to, can execute them all').toBe(4);
+}, 120_000);
+
+test('a batch that L1 takes no blobs of becomes another of the same number', async () => {
+  fill(5, 100);
+  const before = await head();
+  // Between the seal and the sending, blob gas becomes too dear.
+  const { fetch: realFetch } = globalThis;
+  let asked = 0;
+  globalThis.fetch = (async (url, init) => {
+    if (typeof init?.body === 'string' && init.body.includes('eth_blobBaseFee') && asked++ > 0)
+      throw new TypeError('no blobs here');
+    return realFetch(url, init);
+  }) as typeof fetch;
+  try {
+    await pass('blob,calldata');
+  } finally {
+    globalThis.fetch = realFetch;
+  }
+  expect(events.map(({ event }) => event)).toContain('fall_back');
+  expect(await head()).toBe(before + 1);
+  expect(await newest()).toMatchObject({ number: before + 1, state: 'posted', header: { da: 0 } });
+}, 120_000);
+
+/** Dies at the n-th call that leaves the worker: when it was done, and before anyone knew. */
+function dying(after: number): { rpc: unknown; died: () => boolean; restore: () => void } {
+  let left = after;
+  let isDead = false;
+  const { fetch: realFetch } = globalThis;
+  const guard = async <T>(call: () => Promise<T>): Promise<T> => {
+    if (isDead) throw new Error('dead');
+    if (left-- > 0) return call();
+    isDead = true;
+    await call();
+    throw new Error('died');
+  };
+  globalThis.fetch = ((...args: Parameters<typeof fetch>) => guard(() => realFetch(...args))) as typeof fetch;
+  const rpc = new Proxy(shard, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === 'function'
+        ? (...args: unknown[]) => guard(async () => (value as (...args: unknown[]) => unknown).apply(target, args))
+        : value;
+    },
+  });
+  return { rpc, died: () => isDead, restore: () => void (globalThis.fetch = realFetch) };
+}
+
+test.each(['blob', 'committee,calldata'])(
+  '%s: may die after any call, and the next pass goes on',
+  async (modes) => {
+    for (let n = LONG ? 0 : 20; ; n += LONG ? 1 : 14) {
+      fill(3, 100);
+      const { seq } = await shard.head();
+      await l1.request('evm_mine');
+      vi.resetModules();
+      const { runPass } = await import('../pass.ts');
+      const world = dying(n);
+      try {
+        await runPass({ ...envOver(world.rpc, modes), VERIFIER: undefined }, log);
+      } finally {
+        world.restore();
+      }
+      if (!world.died()) break;
+      await pass(modes);
+      expect((await shard.head()).cut.toSeq, `after dying at call ${n}`).toBeGreaterThanOrEqual(seq);
+    }
+    await pass(modes);
+    const posts = await l1.client.getContractEvents({
+      address: l1.root,
+      abi: rootAbi,
+      eventName: 'BatchPosted',
+      fromBlock: 0n,
+    });
+    expect(posts.length, 'no batch was posted twice').toBe(await head());
+    expect(await verified()).toBe(await head());
+  },
+  600_000,
+);
+
+test.runIf(LONG)(
+  'blobs of several transactions',
+  async () => {
+    fill(230, 4000);
+    await pass('blob');
+    const { number, header, state } = await newest();
+    expect({ da: header.da, state }).toEqual({ da: 1, state: 'posted' });
+    const logs = await l1.client.getContractEvents({
+      address: l1.root,
+      abi: rootAbi,
+      eventName: 'BlobsPosted',
+      args: { number: BigInt(number) },
+      fromBlock: 0n,
+      strict: true,
+    });
+    expect(logs.map(({ args }) => [args.part, Number(args.blobs)])).toEqual([
+      [0, 6],
+      [1, 8],
+    ]);
+    expect(await verified()).toBe(number);
+  },
+  600_000,
+);
