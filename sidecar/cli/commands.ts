@@ -93,6 +93,11 @@ export const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./scripts.ts')).member,
   },
   {
+    name: 'committee',
+    summary: 'Stakes, rotates, samples and guards a data committee',
+    load: async () => (await import('./scripts.ts')).committee,
+  },
+  {
     name: 'completion',
     summary: 'Prints the completion script of a shell',
     load: async () => (await import('./completion.ts')).completion,

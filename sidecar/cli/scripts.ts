@@ -29,3 +29,4 @@ export const verify: Command = script('verify.ts');
 export const bisect: Command = script('bisect.ts');
 export const exit: Command = script('exit.ts');
 export const member: Command = script('member.ts');
+export const committee: Command = script('committee.ts');
