@@ -131,15 +131,20 @@ const platform = (
     process?: {
       getBuiltinModule?: (
         id: string,
-      ) => { hash?: (name: string, bytes: Uint8Array, out: 'buffer') => Uint8Array } | undefined;
+      ) => { hash?: (name: string, bytes: Uint8Array, out: 'latin1') => string } | undefined;
     };
   }
 ).process?.getBuiltinModule?.('node:crypto')?.hash;
 
-const viewOf = ({ buffer, byteOffset }: Uint8Array): Uint8Array => new Uint8Array(buffer, byteOffset, HASH_BYTES);
+/** Bytes asked for as text: a buffer of Node's own costs it more than the hash of a small body. */
+function bytesOf(latin1: string): Uint8Array {
+  const bytes = new Uint8Array(HASH_BYTES);
+  for (let i = 0; i < HASH_BYTES; i++) bytes[i] = latin1.charCodeAt(i);
+  return bytes;
+}
 
 const platformSha: (bytes: Uint8Array) => Uint8Array =
-  platform === undefined ? (bytes) => sha256(bytes) : (bytes) => viewOf(platform('sha256', bytes, 'buffer'));
+  platform === undefined ? (bytes) => sha256(bytes) : (bytes) => bytesOf(platform('sha256', bytes, 'latin1'));
 
 /** Messages up to this are hashed in WebAssembly once it is installed: to call out for one takes longer than its blocks do. */
 const SHORT = platform === undefined ? KECCAK_INPUT_BYTES : 192;

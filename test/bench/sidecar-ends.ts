@@ -170,6 +170,8 @@ export async function caller(mode: Mode, socket: PacketSocket): Promise<Outbound
   const metrics = new Metrics();
   const app = new App(undefined, metrics);
   const sessions = await (mode === 'on' ? sessionsOn('a', socket, app, metrics) : sessionsOff('a', socket, app));
+  // Before both have met there is no session to call through.
+  while (!(await sessions.ensure(AGENTS.b))) await new Promise((resolve) => setTimeout(resolve, 5));
   const limits = { perDay: '9000000000000', perCall: '1000', breaker: {} };
   const policy =
     mode === 'on'

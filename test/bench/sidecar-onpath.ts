@@ -26,6 +26,7 @@ export class RawClient {
     this.#socket = socket;
     this.#request = request;
     socket.on('data', (chunk) => this.#read(chunk));
+    socket.on('error', (error) => this.#fail?.(error));
     socket.on('close', () => this.#fail?.(new Error('the connection closed')));
   }
 
