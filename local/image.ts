@@ -3,7 +3,8 @@
  *
  *     --tag      what to call it (agnt2/sidecar)
  *     --base     an image with node 24 in it (node:24-bookworm-slim)
- *     --offline  makes that base too, out of npm's node and three of Debian's packages: no registry is asked
+ *     --offline  makes that base too, out of npm's node and three of Debian's packages: no registry is asked.
+ *                Without it, the same where the default base can't be had and Debian's packages can
  */
 import { chmodSync, copyFileSync, cpSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,7 +12,7 @@ import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
 import { NODE_FLAGS } from '../sidecar/flags.ts';
 import { inRepository, packageFile } from './paths.ts';
-import { run, unpackDebian } from './roots.ts';
+import { rootsMissing, run, unpackDebian } from './roots.ts';
 
 /** The programs in the image. */
 const PROGRAMS = {
@@ -95,16 +96,32 @@ export async function buildImage({ dir, tag, base }: { dir: string; tag: string;
   docker('build', '--quiet', '--tag', tag, ...given.flatMap((arg) => ['--build-arg', arg]), context);
 }
 
+const DEFAULT_BASE = 'node:24-bookworm-slim';
+
+/** Whether the engine has an image, or gets it from its registry. */
+function has(image: string): boolean {
+  return ['inspect', 'pull'].some((verb) => {
+    try {
+      docker('image', verb, image);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
 if (import.meta.main) {
   const { values } = parseArgs({
     options: {
       tag: { type: 'string', default: 'agnt2/sidecar' },
-      base: { type: 'string', default: 'node:24-bookworm-slim' },
+      base: { type: 'string', default: DEFAULT_BASE },
       offline: { type: 'boolean', default: false },
     },
   });
   const dir = inRepository('.agnt2', 'image');
-  await buildImage({ dir, tag: values.tag, base: values.offline ? undefined : values.base });
+  const isOffline = values.offline || (values.base === DEFAULT_BASE && rootsMissing() === null && !has(DEFAULT_BASE));
+  if (isOffline && !values.offline) console.log(`${DEFAULT_BASE} can't be had here: a base is made on the spot`);
+  await buildImage({ dir, tag: values.tag, base: isOffline ? undefined : values.base });
   const bytes = Number(docker('image', 'inspect', '--format', '{{.Size}}', values.tag));
   console.log(`${values.tag}: ${(bytes / 1e6).toFixed(1)} MB`);
 }

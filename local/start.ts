@@ -5,11 +5,13 @@
  *     --json   the last line on stdout is one JSON object; everything else goes to stderr
  *     --port   the gateway's port (8787, or any free one)
  *     --l1-port  the L1 node's (8545, or any free one)
+ *     --containers  lets containers of this machine's Docker engine reach the gateway too
  */
 import { rmSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import '../protocol/keccak/install.ts';
 import { type Books, printBooks } from './accounting.ts';
+import { Doorway, bridgeAddress } from './doorway.ts';
 import { ChildFailure, stopAll } from './process.ts';
 import { Display } from './progress.ts';
 import { FULL, scenario, trickle } from './scenario.ts';
@@ -21,6 +23,7 @@ const { values } = parseArgs({
     json: { type: 'boolean', default: false },
     port: { type: 'string', default: '8787' },
     'l1-port': { type: 'string', default: '8545' },
+    containers: { type: 'boolean', default: false },
   },
 });
 const display = new Display(values.json ? process.stderr : process.stdout);
@@ -66,6 +69,18 @@ function summary({ counts, reconciled }: Books): Record<string, unknown> {
   return { ok: reconciled, ...did, reconciled, seconds: seconds() };
 }
 
+/** On Linux a container reaches this machine at the bridge's address, where the gateway does not listen; Docker Desktop leads it to loopback by itself. */
+async function openToContainers({ worker }: Stack): Promise<void> {
+  const host = await bridgeAddress();
+  try {
+    await Doorway.open(host, worker.port, worker.port);
+    display.say(`Containers: they reach the gateway as host.docker.internal:${worker.port}, by ${host}`);
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'EADDRNOTAVAIL') throw error;
+    display.say('Containers: the engine is in a machine of its own, and leads them here itself');
+  }
+}
+
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
   process.on(signal, () => void end(signal === 'SIGINT' ? 130 : 143));
 process.on('uncaughtException', (error) => void fail(error));
@@ -77,6 +92,7 @@ try {
     l1: { port: Number(values['l1-port']) },
     say: (line) => display.say(line),
   });
+  if (values.containers) await openToContainers(stack);
   display.watch(stack.gateway);
   const books = await scenario(stack, FULL, display);
   display.end();

@@ -41,27 +41,29 @@ const hold = async (config: Config): Promise<RemoteKey> => {
 const stopping = new AbortController();
 const pause = (): Promise<void> => setTimeout(LOOK_MS, undefined, { signal: stopping.signal }).catch(() => {});
 
-/** The config with each version of its labels, from the first that can be read on. */
+/** The config with each version of itself and of its labels, from the first that can be read on. Throws for a file that is bad at the start. */
 async function* configs(path: string, labels: string): AsyncGenerator<Config> {
-  const file = parseConfig(path);
-  let [seen, last] = ['', ''];
+  labelsFor(parseConfig(path), labels);
+  let [last, complaint] = ['', ''];
   for (let waiting = false; !stopping.signal.aborted; await pause()) {
-    const text = labelsFor(file, labels);
-    // Gone is not changed: a container that is being replaced is away for a moment.
-    if (text === null && last === '' && !waiting)
-      print('waiting', { detail: `for the labels of this agent's container` });
-    waiting = true;
-    if (text === null || text === seen) continue;
-    seen = text;
     try {
+      const file = parseConfig(path);
+      const text = labelsFor(file, labels);
+      // Gone is not changed: a container that is being replaced is away for a moment.
+      if (text === null && last === '' && !waiting)
+        print('waiting', { detail: `for the labels of this agent's container` });
+      waiting = true;
+      if (text === null) continue;
       const merged = withLabels(file, parseLabels(text));
-      const config = readConfig(merged);
       const now = JSON.stringify(merged);
-      if (now !== last) yield config;
-      last = now;
+      if (now === last) continue;
+      const config = readConfig(merged);
+      [last, complaint] = [now, ''];
+      yield config;
     } catch (error) {
-      // What ran goes on as it was.
-      say('error', error);
+      // What ran goes on as it was, and each mistake is said once.
+      if (complaint !== String(error)) say('error', error);
+      complaint = String(error);
     }
   }
 }

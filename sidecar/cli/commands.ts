@@ -18,6 +18,11 @@ export const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./run.ts')).run,
   },
   {
+    name: 'compose',
+    summary: 'Makes an image an agent: its folder, its registration, its containers',
+    load: async () => (await import('./compose.ts')).compose,
+  },
+  {
     name: 'sidecar',
     summary: 'Runs the sidecar of an agent, in the foreground',
     load: async () => (await import('./sidecar.ts')).sidecar,

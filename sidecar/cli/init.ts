@@ -7,10 +7,26 @@ import { MachineKey } from '../../protocol/keys.ts';
 import { loadSecret, readConfig } from '../config.ts';
 import { Core } from '../core.ts';
 import { NAME } from '../target.ts';
-import { CONFIG, type Command, EXIT, Failure, type Invocation, UsageError, countOf } from './command.ts';
+import { CONFIG, type Command, EXIT, Failure, type Invocation, type Option, UsageError, countOf } from './command.ts';
 import { configFile } from './setup.ts';
 import { freePort } from './ports.ts';
 import { type Registered, register, waysOf } from './register.ts';
+
+/** Options of how an agent comes onto Core. */
+export const REGISTRATION: Readonly<Record<string, Option>> = {
+  gateway: { type: 'string', value: 'URL', default: 'http://127.0.0.1:8787', help: "the network's gateway" },
+  budget: { type: 'string', value: 'UNITS', default: '10000', help: 'what the agent may spend in a day' },
+  local: { type: 'boolean', help: 'register on the local chain, with tokens made for it' },
+  l1: { type: 'string', value: 'URL', help: "an L1 node; with OWNER_KEY it registers (--local: 'agnt2 up's)" },
+  deposit: { type: 'string', value: 'UNITS', default: '100000', help: 'first deposit, in base units' },
+  shard: { type: 'string', value: 'N', default: '0', help: 'the shard to live on' },
+  sponsor: {
+    type: 'string',
+    value: 'FILE',
+    help: 'config of an agent that registers this one and gives it --deposit',
+  },
+  owner: { type: 'string', value: 'ADDRESS', help: "with --sponsor: the new agent's owner (default: the sponsor's)" },
+};
 
 export const init: Command = {
   usage: '[--name NAME --price UNITS]',
@@ -21,22 +37,11 @@ export const init: Command = {
   ],
   options: {
     config: CONFIG,
-    gateway: { type: 'string', value: 'URL', default: 'http://127.0.0.1:8787', help: "the network's gateway" },
     key: { type: 'string', value: 'FILE', default: 'machine.key', help: 'the machine key, made when missing' },
     name: { type: 'string', value: 'NAME', help: 'directory name to hold, and the name of the service' },
     app: { type: 'string', value: 'URL', help: 'where the app listens; port 0 is chosen by agnt2 run' },
     price: { type: 'string', value: 'UNITS', help: 'what a call costs, in base units' },
-    budget: { type: 'string', value: 'UNITS', default: '10000', help: 'what the agent may spend in a day' },
-    local: { type: 'boolean', help: 'register on the local chain, with tokens made for it' },
-    l1: { type: 'string', value: 'URL', help: "an L1 node; with OWNER_KEY it registers (--local: 'agnt2 up's)" },
-    deposit: { type: 'string', value: 'UNITS', default: '100000', help: 'first deposit, in base units' },
-    shard: { type: 'string', value: 'N', default: '0', help: 'the shard to live on' },
-    sponsor: {
-      type: 'string',
-      value: 'FILE',
-      help: 'config of an agent that registers this one and gives it --deposit',
-    },
-    owner: { type: 'string', value: 'ADDRESS', help: "with --sponsor: the new agent's owner (default: the sponsor's)" },
+    ...REGISTRATION,
   },
   exits: { 3: 'all is written, but the agent is not registered yet' },
   examples: [
@@ -49,7 +54,7 @@ export const init: Command = {
 };
 
 /** Makes the key's file for its owner alone, or reads the one that is there. Throws `bad_config`. */
-async function keyAt(file: string): Promise<{ key: MachineKey; isNew: boolean }> {
+export async function keyAt(file: string): Promise<{ key: MachineKey; isNew: boolean }> {
   const isNew = !existsSync(file);
   if (isNew) writeFileSync(file, `${hex(MachineKey.randomSecret())}\n`, { mode: 0o600, flag: 'wx' });
   return { key: await MachineKey.import(loadSecret({ keyFile: file })), isNew };
@@ -113,7 +118,7 @@ async function run(invocation: Invocation): Promise<number> {
     `config ${file}${config.services === undefined ? ', an agent that buys' : ''}`,
   ];
   if (agent === undefined) {
-    const ways = waysOf(domain, key.publicKey, text('shard')!, text('deposit')!);
+    const ways = waysOf(domain, key.publicKey, text('shard')!, text('deposit')!, 'agnt2 init');
     out.result({ ok: false, registered: false, config: file, keyFile, publicKey: hex(key.publicKey), ...ways.json }, [
       ...lines,
       out.paint('yellow', 'not registered yet'),

@@ -68,12 +68,13 @@ async function sponsored({ text, env }: Invocation, { core, key }: Registering):
   return { agent: value };
 }
 
-/** What an owner does by hand: two transactions with any wallet, here as foundry's `cast` says them. */
+/** What an owner does by hand: two transactions with any wallet, here as foundry's `cast` says them. `command` is run again after that. */
 export function waysOf(
   { chainId, root }: Domain,
   publicKey: Uint8Array,
   shard: string,
   deposit: string,
+  command: string,
 ): { lines: string[]; json: Record<string, unknown> } {
   const [x, y] = [hex(publicKey.subarray(0, 32)), hex(publicKey.subarray(32))];
   const send = (to: string, call: string): string => `cast send ${to} ${call} --rpc-url $RPC --private-key $OWNER_KEY`;
@@ -87,10 +88,10 @@ export function waysOf(
       `Its owner registers it on chain ${chainId} at Root ${root}, with a deposit of ${deposit} base units:`,
       ...commands.map((line) => `  ${line}`),
       `($TOKEN and the token wei in a base unit: cast call ${root} "config()"), or let agnt2 do it:`,
-      '  agnt2 init --local                                  on the chain of agnt2 up',
-      '  OWNER_KEY=0x… agnt2 init --l1 URL --deposit UNITS   on any chain',
-      '  agnt2 init --sponsor FILE                           out of the balance of an agent of yours',
-      'Then run agnt2 init again.',
+      `  ${command} --local                                  on the chain of agnt2 up`,
+      `  OWNER_KEY=0x… ${command} --l1 URL --deposit UNITS   on any chain`,
+      `  ${command} --sponsor FILE                           out of the balance of an agent of yours`,
+      `Then run ${command} again.`,
     ],
   };
 }

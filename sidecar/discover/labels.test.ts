@@ -61,8 +61,18 @@ test('compose gives a name and an address', () => {
   expect(readLabels(container(labels))).toMatchObject({ name: 'app', app: 'http://app:8080' });
 });
 
+test('an app of HTTP/2 says so, and the sidecar calls it by that', () => {
+  const labels = { 'com.docker.compose.service': 'app', 'agnt2.price': '*=1', 'agnt2.protocol': 'h2c' };
+  const labelled = readLabels(container(labels))!;
+  expect(labelled).toMatchObject({ app: 'h2c://app:8080' });
+  expect(
+    readConfig(withLabels({ gateway: 'http://gateway.example', agent: '0:1', name: 'app' }, labelled)),
+  ).toMatchObject({ app: 'h2c://app:8080' });
+});
+
 test('an app that only calls needs no port', () => {
-  expect(readLabels(container({ 'agnt2.name': 'scout' }, { ports: [] }))).toEqual({ name: 'scout' });
+  for (const none of [{}, { 'agnt2.price': '' }] as Record<string, string>[])
+    expect(readLabels(container({ 'agnt2.name': 'scout', ...none }, { ports: [] }))).toEqual({ name: 'scout' });
 });
 
 test('who did not ask for it is left alone', () => {
@@ -75,6 +85,7 @@ const REFUSALS: readonly [string, Record<string, string>, Partial<ContainerFacts
   ['several ports', PRICED, { ports: [80, 443] }, 'ambiguous_port', /80, 443/],
   ['a port that is none', { ...PRICED, 'agnt2.port': '65536' }, {}, 'bad_label', /agnt2\.port/],
   ['a port with a host', { ...PRICED, 'agnt2.port': '1@169.254.169.254:80' }, {}, 'bad_label', /agnt2\.port/],
+  ['a protocol we do not speak', { ...PRICED, 'agnt2.protocol': 'https' }, {}, 'bad_label', /one of http, h2c/],
   ['a misspelt budget', { ...PRICED, 'agnt2.budget.dayly': '1' }, {}, 'unknown_label', /mean agnt2\.budget\.day\?/],
   ['a misspelt price', { ...PRICED, 'agnt2.prise': '1' }, {}, 'unknown_label', /mean agnt2\.price\?/],
   ['another case', { ...PRICED, 'AGNT2.price': '1' }, {}, 'unknown_label', /AGNT2\.price.*mean agnt2\.price/],

@@ -51,6 +51,7 @@ const KNOWN = [
   'name',
   'description',
   'port',
+  'protocol',
   'price',
   'free',
   'deadline',
@@ -61,6 +62,8 @@ const KNOWN = [
 const COMPOSE_SERVICE = 'com.docker.compose.service';
 const CONTAINER = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$/;
 const MAX_DEADLINE = 2 ** 25;
+/** What an app speaks at its port: HTTP/1.1, or HTTP/2 without TLS, as gRPC does. */
+const PROTOCOLS = ['http', 'h2c'];
 
 /** Edits from one word to another, insertions, deletions and replacements each one (Levenshtein). */
 function distance(from: string, to: string): number {
@@ -197,8 +200,8 @@ function serving(
   fault: (label: string, why: string) => void,
 ): Pick<Labelled, 'app' | 'services'> {
   const text = own.get('price');
-  if (text === undefined) {
-    for (const label of ['port', 'free', 'deadline'])
+  if (text === undefined || text === '') {
+    for (const label of ['port', 'protocol', 'free', 'deadline'])
       if (own.has(label)) fault(label, `is of no use without ${PREFIX}price: unknown routes are paid, not free`);
     return {};
   }
@@ -211,9 +214,11 @@ function serving(
   const deadlineSeconds = Number(seconds);
   if (seconds !== undefined && !(/^\d{1,8}$/.test(seconds) && deadlineSeconds >= 1 && deadlineSeconds <= MAX_DEADLINE))
     fault('deadline', `must be seconds, 1 to ${MAX_DEADLINE}`);
+  const protocol = own.get('protocol')?.trim() ?? PROTOCOLS[0];
+  if (!PROTOCOLS.includes(protocol)) fault('protocol', `must be one of ${PROTOCOLS.join(', ')}`);
   if (!CONTAINER.test(host)) fault('name', `can't be reached: ${shown(host)} is no host name`);
   return {
-    app: `http://${host}:${portOf(name, own.get('port')?.trim(), ports, fault)}`,
+    app: `${protocol}://${host}:${portOf(name, own.get('port')?.trim(), ports, fault)}`,
     services: [
       {
         name,

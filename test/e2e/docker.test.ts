@@ -14,7 +14,11 @@ import { Discovery } from '../../sidecar/discover/discover.ts';
 import { Engine } from '../../sidecar/discover/engine.ts';
 import { SPOOFED, UNREACHABLE, get, outside, refusals } from '../support/docker/attempts.ts';
 import { NoEngine, dockerMissing } from '../support/docker/engine.ts';
+import { Internet } from '../support/docker/internet.ts';
+import { type Tried, mixed } from '../support/docker/limits.ts';
 import { IMAGES } from '../support/docker/images.ts';
+import { FETCH, MCP } from '../support/docker/programs.ts';
+import { readme } from '../support/docker/readme.ts';
 import { Town } from '../support/docker/town.ts';
 import { Traffic } from '../support/docker/traffic.ts';
 
@@ -22,35 +26,27 @@ const missing = dockerMissing();
 if (missing !== null) console.warn(`Containers are not tested: ${missing}.`);
 
 const POLICY = { perCall: '100', perDay: '50000' };
-const PRICE = { page: 2, dear: 11, paper: 4, tool: 5 };
+const PRICE = { page: 2, dear: 11, paper: 4, tool: 5, commit: 6, stream: 3 };
 /** Far below what the calls come to. */
 const TIGHT = { perCall: '10', perPeer: '12', perHour: '1000', perDay: '16' };
 
-/** Two calls of an MCP client by hand: a session of its own, and a tool. */
-const MCP = `
-import json, urllib.request
-def post(message, session=None):
-    headers = {'content-type': 'application/json', 'accept': 'application/json, text/event-stream'}
-    if session: headers['mcp-session-id'] = session
-    return urllib.request.urlopen(urllib.request.Request('http://tools.agnt2/mcp', json.dumps({'jsonrpc': '2.0', **message}).encode(), headers))
-client = {'protocolVersion': '2025-06-18', 'capabilities': {}, 'clientInfo': {'name': 'papers', 'version': '1'}}
-with post({'id': 1, 'method': 'initialize', 'params': client}) as answer:
-    session = answer.headers['mcp-session-id']
-    answer.read()
-with post({'id': 2, 'method': 'tools/call', 'params': {'name': 'echo', 'arguments': {'message': 'from a container'}}}, session) as answer:
-    print(answer.read().decode())
-`;
-/** Node's own fetch, told by its environment that there is a proxy. */
-const FETCH = `
-for (const url of ['http://web.agnt2/', 'http://papers.agnt2/paper.txt']) {
-  const answer = await fetch(url);
-  console.log(answer.status, (await answer.text()).length);
-}`;
+/** What an app that keeps notes has, told in the words of `firestore.ts`. */
+const NOTES = {
+  committed: [1, 2, 1],
+  refused: { code: 6, details: expect.stringContaining('entity already exists') as string },
+  got: ['a=note a', 'b=note b', 'x is missing'],
+  found: ['a=note a', 'b=note b', 'c=note c', 'd=note d'],
+  ended: [0, 0],
+};
+
+/** What Python's client says of an answer that breaks off, by how much of it had come. */
+const BROKEN_OFF = /^(?:IncompleteRead|RemoteDisconnected|ConnectionResetError)/;
 
 describe.skipIf(missing !== null)('containers', () => {
   let town: Town;
   /** Calls of each kind that somebody got an answer to. */
-  const acknowledged = { page: 0, paper: 0, tool: 0 };
+  const acknowledged = { page: 0, paper: 0, tool: 0, commit: 0, stream: 0, dear: 0 };
+  const FIRESTORE = 'POST /google.firestore.v1.Firestore';
 
   let noEngine: string | null = null;
 
@@ -59,6 +55,13 @@ describe.skipIf(missing !== null)('containers', () => {
       { name: 'web', image: 'nginx', price: `GET /=${PRICE.page}; GET /dear=${PRICE.dear}; *=3`, policy: POLICY },
       { name: 'papers', image: 'python', price: `GET /*=${PRICE.paper}; *=9`, policy: POLICY },
       { name: 'tools', image: 'mcp', price: `POST /mcp=${PRICE.tool}; GET /mcp=0; DELETE /mcp=0; *=7`, policy: POLICY },
+      {
+        name: 'notes',
+        image: 'firestore',
+        price: `${FIRESTORE}/Commit=${PRICE.commit}; ${FIRESTORE}/*=${PRICE.stream}; *=9`,
+        policy: POLICY,
+        labels: { 'agnt2.protocol': 'h2c' },
+      },
       { name: 'guest', image: 'python', price: '*=1', policy: TIGHT, labels: { 'agnt2.budget.hour': '5' } },
     ]);
     try {
@@ -143,6 +146,24 @@ describe.skipIf(missing !== null)('containers', () => {
     expect(await papers.admin('GET', '/metrics')).toMatch(/^agnt2_calls_out_total\{route="session"\} [1-9]/m);
   });
 
+  test('gRPC, paid call by call: streams and trailers come through, by Core and by a session', async () => {
+    const tools = town.get('tools');
+    // What the service itself refuses was answered, and is paid.
+    expect(await town.keepNotes('tools', 'notes', 'first')).toEqual({ ...NOTES, heard: [] });
+    acknowledged.commit += 4;
+    acknowledged.stream += 2;
+    const notes = town.get('notes').agent.id;
+    await until('a session with notes', async () =>
+      (await tools.sessions()).some(({ peer, state }) => peer === notes && state === 'ready'),
+    );
+    const { heard, ...kept } = await town.keepNotes('tools', 'notes', 'second', 'listening');
+    expect(kept).toEqual({ ...NOTES, committed: [1, 2, 1, 1] });
+    expect(heard.slice(0, 4)).toEqual(['note a', 'note b', 'note c', 'note d']);
+    expect(heard.at(-1)).toBe('note e');
+    acknowledged.commit += 5;
+    acknowledged.stream += 2;
+  });
+
   test('an app comes nowhere but to its sidecar', async () => {
     const heard: string[] = [];
     const listener = createSocket('udp4').on('message', (_, { address }) => heard.push(address));
@@ -195,11 +216,7 @@ describe.skipIf(missing !== null)('containers', () => {
     expect(await town.attempt('guest', [dear])).toMatchObject([over('over_hour_cap', 'perHour', 5)]);
     // Every cap but the one that a label lowered stays what the file says, though labels now ask for more.
     guest.label(Object.fromEntries(['call', 'hour', 'day', 'peer'].map((cap) => [`agnt2.budget.${cap}`, '1000000'])));
-    await guest.compose('up', '--detach');
-    await until('the labels to be in force', async () => (await guest.logs('sidecar')).includes('"event":"reloaded"'), {
-      timeoutMs: 60_000,
-      everyMs: 250,
-    });
+    await guest.reloads(() => guest.compose('up', '--detach'));
     const [plain, spoofed] = await town.attempt('guest', [dear, get('http://web.agnt2/dear', SPOOFED)]);
     for (const refused of [plain, spoofed]) expect(refused).toMatchObject(over('over_call_cap', 'perCall', 10));
     // Twelve units to one peer are six pages, however many are asked for at once.
@@ -219,6 +236,41 @@ describe.skipIf(missing !== null)('containers', () => {
     acknowledged.paper += 1;
     expect(second).toMatchObject(over('over_day_cap', 'perDay', 16));
     expect(JSON.parse(await guest.admin('GET', '/admin/status'))).toMatchObject({ spent: { day: '16' } });
+  });
+
+  test('no limit that a person set gives way to the app: what waits for a person, what fails, what is outside', async () => {
+    const { docker } = town;
+    const [guest, web] = ['guest', 'web'].map((name) => town.get(name));
+    const tries = async (tried: readonly Tried[]): Promise<void> => {
+      const results = await town.attempt(
+        'guest',
+        tried.map(({ attempt }) => attempt),
+      );
+      const seen = results.map(({ status, code, body, error }, i) => ({
+        what: tried[i].what,
+        ...(tried[i].error === undefined
+          ? { status, code: code ?? undefined }
+          : { error: BROKEN_OFF.test(error ?? '') }),
+        says: body?.includes(tried[i].says ?? '') === true ? tried[i].says : body,
+      }));
+      expect(seen).toEqual(tried.map(({ what, status, code, says, error }) => ({ what, status, code, says, error })));
+    };
+    const sidecar = await guest.container('sidecar');
+    const internet = await Internet.reach(docker, `${town.bridge}out`, sidecar, `${guest.project}_outside`);
+    const { config, tried } = mixed(new URL(town.gateway.url));
+    await guest.configure(config);
+    await tries(tried);
+    await internet.end(sidecar);
+
+    const { approvals } = JSON.parse(await guest.admin('GET', '/admin/approvals')) as {
+      approvals: { approval: string }[];
+    };
+    expect(approvals).toMatchObject([{ peer: web.agent.id, amount: String(PRICE.dear) }]);
+    await guest.admin('POST', `/admin/approvals/${approvals[0].approval}/grant`);
+    // What a person granted is good for one call.
+    await tries([{ ...tried[1], status: 404, code: undefined, says: undefined }, tried[1]]);
+    acknowledged.page += 1;
+    acknowledged.dear += 1;
   });
 
   test('kills of apps and sidecars lose no answer that was paid for, and charge nobody twice', async () => {
@@ -318,9 +370,20 @@ describe.skipIf(missing !== null)('containers', () => {
       [...(await town.get(name).logs('app')).matchAll(pattern)].length;
     // At least what was acknowledged, at most what was done: a call whose answer was lost on the way may be either.
     const pages = await served('web', /"GET \/(?:\?n=\d+)? HTTP/g);
-    expect(earned('web')).toBeGreaterThanOrEqual(PRICE.page * acknowledged.page);
-    expect(earned('web')).toBeLessThanOrEqual(PRICE.page * Math.max(pages, acknowledged.page));
+    const dear = PRICE.dear * acknowledged.dear;
+    expect(earned('web') - dear).toBeGreaterThanOrEqual(PRICE.page * acknowledged.page);
+    expect(earned('web') - dear).toBeLessThanOrEqual(PRICE.page * Math.max(pages, acknowledged.page));
     expect(earned('papers')).toBe(PRICE.paper * acknowledged.paper);
     expect(earned('tools')).toBe(PRICE.tool * acknowledged.tool);
+    // Who hung up on a call that went both ways pays for what had passed, or not, as it came to be told.
+    const kept = PRICE.commit * acknowledged.commit + PRICE.stream * acknowledged.stream;
+    expect([kept, kept + PRICE.stream]).toContain(earned('notes'));
+  }, 300_000);
+
+  test("the README's four commands, from an empty folder to a paid call", async () => {
+    const { docker, net } = town;
+    const said = await readme(docker, net);
+    expect(said.page).toContain('Welcome to nginx!');
+    expect(said.earned).toBe(5);
   }, 300_000);
 });

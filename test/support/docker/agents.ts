@@ -1,6 +1,5 @@
 /** Agents in containers, each by the compose file that users paste (`examples/compose/`), as a project of its own. */
 import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, type Server, createConnection, createServer } from 'node:net';
 import { join } from 'node:path';
 import type { Agent } from '../../../local/agents.ts';
 import { inRepository } from '../../../local/paths.ts';
@@ -67,9 +66,17 @@ export class ComposedAgent {
   /** Brings the three containers up; does not wait for the sidecar to be ready. */
   static async up(options: ComposedOptions): Promise<ComposedAgent> {
     const composed = new ComposedAgent(options);
-    const { agent, gateway, dir, config = {} } = options;
-    chownSync(agent.keyFile, USER, USER);
-    mkdirSync(dir, { recursive: true });
+    chownSync(options.agent.keyFile, USER, USER);
+    mkdirSync(options.dir, { recursive: true });
+    composed.#write(options.config ?? {});
+    composed.label(options.labels ?? {});
+    await composed.compose('up', '--detach');
+    return composed;
+  }
+
+  /** Writes the config file; in place, as the container has its inode. */
+  #write(config: Readonly<Record<string, unknown>>): void {
+    const { agent, gateway } = this.#options;
     const full = {
       gateway,
       agent: agent.id,
@@ -81,11 +88,21 @@ export class ComposedAgent {
       drainSeconds: 30,
       ...config,
     };
-    writeFileSync(composed.#env.AGENT_CONFIG, JSON.stringify(full, null, 2));
-    chmodSync(composed.#env.AGENT_CONFIG, 0o644);
-    composed.label(options.labels ?? {});
-    await composed.compose('up', '--detach');
-    return composed;
+    writeFileSync(this.#env.AGENT_CONFIG, JSON.stringify(full, null, 2));
+    chmodSync(this.#env.AGENT_CONFIG, 0o644);
+  }
+
+  /** Changes the config of the running sidecar: settings beside those of its start. Waits until they are in force. */
+  async configure(more: Readonly<Record<string, unknown>>): Promise<void> {
+    await this.reloads(() => this.#write({ ...this.#options.config, ...more }));
+  }
+
+  /** Waits until the sidecar goes by what `change` changed. */
+  async reloads(change: () => unknown): Promise<void> {
+    const reloads = async (): Promise<number> => (await this.logs('sidecar')).split('"event":"reloaded"').length;
+    const before = await reloads();
+    await change();
+    await until('the change to be in force', async () => (await reloads()) > before, { everyMs: 250 });
   }
 
   /** Sets labels of the app beyond those of the file; the next `up` makes them so. */
@@ -160,49 +177,6 @@ export class ComposedAgent {
 
   async down(): Promise<void> {
     await this.compose('down', '--volumes', '--timeout', '1');
-  }
-}
-
-/** Something on the machine's loopback, where containers can reach it: on the address that the engine's own bridge has. */
-export class Doorway {
-  readonly url: string;
-  readonly host: string;
-  readonly port: number;
-  /** Connections so far, by who made them. */
-  readonly callers: string[] = [];
-  readonly #server: Server;
-
-  private constructor(server: Server, host: string, callers: string[]) {
-    this.#server = server;
-    this.host = host;
-    this.port = (server.address() as AddressInfo).port;
-    this.callers = callers;
-    this.url = `http://${host}:${this.port}`;
-  }
-
-  /** Opens one on `host` to `port` of loopback. */
-  static open(host: string, port: number): Promise<Doorway> {
-    const callers: string[] = [];
-    const server = createServer((socket) => {
-      callers.push(socket.remoteAddress ?? '');
-      const to = createConnection({ host: '127.0.0.1', port });
-      for (const [one, other] of [
-        [socket, to],
-        [to, socket],
-      ]) {
-        one.on('error', () => other.destroy());
-        one.on('close', () => other.destroy());
-        one.pipe(other);
-      }
-    });
-    return new Promise((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(0, host, () => resolve(new Doorway(server, host, callers)));
-    });
-  }
-
-  close(): void {
-    this.#server.close();
   }
 }
 

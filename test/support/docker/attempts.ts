@@ -45,9 +45,15 @@ const denied = (name: string, url: string): Refusal => ({
   status: 403,
   code: 'egress_denied',
 });
+export const tunnelTo = (to: string): Attempt => raw(to, [], '', 'CONNECT', to);
+/** A handshake for a WebSocket, as a proxy is asked for it. */
+export const webSocketTo = (host: string): Attempt => {
+  const fields = ['connection: upgrade', 'upgrade: websocket', 'sec-websocket-version: 13'];
+  return raw(`http://${host}/`, [...fields, 'sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA=='], '', 'GET', host);
+};
 const tunnel = (name: string, to: string): Refusal => ({
   name,
-  attempt: raw(to, [], '', 'CONNECT', to),
+  attempt: tunnelTo(to),
   status: 403,
   code: 'egress_denied',
 });

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Child, start, until } from '../../../local/process.ts';
 import { rootsMissing } from '../../../local/roots.ts';
+import { composeCommand as findCompose } from '../../../sidecar/cli/compose.ts';
 
 const DEFAULT_SOCKET = '/var/run/docker.sock';
 
@@ -22,13 +23,8 @@ function running(): string | null {
 
 const installed = (tool: string): boolean => spawnSync(tool, ['--version'], { stdio: 'ignore' }).error === undefined;
 
-/** Compose as the machine has it: the client's plugin, or the older program. */
-export const composeCommand: readonly string[] | null =
-  installed('docker') && spawnSync('docker', ['compose', 'version'], { stdio: 'ignore' }).status === 0
-    ? ['docker', 'compose']
-    : installed('docker-compose')
-      ? ['docker-compose']
-      : null;
+/** Compose as the machine has it. */
+export const composeCommand: readonly [string, ...string[]] | null = findCompose();
 
 /** Why nothing with Docker can be tested here; null when it can. */
 export function dockerMissing(): string | null {
@@ -64,6 +60,7 @@ export class Docker {
   static async start(log: string): Promise<Docker> {
     const found = running();
     if (found !== null) return new Docker(found, null, null);
+    sweep();
     const faults: unknown[] = [];
     for (const driver of DRIVERS) {
       // Not in the repository: file watchers and searches would walk through every image.
@@ -94,6 +91,15 @@ export class Docker {
     throw new NoEngine(`no Docker engine can be started here: ${faults.map(String).join('\n')}`);
   }
 
+  /** Takes all containers and networks away at once, if the engine is ours and so are they; answers whether it is. */
+  async clear(): Promise<boolean> {
+    if (this.#child === null) return false;
+    const all = (await this.run('ps', '--all', '--quiet')).split('\n').filter((id) => id !== '');
+    if (all.length > 0) await this.run('rm', '--force', ...all);
+    await this.run('network', 'prune', '--force');
+    return true;
+  }
+
   /** Stops the engine if it is ours, and leaves nothing of it. */
   async stop(): Promise<void> {
     if (this.#child === null) return;
@@ -111,6 +117,24 @@ export class Docker {
   /** The same with something on its standard input. */
   feed(input: string, ...args: string[]): Promise<string> {
     return execute('docker', args, {}, input);
+  }
+}
+
+/**
+ * Takes away what an engine that was killed has left in the kernel: bridges, and rules that name them. One of those gives packets of what may be our own
+ * network tomorrow another sender. Nothing, where any engine runs.
+ */
+function sweep(): void {
+  if (spawnSync('pgrep', ['-x', 'dockerd']).status === 0) return;
+  const bridge = /\bbr-[0-9a-f]{12}\b/;
+  const lines = (command: string, ...args: string[]): string[] =>
+    (spawnSync(command, args, { encoding: 'utf8' }).stdout ?? '').split('\n');
+  for (const table of ['nat', 'filter'])
+    for (const rule of lines('iptables', '-t', table, '-S').filter((line) => bridge.test(line)))
+      spawnSync('iptables', ['-t', table, ...rule.replace(/^-A/, '-D').split(' ')]);
+  for (const line of lines('ip', '-brief', 'link')) {
+    const [name] = bridge.exec(line) ?? [];
+    if (name !== undefined && line.startsWith(name)) spawnSync('ip', ['link', 'delete', name]);
   }
 }
 

@@ -1,11 +1,16 @@
-/** Images of services that others wrote, with no line of theirs changed: Debian's nginx and Python, npm's MCP reference server. */
+/** Images of services that others wrote, with no line of theirs changed: Debian's nginx and Python, npm's MCP reference server and Firestore emulator. */
 import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { importRoot } from '../../../local/image.ts';
 import { repository } from '../../../local/paths.ts';
 import { run, unpackDebian } from '../../../local/roots.ts';
 
-export const IMAGES = { nginx: 'agnt2-test/nginx', python: 'agnt2-test/python', mcp: 'agnt2-test/mcp' };
+export const IMAGES = {
+  nginx: 'agnt2-test/nginx',
+  python: 'agnt2-test/python',
+  mcp: 'agnt2-test/mcp',
+  firestore: 'agnt2-test/firestore',
+};
 
 /** What makes an image of a root: a Dockerfile's lines. */
 function imageOf(dir: string, root: string, tag: string, lines: readonly string[]): void {
@@ -16,10 +21,10 @@ function imageOf(dir: string, root: string, tag: string, lines: readonly string[
   run('docker', ['build', '--quiet', '--tag', tag, context]);
 }
 
-/** Debian's nginx with Debian's configuration. */
+/** Debian's nginx with Debian's configuration, and curl, which Docker's own nginx image has too. */
 function nginx(dir: string, archives: string): void {
   const root = join(dir, 'nginx');
-  unpackDebian(root, ['nginx-light'], archives);
+  unpackDebian(root, ['nginx-light', 'curl'], archives);
   // What the package's install script does, and what Docker's own nginx image does: the site enabled, logs to where Docker sees them.
   mkdirSync(join(root, 'etc/nginx/sites-enabled'), { recursive: true });
   rmSync(join(root, 'etc/nginx/sites-enabled/default'), { force: true });
@@ -71,29 +76,36 @@ function closure(name: string, from: string, found = new Set<string>()): Set<str
   }
 }
 
-/** npm's MCP reference server on our node base, as a Dockerfile with `npm install` in it would come out. */
-function mcp(dir: string, base: string): void {
-  const context = join(dir, 'mcp');
-  for (const path of closure('@modelcontextprotocol/server-everything', repository))
+/** A package of npm's on our node base, as a Dockerfile with `npm install` in it would come out. */
+function npm(dir: string, base: string, tag: string, name: string, lines: readonly string[]): void {
+  const context = join(dir, name);
+  for (const path of closure(name, repository))
     cpSync(path, join(context, 'app', relative(repository, path)), {
       recursive: true,
-      // Nested packages come by themselves, if anybody depends on them.
-      filter: (source) => source === path || !source.endsWith('/node_modules'),
+      // Nested packages come by themselves, if anybody depends on them; what only a debugger or a compiler reads can stay away.
+      filter: (source) => source === path || !/\/node_modules$|\.map$|\.d\.[cm]?ts$/.test(source),
     });
   writeFileSync(
     join(context, 'Dockerfile'),
-    [
-      `FROM ${base}`,
-      'WORKDIR /app',
-      'COPY app /app',
-      'ENV PORT=3001',
-      'EXPOSE 3001',
-      'CMD ["node", "node_modules/@modelcontextprotocol/server-everything/dist/index.js", "streamableHttp"]',
-      '',
-    ].join('\n'),
+    [`FROM ${base}`, 'WORKDIR /app', 'COPY app /app', ...lines, ''].join('\n'),
   );
-  run('docker', ['build', '--quiet', '--tag', IMAGES.mcp, context]);
+  run('docker', ['build', '--quiet', '--tag', tag, context]);
 }
+
+/** The MCP reference server. */
+const mcp = (dir: string, base: string): void =>
+  npm(dir, base, IMAGES.mcp, '@modelcontextprotocol/server-everything', [
+    'ENV PORT=3001',
+    'EXPOSE 3001',
+    'CMD ["node", "node_modules/@modelcontextprotocol/server-everything/dist/index.js", "streamableHttp"]',
+  ]);
+
+/** A database that speaks Google's Firestore v1, over gRPC; started as its README says. */
+const firestore = (dir: string, base: string): void =>
+  npm(dir, base, IMAGES.firestore, '@firestore-emulator/server', [
+    'EXPOSE 8080',
+    `CMD ["node", "-e", "new (require('@firestore-emulator/server').FirestoreServer)().start(8080)"]`,
+  ]);
 
 /** Makes all of them. `base` is an image with Node in it. */
 export function makeImages(dir: string, archives: string, base: string): void {
@@ -103,4 +115,5 @@ export function makeImages(dir: string, archives: string, base: string): void {
   nginx(dir, archives);
   python(dir, archives);
   mcp(dir, base);
+  firestore(dir, base);
 }

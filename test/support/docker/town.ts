@@ -1,13 +1,16 @@
 /** The stack on this machine, and agents in containers that reach its gateway over a bridge. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { build } from 'esbuild';
 import { Agent } from '../../../local/agents.ts';
+import { Doorway } from '../../../local/doorway.ts';
 import { OWN_BASE, buildImage } from '../../../local/image.ts';
-import { inRepository, newRun } from '../../../local/paths.ts';
+import { inRepository, newRun, packageFile } from '../../../local/paths.ts';
 import { type TestNetwork, network } from '../stack.ts';
-import { ComposedAgent, Doorway, makeBridge } from './agents.ts';
+import { ComposedAgent, makeBridge } from './agents.ts';
 import type { Attempt, Result } from './attempts.ts';
 import { Docker } from './engine.ts';
+import type { Kept } from './firestore.ts';
 import { IMAGES, makeImages } from './images.ts';
 
 /** Base units. */
@@ -112,14 +115,38 @@ export class Town {
     return JSON.parse(await this.docker.feed(CLIENT, ...args, JSON.stringify(attempts), 'at once')) as Result[];
   }
 
+  /** Has an app with Node in its image keep notes in the Firestore of a peer, in a collection of its own. */
+  async keepNotes(name: string, peer: string, collection: string, ...listening: ['listening'?]): Promise<Kept> {
+    const args = ['node', '--input-type=module', '-', `${peer}.agnt2:80`, collection, ...listening.map(String)];
+    return JSON.parse(await this.get(name).exec('app', await program('firestore.ts'), ...args)) as Kept;
+  }
+
   async end(): Promise<void> {
-    await Promise.all([...this.agents.values()].map((agent) => agent.down().catch(console.error)));
     this.gateway.close();
     this.l1.close();
-    await this.docker.run('network', 'rm', this.bridge).catch(console.error);
+    if (!(await this.docker.clear().catch(console.error))) {
+      await Promise.all([...this.agents.values()].map((agent) => agent.down().catch(console.error)));
+      await this.docker.run('network', 'rm', this.bridge).catch(console.error);
+    }
     await this.docker.stop();
     await this.net.stop();
   }
+}
+
+/** A program of this folder with all it needs, as one file. */
+async function program(file: string): Promise<string> {
+  const { outputFiles } = await build({
+    entryPoints: [inRepository('test', 'support', 'docker', file)],
+    bundle: true,
+    write: false,
+    platform: 'node',
+    target: 'node24',
+    format: 'esm',
+    banner: { js: "import { createRequire } from 'node:module'; const require = createRequire('/app/');" },
+    // Its messages' package brings another copy.
+    alias: { '@grpc/grpc-js': packageFile('@grpc/grpc-js') },
+  });
+  return outputFiles[0].text;
 }
 
 const CLIENT = readFileSync(new URL('client.py', import.meta.url), 'utf8');

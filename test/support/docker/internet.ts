@@ -1,0 +1,57 @@
+/** A piece of Internet on this machine: a host at an address that counts as public, on a bridge. */
+import type { Docker } from './engine.ts';
+import { IMAGES } from './images.ts';
+
+/** Of AMPRNet's own test network, 44.128.0.0/16, which is routed nowhere. */
+const SUBNET = '44.128.0.0/24';
+export const SITE = '44.128.0.10';
+/** Where the site takes connections, and says nothing. */
+export const SILENT_PORT = 81;
+/** A name that its owner lets lead to an address inside. */
+export const INNER = 'inner.example.com';
+
+const SERVER = `
+import http.server, socket
+silent = socket.create_server(('', ${SILENT_PORT}))
+class Site(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        away = self.path == '/away'
+        body = b'' if away else b'x' * (100000 if self.path == '/large' else 10)
+        self.send_response(302 if away else 200)
+        if away: self.send_header('location', 'http://169.254.169.254/latest/')
+        self.send_header('content-length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+http.server.ThreadingHTTPServer(('', 80), Site).serve_forever()
+`;
+
+export class Internet {
+  readonly #docker: Docker;
+  readonly #network: string;
+
+  private constructor(docker: Docker, network: string) {
+    this.#docker = docker;
+    this.#network = network;
+  }
+
+  get #site(): string {
+    return `${this.#network}-site`;
+  }
+
+  /** Brings it up, and gives a container a way there; on `inside`, a network that the container is on already, the site is {@link INNER}. */
+  static async reach(docker: Docker, name: string, container: string, inside: string): Promise<Internet> {
+    const internet = new Internet(docker, name);
+    await docker.run('network', 'create', '--internal', '--subnet', SUBNET, name);
+    const run = ['run', '--detach', '--name', internet.#site, '--network', name, '--ip', SITE];
+    await docker.run(...run, IMAGES.python, 'python3', '-c', SERVER);
+    await docker.run('network', 'connect', '--alias', INNER, inside, internet.#site);
+    await docker.run('network', 'connect', name, container);
+    return internet;
+  }
+
+  async end(container: string): Promise<void> {
+    await this.#docker.run('rm', '--force', this.#site);
+    await this.#docker.run('network', 'disconnect', '--force', this.#network, container);
+    await this.#docker.run('network', 'rm', this.#network);
+  }
+}

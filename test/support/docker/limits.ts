@@ -1,0 +1,87 @@
+/**
+ * The limits of a sidecar's config that `attempts.ts` does not come to, each tried by the app inside its container: what its operator writes into
+ * the file, what the app then asks for, and what has to come of it. In the order of a day: what was spent before counts.
+ */
+import { type Attempt, SPOOFED, get, tunnelTo, webSocketTo } from './attempts.ts';
+import { INNER, SILENT_PORT, SITE } from './internet.ts';
+
+/** An attempt of the app, and what comes of it. */
+export interface Tried {
+  /** The limit; or what shows that it is the limit, and nothing else, that the next one runs into. */
+  readonly what: string;
+  readonly attempt: Attempt;
+  readonly status?: number;
+  readonly code?: string;
+  /** What the refusal's text names. */
+  readonly says?: string;
+  /** Whether the answer breaks off. */
+  readonly error?: true;
+}
+
+const PAGE = 'http://web.agnt2/';
+const DEAR = 'http://web.agnt2/dear';
+const fails: Attempt = { kind: 'http', url: 'http://papers.agnt2/paper.txt', method: 'POST', body: '' };
+
+export interface Round {
+  /** What the operator sets, of the whole config. */
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly tried: readonly Tried[];
+}
+
+/** What waits for a person, what fails, what is outside. The config allows the gateway and what is not public too: they are refused all the same. */
+export const mixed = (gateway: URL): Round => ({
+  config: {
+    policy: {
+      perDay: '1000',
+      approveAbove: '10',
+      breaker: { failures: 2, openSeconds: 600 },
+    },
+    egress: {
+      allow: [SITE, `${SITE}:${SILENT_PORT}`, '44.128.0.66', INNER, gateway.host, '169.254.169.254', 'agnt2:8403'],
+      deny: ['44.128.0.66'],
+      maxBytes: '2000',
+      maxSeconds: 1,
+    },
+  },
+  tried: [
+    { what: 'a call that needs nobody', attempt: get(PAGE), status: 200 },
+    ...[{}, { ...SPOOFED, 'agnt2-approval': 'granted' }].map((headers) => ({
+      what: 'policy.approveAbove',
+      attempt: get(DEAR, headers),
+      status: 403,
+      code: 'approval_needed',
+      says: 'policy.approveAbove = 10',
+    })),
+    { what: "an app's own most", attempt: get(PAGE, { 'agnt2-max-price': '1' }), status: 402, code: 'over_price' },
+    { what: 'the first failure', attempt: fails, status: 501 },
+    { what: 'the second', attempt: fails, status: 501 },
+    {
+      what: 'policy.breaker',
+      attempt: get('http://papers.agnt2/paper.txt'),
+      status: 503,
+      code: 'circuit_open',
+      says: 'policy.breaker',
+    },
+    { what: 'a host that is allowed', attempt: get(`http://${SITE}/`), status: 200 },
+    ...[
+      ['egress.deny', 'http://44.128.0.66/', 'egress.deny'],
+      ['another port of it', `http://${SITE}:8080/`, 'egress.allow'],
+      ['a redirect', `http://${SITE}/away`, 'not public'],
+      ['an allowed name that leads inside', `http://${INNER}/`, 'not public'],
+      ['an allowed address that is not public', 'http://169.254.169.254/', 'not public'],
+      ['the gateway, allowed', `${gateway.origin}/status`, 'by the sidecar alone'],
+      ["its own sidecar's admin port, allowed", 'http://agnt2:8403/admin/status', 'not public'],
+    ].map(([what, url, says]) => ({ what, attempt: get(url), status: 403, code: 'egress_denied', says })),
+    { what: 'egress.maxBytes', attempt: get(`http://${SITE}/large`), error: true },
+    {
+      what: 'egress.maxSeconds',
+      attempt: get(`http://${SITE}:${SILENT_PORT}/`),
+      status: 504,
+      code: 'timeout',
+      says: 'egress.maxSeconds = 1',
+    },
+    { what: 'a tunnel to a port of plain HTTP', attempt: tunnelTo(`${SITE}:80`), status: 403, code: 'egress_denied' },
+    { what: 'nobody there', attempt: tunnelTo(`${SITE}:443`), status: 502, code: 'egress_unreachable' },
+    { what: 'a WebSocket outside', attempt: webSocketTo(SITE), status: 501, code: 'upgrade_unsupported' },
+  ],
+});
