@@ -2,7 +2,7 @@ import { cloudflareTest } from '@cloudflare/vitest-plugin';
 import { defineConfig } from 'vitest/config';
 
 /** Whole programs, started as a user does. */
-const PROGRAMS = ['sidecar/cli/cli.test.ts', 'local/committee/programs.test.ts', 'examples/**/*.test.ts'];
+const PROGRAMS = ['sidecar/cli/{cli,l1}.test.ts', 'local/committee/programs.test.ts', 'examples/**/*.test.ts'];
 
 /** Unit tests stand beside their file; `*.workers.test.ts` run inside real workerd, everything else in Node. */
 export default defineConfig({
