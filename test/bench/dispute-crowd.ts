@@ -15,10 +15,12 @@ import { encodeInboxItem } from '../../protocol/inbox.ts';
 import { MachineKey } from '../../protocol/keys.ts';
 import type { Interaction } from '../../protocol/ops/index.ts';
 import { Shards } from '../../protocol/shards.ts';
+import { Da } from '../../protocol/da/carrier.ts';
 import { Status } from '../../protocol/status.ts';
 import { bundleIn, runStep } from '../../protocol/step.ts';
 import { cutParts } from '../../protocol/trace.ts';
 import { toWire } from '../../workers/settlement/sender.ts';
+import { Carriage } from '../mutants/carriage.ts';
 import { type Batch, type Frame, headerOf, recordsOf } from '../mutants/world.ts';
 import { random } from './suite.ts';
 
@@ -196,7 +198,10 @@ export class Crowd {
     const frames = this.#frames;
     const post = hex(commitment(this.#shards.tree().root()));
     const previous = this.#batches.at(-1)?.header ?? null;
-    const batch = { frames, header: headerOf(previous, frames, post, this.#shards, this.#genesis) };
+    const batch = {
+      frames,
+      header: headerOf(previous, frames, post, this.#shards, this.#genesis, new Carriage(Da.calldata)),
+    };
     this.#batches.push(batch);
     this.#frames = [];
     return batch;

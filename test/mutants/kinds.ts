@@ -29,7 +29,6 @@ import { keccak } from '../../protocol/hash.ts';
 import { ackFrame, receiveFrame } from '../../protocol/messages.ts';
 import { encodeBundleBody } from '../../protocol/bundle.ts';
 import { Shards } from '../../protocol/shards.ts';
-import { sealData } from '../../protocol/trace.ts';
 import type { Random } from '../reference/random.ts';
 import { type Batch, type DisputeWorld, type Frame, SHARDS, placed } from './world.ts';
 
@@ -61,7 +60,7 @@ const data =
     if (!frames || frames.length === 0 || frames.some(({ frame }) => frame.length === 0)) return null;
     const { after } = world.run(world.before(number), frames);
     if (after.at(-1) === honest.header.post) return null;
-    const { steps, dataRoot } = sealData(placed(frames));
+    const { steps, dataRoot } = world.carriage.seal(placed(frames));
     return { frames, truth: after, header: { ...honest.header, steps, dataRoot: hex(dataRoot) } };
   };
 
@@ -187,7 +186,7 @@ const forged: Kind = (world, number) => {
   for (const { shard, seq: place, frame } of [...before, ...frames]) believing.engine(shard).run(place, frame);
   const post = hex(commitment(believing.tree().root()));
   if (post === after.at(-1)) return null;
-  const { steps, dataRoot } = sealData(placed(frames));
+  const { steps, dataRoot } = world.carriage.seal(placed(frames));
   return { frames, truth: after, header: { ...honest.header, post, steps, dataRoot: hex(dataRoot) } };
 };
 

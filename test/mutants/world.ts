@@ -6,22 +6,16 @@ import { privateKeyToAccount } from 'viem/accounts';
 import { rootAbi, testTokenAbi } from '../../contracts/abi.ts';
 import { L1 } from '../../local/l1.ts';
 import { newRun } from '../../local/paths.ts';
-import { type Hex, concat, hex, readUint, unhex } from '../../protocol/bytes.ts';
+import { type Hex, hex, readUint, unhex } from '../../protocol/bytes.ts';
 import { Inbox, META_INBOX, Region, get } from '../../protocol/cells.ts';
 import { Signing } from '../../protocol/eip712.ts';
 import { type Context, commitment, stepsOf } from '../../protocol/engine.ts';
 import { decodeInboxItem } from '../../protocol/inbox.ts';
 import { Shards } from '../../protocol/shards.ts';
 import { runStep } from '../../protocol/step.ts';
-import {
-  type BatchHeader,
-  type PlacedFrame,
-  batchHash,
-  encodeChunkRecord,
-  placeFrames,
-  sealData,
-} from '../../protocol/trace.ts';
-import { toWire } from '../../workers/settlement/sender.ts';
+import { type BatchHeader, type PlacedFrame, batchHash, placeFrames } from '../../protocol/trace.ts';
+import { Da } from '../../protocol/da/carrier.ts';
+import { Carriage } from './carriage.ts';
 import { traceVector } from '../vectors/trace.ts';
 
 export const SHARDS = 2;
@@ -57,12 +51,13 @@ export function headerOf(
   post: Hex,
   shards: Shards,
   genesis: Hex,
+  carriage: Pick<Carriage, 'seal'>,
 ): BatchHeader {
   const ticks = frames
     .filter(({ frame }) => frame[0] === 1 && frame.length === 5)
     .map(({ frame }) => readUint(frame, 1, 4));
   const clocks = Array.from(shards.engines, ({ machine }) => machine.time).filter((time) => time > 0);
-  const { steps, dataRoot } = sealData(placed(frames));
+  const { da, steps, dataRoot } = carriage.seal(placed(frames));
   return {
     number: (previous?.number ?? 0) + 1,
     prev: previous ? batchHash(previous) : genesis,
@@ -75,7 +70,7 @@ export function headerOf(
     timeTo: Math.max(...ticks, ...clocks),
     inboxCursor: get(shards.engine(0).trie.read(Region.meta, META_INBOX), Inbox.cursor),
     dataRoot: hex(dataRoot),
-    da: 0,
+    da,
   };
 }
 
@@ -85,11 +80,13 @@ export class DisputeWorld {
   /** The whole trace, and where it is cut into the honest batches. */
   readonly frames: readonly Frame[];
   readonly batches: readonly Batch[];
+  readonly carriage: Carriage;
   readonly #genesis: Hex;
   readonly #liar;
 
-  private constructor(l1: L1, frames: readonly Frame[], perBatch: number, genesis: Hex) {
+  private constructor(l1: L1, frames: readonly Frame[], perBatch: number, genesis: Hex, carriage: Carriage) {
     this.l1 = l1;
+    this.carriage = carriage;
     this.frames = frames;
     this.signing = new Signing({ chainId: l1.chainId, root: l1.root });
     this.#genesis = genesis;
@@ -100,14 +97,15 @@ export class DisputeWorld {
       const { shards, after } = this.run(frames.slice(0, at), own);
       batches.push({
         frames: own,
-        header: headerOf(batches.at(-1)?.header ?? null, own, after.at(-1)!, shards, genesis),
+        header: headerOf(batches.at(-1)?.header ?? null, own, after.at(-1)!, shards, genesis, carriage),
       });
     }
     this.batches = batches;
   }
 
-  /** `perBatch`: frames of an honest batch. */
-  static async start(perBatch: number): Promise<DisputeWorld> {
+  /** `perBatch`: frames of an honest batch; `da`: where their data is. */
+  static async start(perBatch: number, da: number = Da.calldata): Promise<DisputeWorld> {
+    const carriage = new Carriage(da);
     const l1 = await L1.start({
       dir: newRun(),
       blockTime: 0,
@@ -116,7 +114,9 @@ export class DisputeWorld {
       inboxDelay: 10_000_000,
       freezeAfter: 100_000_000,
       shards: SHARDS,
+      ...carriage.terms,
     });
+    await carriage.open(l1);
     const { timestamp } = await l1.client.getBlock();
     const start = Number(timestamp) + 60;
     const { frames } = traceVector({ domain: { chainId: l1.chainId, root: l1.root }, start, queueable: true });
@@ -130,7 +130,7 @@ export class DisputeWorld {
       functionName: 'posted',
       args: [0n],
     });
-    const world = new DisputeWorld(l1, all, perBatch, genesis.batchHash);
+    const world = new DisputeWorld(l1, all, perBatch, genesis.batchHash, carriage);
     await l1.write(world.#liar, {
       address: l1.root,
       abi: rootAbi,
@@ -161,7 +161,7 @@ export class DisputeWorld {
     return this.batches.slice(0, number - 1).flatMap(({ frames }) => frames);
   }
   header(previous: number, frames: readonly Frame[], post: Hex, shards: Shards): BatchHeader {
-    return headerOf(this.batches[previous - 1]?.header ?? null, frames, post, shards, this.#genesis);
+    return headerOf(this.batches[previous - 1]?.header ?? null, frames, post, shards, this.#genesis, this.carriage);
   }
 
   /** Number and predecessor of a batch that follows another than an honest one. */
@@ -171,9 +171,7 @@ export class DisputeWorld {
 
   /** Posts a batch as the sequencer would. Throws when L1 refuses it at once. */
   async post({ header, frames }: Batch): Promise<void> {
-    const data = hex(concat(...recordsOf(frames).map(encodeChunkRecord)));
-    const args = [toWire(header), data] as const;
-    await this.l1.write(this.#liar, { address: this.l1.root, abi: rootAbi, functionName: 'postBatch', args });
+    await this.carriage.post(header, placed(frames));
   }
 
   /** A call by the sequencer's account. */
@@ -202,8 +200,9 @@ export class DisputeWorld {
     await this.l1.request('evm_increaseTime', [seconds]);
     await this.l1.request('anvil_mine', []);
   }
-  stop(): Promise<void> {
-    return this.l1.stop();
+  async stop(): Promise<void> {
+    await this.carriage.close();
+    await this.l1.stop();
   }
 }
 

