@@ -101,7 +101,7 @@ export const suite: Suite = {
         await saturate(many, 100);
         const share = IN_FLIGHT / count;
         // Rounds of so many calls that few of them are at the beginning and end, where less is in flight.
-        const each = await costOf(stack, many, Math.max(ROUND_CALLS / count, 2 * IN_FLIGHT), IN_FLIGHT);
+        const each = await costOf(stack, many, Math.max(ROUND_CALLS / count, 4 * IN_FLIGHT), IN_FLIGHT);
         const shared = await costOf(stack, many, ROUND_CALLS / count, share);
         costs[count] = { each, shared };
         progress(`${count} pairs: ${Math.round(each.rate)} calls/s, ${each.micros.toFixed(1)} µs of CPU each`);
