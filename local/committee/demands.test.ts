@@ -23,7 +23,11 @@ import { type CommitteeBatch, Guard, type Look } from '../../workers/committee/g
 import { committeeBatch } from '../../workers/committee/posted.ts';
 import { Chain } from '../../workers/settlement/chain.ts';
 import { toWire } from '../../workers/settlement/sender.ts';
+import { VerifierHost } from '../../durable/verifier/host.ts';
+import { readSettings } from '../../workers/settlement/env.ts';
+import { Watch } from '../../workers/settlement/watch.ts';
 import { L1 } from '../l1.ts';
+import { memorySql } from '../sql.ts';
 import { Operator } from './operator.ts';
 import { type ServedMember, serveMember } from './serve.ts';
 
@@ -252,6 +256,36 @@ test('a cell that members give to nobody is demanded, shown at L1 by who holds i
     await paid();
   }
   expect(await stands(batch)).toBe(true);
+});
+
+test('whoever verifies demands what it cannot get, and goes on with what L1 was shown', async () => {
+  const batch = (await committeeBatch(settlement, 1))!;
+  const host = new VerifierHost(memorySql(), (work) => work(), { shards: 1, chainId: l1.chainId, root: l1.root });
+  const seen: string[] = [];
+  const watch = (gone: readonly number[]): Promise<void> => {
+    const env = {
+      SHARD: { getByName: () => null },
+      SHARDS: '1',
+      CHAIN_ID: String(l1.chainId),
+      ROOT_ADDRESS: l1.root,
+      L1_RPC: l1.rpc,
+      L1_CONFIRMATIONS: '0',
+      CHALLENGER_KEY: l1.challengerKey,
+      COMMITTEE_MEMBERS: without(...gone)
+        .map(({ address, url }) => `${hex(address)}=${url}`)
+        .join(),
+      PASS_SECONDS: '20',
+    };
+    return new Watch(readSettings(env), host, (event) => void seen.push(event)).run();
+  };
+  const before = await chain.demands();
+  await watch([1, 2, 3, 4]);
+  expect(await chain.demands()).toBeGreaterThan(before);
+  expect([(await host.standing()).known, seen.includes('hidden')]).toEqual([0, true]);
+  for (const [i, { store }] of members.entries()) await answerDemands(chain, hex(secrets[i]), store, quiet);
+  await watch([1, 2, 3, 4]);
+  expect(seen).toContain('lie');
+  expect(await stands(batch)).toBe(false);
 });
 
 test('a member that signs and deletes loses its stake, and the batch is void', async () => {

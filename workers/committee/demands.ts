@@ -2,9 +2,10 @@
 import type { Abi, GetContractEventsReturnType } from 'viem';
 import { availabilityAbi } from '../../contracts/abi.ts';
 import { type Hex, unhex } from '../../protocol/bytes.ts';
-import type { CellAnswer } from '../../protocol/da/offer.ts';
 import type { L1Call } from '../settlement/sender.ts';
 import type { CommitteeChain } from './chain.ts';
+import type { CommitteeBatch } from './guard.ts';
+import type { CellsByRow } from './retrieve.ts';
 
 /** Blocks a log query spans: hosted nodes refuse much more. */
 const LOG_BLOCKS = 1_000n;
@@ -94,23 +95,24 @@ export class Demands {
     return hashes.map((hash) => hash !== ZERO);
   }
 
-  /** The cells of a batch's data that demands brought to L1, and the demands that were made for any, since a block. */
-  async of(
-    number: number,
-    batchHash: Hex,
-    fromBlock: bigint,
-  ): Promise<{ readonly demands: readonly Demand[]; readonly answers: ReadonlyMap<number, CellAnswer> }> {
+  /** The demands that were made for a batch's data since it was posted, and the cells that they brought to L1. */
+  async of({ header: { number }, hash, block }: Pick<CommitteeBatch, 'header' | 'hash' | 'block'>): Promise<{
+    readonly demands: readonly Demand[];
+    readonly known: CellsByRow;
+  }> {
+    const fromBlock = BigInt(block);
     const demanded = await this.#demanded({ number: BigInt(number) }, fromBlock);
-    const demands = demanded.filter((demand) => demand.batchHash === batchHash);
-    const answers = new Map<number, CellAnswer>();
+    const demands = demanded.filter(({ batchHash }) => batchHash === hash);
+    const known: CellsByRow = new Map();
     const byId = new Map(demands.map((demand) => [demand.id, demand]));
-    if (demands.length === 0) return { demands, answers };
+    if (demands.length === 0) return { demands, known };
     for (const log of await this.#logs('Answered', { id: [...byId.keys()].map(BigInt) }, fromBlock)) {
       const { id, content, path } = log.args as { id: bigint; content: Hex; path: readonly Hex[] };
-      const { row } = byId.get(Number(id))!;
-      answers.set(Number(id), { row, content: unhex(content), path: path.map((node) => unhex(node)) });
+      const { row, column } = byId.get(Number(id))!;
+      if (!known.has(row)) known.set(row, new Map());
+      known.get(row)!.set(column, { row, content: unhex(content), path: path.map((node) => unhex(node)) });
     }
-    return { demands, answers };
+    return { demands, known };
   }
 
   async #demanded(args: Readonly<Record<string, unknown>>, fromBlock = 0n): Promise<Demand[]> {

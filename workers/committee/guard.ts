@@ -3,11 +3,12 @@
  * cells demanded that nobody gives; closes demands that nobody answered; and shows an encoding that is wrong. Keeps nothing: L1 says what was done.
  */
 import { type Hex, equal, hex, unhex } from '../../protocol/bytes.ts';
-import { type Certificate, decodeCertificate, recoverMembers } from '../../protocol/da/certificate.ts';
+import { ADDRESS_BYTES, type Certificate, decodeCertificate, recoverMembers } from '../../protocol/da/certificate.ts';
 import { columnBytes, columnRoot, rowsOf } from '../../protocol/da/columns.ts';
 import { type CellAnswer, type Commitment, MAX_CELLS, isCellOf } from '../../protocol/da/offer.ts';
 import { Signing } from '../../protocol/eip712.ts';
 import type { BatchHeader } from '../../protocol/trace.ts';
+import type { Chain } from '../settlement/chain.ts';
 import { type L1Call, toWire } from '../settlement/sender.ts';
 import type { CommitteeChain, CommitteeTerms } from './chain.ts';
 import { MemberClient, type MemberEndpoint } from './client.ts';
@@ -63,15 +64,8 @@ export class Guard {
     const terms = await this.#chain.terms();
     const { code } = terms;
     const made = new Demands(this.#chain);
-    const { demands, answers } = await made.of(batch.header.number, batch.hash, BigInt(batch.block));
+    const { demands, known } = await made.of(batch);
     const standing = await made.standing(demands);
-    const known: CellsByRow = new Map();
-    for (const { id, row, column } of demands) {
-      const cell = answers.get(id);
-      if (!cell) continue;
-      if (!known.has(row)) known.set(row, new Map());
-      known.get(row)!.set(column, cell);
-    }
     const now = await this.#chain.now();
     const late = standing.find(({ deadline }) => deadline < now);
     if (late) return this.#expire(batch, terms, late);
@@ -81,9 +75,7 @@ export class Guard {
     const result = await retrieve(this.#members, { dataRoot, code, timeoutMs, maxBytes, fetch, commitment, known });
     if (isUnavailable(result)) {
       if (!result.commitment) return { kind: 'lost' };
-      const [row] = lackingRows(result.commitment, code, result);
-      const column = this.#lackingColumn(batch, terms, row, result, standing);
-      return this.#demand(batch, result.commitment, standing, column, row);
+      return this.#demandLacking(batch, terms, result.commitment, result, standing);
     }
     for (const column of result.wrong) {
       const fault = await this.#faultOf(result, terms, dataRoot, column, known);
@@ -94,33 +86,36 @@ export class Guard {
     return this.#demand(batch, result.commitment, standing, column, suspectRow(result, column, known));
   }
 
-  /** A column of which a row's cell is not known and not asked for yet: of a member that signed for it, if there is one. */
-  #lackingColumn(
+  /** Of the first row of which too little is known or asked for, a cell of a member that signed for it, if there is one. */
+  async #demandLacking(
     batch: CommitteeBatch,
-    { code: { n } }: CommitteeTerms,
-    row: number,
+    { code }: CommitteeTerms,
+    commitment: Commitment,
     { held, cells }: Unavailable,
     standing: readonly Demand[],
-  ): number | null {
-    const signed = certificateOf(batch, n)?.members.map(({ length }) => length > 20) ?? [];
-    const lacking = Array.from({ length: n }, (_, column) => column).filter(
-      (column) =>
-        !held.has(column) &&
-        !cells.get(row)?.has(column) &&
-        !standing.some((demand) => demand.column === column && demand.row === row),
-    );
-    return lacking.find((column) => signed[column]) ?? lacking[0] ?? null;
+  ): Promise<Look> {
+    const signed = certificateOf(batch, code.n)?.members.map(({ length }) => length > ADDRESS_BYTES) ?? [];
+    for (const row of lackingRows(commitment, code, { held, cells })) {
+      const asked = new Set(standing.filter((demand) => demand.row === row).map(({ column }) => column));
+      const isKnown = (column: number): boolean => held.has(column) || cells.get(row)?.has(column) === true;
+      const open = Array.from({ length: code.n }, (_, column) => column).filter(
+        (column) => !isKnown(column) && !asked.has(column),
+      );
+      if (code.n - open.length >= code.k || open.length === 0) continue;
+      return this.#demand(batch, commitment, standing, open.find((column) => signed[column]) ?? open[0], row);
+    }
+    return { kind: 'wait', open: standing.length };
   }
 
   async #demand(
     batch: CommitteeBatch,
     commitment: Commitment,
     standing: readonly Demand[],
-    column: number | null,
+    column: number,
     row: number,
   ): Promise<Look> {
     const isAsked = standing.some((demand) => demand.column === column && demand.row === row);
-    if (column === null || isAsked || standing.length >= (this.#options.maxOpen ?? MAX_OPEN))
+    if (isAsked || standing.length >= (this.#options.maxOpen ?? MAX_OPEN))
       return { kind: 'wait', open: standing.length };
     const bond = await this.#chain.demandBond();
     const args = [toWire(batch.header), columnsToWire(commitment), column, row];
@@ -182,6 +177,14 @@ export class Guard {
     const args = [toWire(batch.header), BigInt(place), cellProof(commitment, cells)];
     return { kind: 'call', why: 'encoding', call: await availabilityCall(this.#chain, 'proveEncoding', args) };
   }
+}
+
+/** Closes a demand of ours whose batch does not stand any more, for its bond; null where there is none. */
+export async function dissolving(chain: CommitteeChain, root: Chain, me: Hex): Promise<L1Call | null> {
+  for (const { by, number, batchHash, wire } of await new Demands(chain).open())
+    if (by.toLowerCase() === me && (await root.posted(number)).batchHash !== batchHash)
+      return availabilityCall(chain, 'dissolve', [wire]);
+  return null;
 }
 
 function certificateOf({ certificate }: CommitteeBatch, n: number): Certificate | null {

@@ -11,12 +11,14 @@ import { encodeChunkRecord } from '../../protocol/trace.ts';
 import type { KnownBatch, ProvenCell } from '../../protocol/verifier.ts';
 import { Da, encodeCarrier } from '../../protocol/da/carrier.ts';
 import { type Failure, isFailure } from '../../durable/shard/api.ts';
+import { CommitteeChain } from '../committee/chain.ts';
+import { dissolving } from '../committee/guard.ts';
 import { Chain, type Look, type Terms } from './chain.ts';
 import type { Settings } from './env.ts';
 import { Games, openGames, openingToWire, playOf, playToWire, turnOf } from './games.ts';
 import { type Log, reason } from './log.ts';
 import { challenge } from './moves.ts';
-import { readCarrier } from './modes/read.ts';
+import { guardColumns, readCarrier } from './modes/read.ts';
 import { NotShown, type PostedData, findPosted, postedRecords } from './posted.ts';
 import { runway } from './runway.ts';
 import { type L1Call, Refused, Sender, toWire } from './sender.ts';
@@ -26,7 +28,15 @@ const MAX_STALE = 4;
 const REORG_BLOCKS = 64;
 const LOG_BLOCKS = 1_000;
 /** Errors that only say that L1 moved on since we looked. */
-const MOVED_ON = new Set(['WrongPlay', 'NotStanding', 'DeadlinePassed', 'DeadlineNotPassed', 'TooLate', 'WrongMove']);
+const MOVED_ON = new Set([
+  'WrongPlay',
+  'WrongDemand',
+  'NotStanding',
+  'DeadlinePassed',
+  'DeadlineNotPassed',
+  'TooLate',
+  'WrongMove',
+]);
 const LOW_RUNWAY_HOURS = 24;
 /** `IAvailability.Layout`. */
 const LAYOUTS = ['count', 'first', 'last', 'next'];
@@ -51,6 +61,8 @@ export class Watch {
   #moveWindow = 0;
   /** Batches that stand, are known, and are not what they say; the lowest first. */
   #lying: KnownBatch[] = [];
+  /** The batch that is next, if its columns can't be had. */
+  #hidden: PostedData | null = null;
   #open: GameRecord[] = [];
 
   constructor(settings: Settings, verifier: VerifierRpc, log: Log) {
@@ -93,6 +105,7 @@ export class Watch {
 
   async #sync(look: Look): Promise<void> {
     this.#lying = [];
+    this.#hidden = null;
     while (Date.now() < this.#deadline) {
       const { head, known } = await this.#verifier.standing();
       const parted = await this.#parted(known, look);
@@ -125,8 +138,9 @@ export class Watch {
 
   /** False when it can't be taken in yet. */
   async #takeIn(number: number, look: Look): Promise<boolean> {
+    let posted: PostedData | null = null;
     try {
-      const posted = await findPosted(this.#chain, number, look.latest);
+      posted = await findPosted(this.#chain, number, look.latest);
       if (posted.block + this.#settings.confirmations > look.latest.number) return false;
       const { header } = posted;
       const intake = await this.#verifier.begin(header);
@@ -140,6 +154,7 @@ export class Watch {
       return true;
     } catch (error) {
       if (!(error instanceof NotShown)) throw error;
+      if (posted?.header.da === Da.committee) this.#hidden = posted;
       this.#log('not_shown', { batch: number, error: error.message });
       return false;
     }
@@ -217,7 +232,17 @@ export class Watch {
     }
     const lying = this.#lying[0];
     const act = lying && (await this.#show(me, lying, look));
-    return act ?? (await this.#collect(me));
+    return act ?? (await this.#guard()) ?? (await this.#collect(me));
+  }
+
+  /** What members give to nobody is demanded; what nobody shows in time costs the sequencer and a member. */
+  async #guard(): Promise<Act | null> {
+    if (!this.#hidden) return null;
+    const { number } = this.#hidden.header;
+    const look = await guardColumns(this.#chain, this.#hidden, this.#settings);
+    if (look.kind === 'call') return { call: look.call, why: `columns are withheld: ${look.why}`, number };
+    this.#log('hidden', { batch: number, is: look.kind });
+    return null;
   }
 
   #isLying(hash: Hex): boolean {
@@ -287,7 +312,13 @@ export class Watch {
       return { call: this.#games.call('collect', []), why: 'bonds are due to us', number: 0 };
     if ((await this.#chain.credits(me)) > 0n)
       return { call: this.#chain.call('collect', []), why: 'rewards are due to us', number: 0 };
-    return null;
+    const { availability: address, committee } = this.#terms;
+    if (BigInt(committee) === 0n) return null;
+    const at = { address, abi: availabilityAbi } as const;
+    if ((await this.#chain.client.readContract({ ...at, functionName: 'credits', args: [me] })) > 0n)
+      return { call: { ...at, functionName: 'collect', args: [] }, why: 'demands were closed', number: 0 };
+    const call = await dissolving(new CommitteeChain(this.#chain.rpc, this.#chain.root), this.#chain, me);
+    return call && { call, why: 'the batch of a demand is gone', number: 0 };
   }
 
   // --- telling ---

@@ -9,6 +9,8 @@ import { columnRoot } from '../../../protocol/da/columns.ts';
 import { commitBlob } from '../../../protocol/da/kzg.ts';
 import { CommitteeChain } from '../../committee/chain.ts';
 import { MemberClient, type MemberEndpoint } from '../../committee/client.ts';
+import { Demands } from '../../committee/demands.ts';
+import { Guard, type Look as GuardLook } from '../../committee/guard.ts';
 import { type Retrieved, isUnavailable, retrieve } from '../../committee/retrieve.ts';
 import type { Chain } from '../chain.ts';
 import type { DataSources } from '../env.ts';
@@ -125,20 +127,31 @@ async function read(url: string, maxBytes: number): Promise<Uint8Array> {
 
 async function readColumns(
   { rpc, root }: Chain,
-  { header }: PostedData,
+  posted: PostedData,
   epoch: number,
   { members }: DataSources,
 ): Promise<ColumnsCarrier> {
+  const { header } = posted;
   const committee = new CommitteeChain(rpc, root);
   const { code } = await committee.terms();
   const list = await endpointsOf(committee, epoch, members);
   const dataRoot = unhex(header.dataRoot);
-  const result = await retrieve(list, { dataRoot, code, timeoutMs: READ_MS, maxBytes: MAX_DATA_BYTES });
+  const { known } = await new Demands(committee).of(posted);
+  const result = await retrieve(list, { dataRoot, code, timeoutMs: READ_MS, maxBytes: MAX_DATA_BYTES, known });
   if (isUnavailable(result)) throw new NotShown(`too few members have the data of batch ${header.number}`);
   const { length, roots } = result.commitment;
   const columns = await shown(result, list, code.k, dataRoot);
   if (columns === null) throw new NotShown(`a column of batch ${header.number} is not as committed, and withheld`);
   return { da: Da.committee, length, epoch: result.commitment.epoch, k: code.k, roots, columns };
+}
+
+/** What to do at L1 about a batch whose columns can't be read. */
+export async function guardColumns(chain: Chain, posted: PostedData, { members }: DataSources): Promise<GuardLook> {
+  const committee = new CommitteeChain(chain.rpc, chain.root);
+  const certificate = dataIn((await chain.client.getTransaction({ hash: posted.tx })).input);
+  const list = await endpointsOf(committee, readUint(certificate, 0, 8), members);
+  const guard = new Guard(committee, list, { timeoutMs: READ_MS, maxBytes: MAX_DATA_BYTES });
+  return guard.look({ ...posted, certificate });
 }
 
 /** The members of an epoch where we know them; of others an empty URL. */
