@@ -120,7 +120,7 @@ export class Trace {
 }
 
 /** Runs of frames as they were posted, those that follow each other in one shard as one. */
-function runsOf(records: readonly ChunkRecord[]): Range[] {
+export function runsOf(records: readonly ChunkRecord[]): Range[] {
   const runs: Range[] = [];
   for (const { shard, firstSeq, frames } of records) {
     const last = runs.at(-1);

@@ -27,9 +27,9 @@ const MAX_WAITING_OF_AGENT = 1024;
 /** Interactions of bundles that wait decoded, 100 bytes each: beyond, only the bytes are kept, and decoded again when their turn comes. */
 const MAX_DECODED = 2 ** 16;
 /** Work (estimated microseconds) after which a chunk ends, so that whatever else the object is asked for gets its turn. */
-const CHUNK_WORK = 25_000;
+export const CHUNK_WORK = 25_000;
 /** Receiving a message. */
-const MESSAGE_WORK = 10;
+export const MESSAGE_WORK = 10;
 /** How often signatures inside one bundle are asked for before it runs. */
 const MAX_ASKED = 3;
 

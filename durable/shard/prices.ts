@@ -35,8 +35,8 @@ const Code = {
 } as const;
 
 /** Decoding, logging, and the receipt's signature. */
-const BUNDLE_WORK = 80;
-const INTERACTION_WORK = 2;
+export const BUNDLE_WORK = 80;
+export const INTERACTION_WORK = 2;
 /** A P-256 check by WebCrypto. */
 const SIGNATURE_WORK = 90;
 /** An owner's secp256k1 key recovered in JavaScript, in the middle of execution. */

@@ -103,6 +103,11 @@ export const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./scripts.ts')).committee,
   },
   {
+    name: 'cost',
+    summary: 'Dollars and bytes for a million interactions, by where their data goes',
+    load: async () => (await import('./scripts.ts')).cost,
+  },
+  {
     name: 'completion',
     summary: 'Prints the completion script of a shell',
     load: async () => (await import('./completion.ts')).completion,

@@ -30,3 +30,4 @@ export const bisect: Command = script('bisect.ts');
 export const exit: Command = script('exit.ts');
 export const member: Command = script('member.ts');
 export const committee: Command = script('committee.ts');
+export const cost: Command = script('cost.ts');

@@ -4,6 +4,7 @@ import { Agnt2Error, malformed } from '../../protocol/errors.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.ts';
 import { Meter, encodeRate } from '../../protocol/meter.ts';
 import type { Digests, IncomingHandle, Served } from '../../protocol/mux.ts';
+import { isOverCredit } from './credit.ts';
 import { MAX_UNSIGNED_CALLS, type PayeeLedger } from './ledger.ts';
 import type { Counters, EndpointOptions } from './types.ts';
 
@@ -153,7 +154,8 @@ export class Desk {
       throw new Agnt2Error('over_credit', `${MAX_UNSIGNED_CALLS} calls are unsigned`);
     if (price === 0) return 0;
     // A call served and never recorded (its socket went with the request half sent) is a loss; those, too, stay within credit.
-    if (payee.exposure(price) + payee.allowance + this.#context.unasked() > credit)
+    const atRisk = { exposure: payee.exposure(price), spoilt: payee.allowance, unasked: this.#context.unasked() };
+    if (isOverCredit(atRisk, credit))
       throw new Agnt2Error('over_credit', `unsigned calls would pass the credit of ${credit}`);
     if (payee.accrued + payee.reserved + price > this.#context.coverage()) {
       throw new Agnt2Error('insufficient_deposit', "the payer's deposit does not cover this call");

@@ -12,7 +12,7 @@ import type { Engine } from '../../protocol/engine.ts';
 import { keccak, keccakCount } from '../../protocol/hash.ts';
 import { LIST, LIST_ENTRIES, Memory } from '../../protocol/memory.ts';
 import { Head, get } from '../../protocol/cells.ts';
-import { type Suite, median } from './suite.ts';
+import { type Suite, isShort, median } from './suite.ts';
 import { BUNDLE, SIGNATURE, workload, world } from './workload.ts';
 import { anvilTransfersPerSecond } from './anvil-transfers.ts';
 import { parallelSpeedup } from './parallel.ts';
@@ -20,9 +20,9 @@ import { parallelSpeedup } from './parallel.ts';
 const ROOT_EVERY = 65_536;
 const PER_RUN = 2 * ROOT_EVERY;
 const AGENTS = 2 ** 17;
-const RUNS = 5;
+const RUNS = isShort ? 2 : 5;
 /** Laps of two threads against one, each of stretches of so many interactions as there are to a root. */
-const LAPS = 7;
+const LAPS = isShort ? 1 : 7;
 const LAP_STRETCHES = 4;
 
 /** Seconds for all frames with their roots. */

@@ -22,14 +22,14 @@ import { keccak } from '../../protocol/hash.ts';
 import { encodeChunkRecord, type ChunkRecord } from '../../protocol/trace.ts';
 import { L1 } from '../../local/l1.ts';
 import { committee } from './da-committee.ts';
-import { type Suite, median } from './suite.ts';
+import { type Suite, isShort, median } from './suite.ts';
 import { workload } from './workload.ts';
 
 const CODE = { n: 16, k: 6 };
 const QUORUM = 11;
 const INTERACTIONS = 131_072;
 const AGENTS = 2 ** 17;
-const RUNS = 5;
+const RUNS = isShort ? 2 : 5;
 /** Columns that a decoder has lost: all of them data. */
 const ERASURES = 5;
 const SIGNATURE = 64;

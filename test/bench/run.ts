@@ -1,4 +1,4 @@
-/** `npm run bench -- <suite> [--json]`: prints a table, and with `--json` one line `{"suite", "metrics", "notes", "machine"}`. */
+/** `npm run bench -- <suite> [--json] [--short]`: prints a table, and with `--json` one line `{"suite", "metrics", "notes", "machine"}`. */
 import { type Suite, machine, round } from './suite.ts';
 
 const SUITES: Record<string, () => Promise<{ suite: Suite }>> = {
@@ -16,7 +16,7 @@ const args = process.argv.slice(2);
 const json = args.includes('--json');
 const name = args.find((arg) => !arg.startsWith('-'));
 if (!name || !SUITES[name]) {
-  console.error(`usage: npm run bench -- <${Object.keys(SUITES).join('|')}> [--json]`);
+  console.error(`usage: npm run bench -- <${Object.keys(SUITES).join('|')}> [--json] [--short]`);
   process.exit(2);
 }
 

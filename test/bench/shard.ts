@@ -12,7 +12,7 @@ import { decodeReceipt, verifyReceipt } from '../../protocol/receipt.ts';
 import { Status } from '../../protocol/status.ts';
 import { post, putOff } from './client.ts';
 import { type BenchAgent, type BenchStack, benchStack, packBundles } from './stack.ts';
-import { type Suite, median, percentile } from './suite.ts';
+import { type Suite, isShort, median, percentile } from './suite.ts';
 
 const AGENTS = 16;
 /** Bundles to a request, requests in flight: one per agent, because an agent's nonces are in order. */
@@ -20,7 +20,9 @@ const PER_POST = 8;
 /** Requests of each agent in a round, which takes about a second; the first round, in which code gets compiled, does not count. */
 const POSTS = 24;
 const POSTS_OF_1 = 8;
-const ROUNDS = 5;
+const ROUNDS = isShort ? 2 : 5;
+/** Requests that go one by one, nothing else under way. */
+const IDLE_POSTS = 60;
 
 /** A request's body, and the bundles in it. */
 interface Prepared {
@@ -133,6 +135,17 @@ async function latencies(
   return out;
 }
 
+/** Milliseconds of requests of one agent, each sent when the one before is answered: what a request takes where it waits for nothing. */
+async function idle(stack: BenchStack): Promise<number[]> {
+  const out: number[] = [];
+  for (const { body } of await prepare(stack, stack.agents[0], IDLE_POSTS, 64, PER_POST)) {
+    const start = performance.now();
+    await post(stack.url, body);
+    out.push(performance.now() - start);
+  }
+  return out;
+}
+
 /** Interactions a second of several stacks at once, each with a shard and a load of its own. */
 async function together(stacks: readonly BenchStack[]): Promise<number> {
   const rates = await Promise.all(stacks.map((stack) => throughput(stack, 64, POSTS, PER_POST)));
@@ -177,12 +190,14 @@ export const suite: Suite = {
       progress(`soft finality at ${Math.round(rate / 2)} interactions/s`);
       const waits = await latencies(stack, 64, rate / 2 / 64, 8);
       const again = putOff();
-      const shardScaling = await scaling(stack, progress);
+      const alone = await idle(stack);
+      const shardScaling = isShort ? null : await scaling(stack, progress);
       return {
         metrics: {
           interactionsPerSecond: rate,
           softFinalityP50Ms: percentile(waits, 50),
           softFinalityP99Ms: percentile(waits, 99),
+          softFinalityIdleMs: percentile(alone, 50),
           signaturesPerSecond: middle(single, 'perSecond'),
           interactionsPerSecondBundlesOf1: middle(single, 'perSecond'),
           workerdCpuMicrosPerBundle: middle(many, 'workerd'),
@@ -192,6 +207,7 @@ export const suite: Suite = {
         },
         notes: {
           interactionsPerSecond: `${again} requests were put off and sent again, their waits counted`,
+          softFinalityIdleMs: `median; of ${PER_POST} bundles in a request, one request at a time`,
           workerdCpuMicrosPerBundle: 'gateway and shard, in one thread of one process',
           shardScaling: `two workerd processes with a shard each, loads on both at once, against one of them alone; ${cpus().length} cores carry both shards, their gateways, and the load generator`,
         },

@@ -10,6 +10,9 @@ export interface Suite {
   run(progress: (line: string) => void): Promise<{ metrics: Record<string, Metric>; notes?: Record<string, string> }>;
 }
 
+/** `--short`: fewer rounds, and only what `npm run simulate -- --calibrate` reads. Metrics left out are not measured, not zero. */
+export const isShort: boolean = process.argv.includes('--short');
+
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = Math.floor(sorted.length / 2);

@@ -116,6 +116,11 @@ export class MemoryShard {
     return Peer.received.get(this.engine.machine.cells, this.engine.machine.peer(from));
   }
 
+  /** Whether another shard has not received all that was sent to it. */
+  hasMail(to: MemoryShard): boolean {
+    return to.#received(this.engine.shard) < this.#lane(to.engine.shard).payloads.length;
+  }
+
   /** Brings at most `most` messages to another shard, as far as that takes them. Returns how many. */
   deliver(to: MemoryShard, most = Infinity): number {
     const [from, lane] = [this.engine.shard, this.#lane(to.engine.shard)];
