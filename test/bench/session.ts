@@ -14,6 +14,10 @@ const ROUNDS = isShort ? 2 : 5;
 /** How many pairs the cost of a call is measured with, and calls of such a round. */
 const PAIRS = [1, 8, 64] as const;
 const ROUND_CALLS = 40_960;
+const WARM_UP_CALLS = 200;
+const COST_ROUNDS = isShort ? 1 : 3;
+/** Of each of the pairs, the one as the 64. */
+const COST_IN_FLIGHT = 512;
 
 /** Milliseconds from when each call was due, at a steady rate. */
 async function steady(caller: SessionEndpoint, callsPerSecond: number, seconds: number): Promise<number[]> {
@@ -37,11 +41,16 @@ interface Cost {
   readonly micros: number;
 }
 
+/** The medians of a few rounds. */
 async function costOf(stack: BenchStack, pairs: readonly Pair[], callsPerPair: number, depth: number): Promise<Cost> {
-  const [ends, relay] = [process.cpuUsage(), stack.cpuMicros()];
-  const rate = await saturate(pairs, callsPerPair, depth);
-  const { user, system } = process.cpuUsage(ends);
-  return { rate, micros: (user + system + stack.cpuMicros() - relay) / (pairs.length * callsPerPair) };
+  const rounds: Cost[] = [];
+  while (rounds.length < COST_ROUNDS) {
+    const [ends, relay] = [process.cpuUsage(), stack.cpuMicros()];
+    const rate = await saturate(pairs, callsPerPair, depth);
+    const { user, system } = process.cpuUsage(ends);
+    rounds.push({ rate, micros: (user + system + stack.cpuMicros() - relay) / (pairs.length * callsPerPair) });
+  }
+  return { rate: median(rounds.map(({ rate }) => rate)), micros: median(rounds.map(({ micros }) => micros)) };
 }
 
 export const suite: Suite = {
@@ -101,10 +110,10 @@ export const suite: Suite = {
       const costs: Record<number, { each: Cost; shared: Cost }> = {};
       for (const count of PAIRS) {
         const many = await bench.pairs(count);
-        await saturate(many, 100);
-        const share = IN_FLIGHT / count;
+        await saturate(many, WARM_UP_CALLS);
+        const share = COST_IN_FLIGHT / count;
         // Rounds of so many calls that few of them are at the beginning and end, where less is in flight.
-        const each = await costOf(stack, many, Math.max(ROUND_CALLS / count, 4 * IN_FLIGHT), IN_FLIGHT);
+        const each = await costOf(stack, many, Math.max(ROUND_CALLS / count, 8 * COST_IN_FLIGHT), COST_IN_FLIGHT);
         const shared = await costOf(stack, many, ROUND_CALLS / count, share);
         costs[count] = { each, shared };
         progress(`${count} pairs: ${Math.round(each.rate)} calls/s, ${each.micros.toFixed(1)} µs of CPU each`);
@@ -160,8 +169,8 @@ export const suite: Suite = {
           relayMicrosPerCallSparse:
             'at 1,000 calls a second, most of them in packets of their own, halves every 20 ms included',
           directCallsPerSecond: 'calls over a WebSocket between the two sidecars, halves through the relay as well',
-          costPerCall64Vs1: `CPU time of all processes for a call, each pair with ${IN_FLIGHT} calls in flight, as the one`,
-          costPerCall64Vs1SameTotal: `the same with ${IN_FLIGHT} calls in flight over all pairs together: packets hold fewer calls, the more pairs there are`,
+          costPerCall64Vs1: `CPU time of all processes for a call, each pair with ${COST_IN_FLIGHT} calls in flight, as the one`,
+          costPerCall64Vs1SameTotal: `the same with ${COST_IN_FLIGHT} calls in flight over all pairs together: packets hold fewer calls, the more pairs there are`,
           idleSessionRelayKb: `of the isolate, per session of ${IDLE} more, asleep`,
           idleSessionSidecarKb: `of JavaScript, per session of ${IDLE} more; SQLite's own memory apart`,
         },
