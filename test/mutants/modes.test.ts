@@ -1,6 +1,6 @@
 /**
  * Lies about data in blobs and with a committee, on the way by which each is shown: a game's last step, a frame's time, the index of the data, an encoding.
- * FULL=1 has every kind of lie in both modes.
+ * LONG=1 has every kind of lie in both modes, which in blobs takes long.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import '../../protocol/da/install.ts';
@@ -25,7 +25,7 @@ import { DisputeWorld, SHARDS, placed } from './world.ts';
 /** Few frames, because of a blob every 31 bytes take a second to open. */
 const PER_BATCH = 30;
 const MAX_LOOKS = 12;
-const FULL = process.env.FULL === '1';
+const LONG = process.env.LONG === '1';
 
 describe.each([
   ['blob', Da.blob],
@@ -90,7 +90,7 @@ describe.each([
       'an end that is none': (data, frames) => (data[entryAt(frames) + 6] = 9),
     };
     // In a blob they take ten seconds each, and are shown in the same way.
-    const some = da === Da.committee || FULL ? Object.keys(faults) : ['a step left out'];
+    const some = da === Da.committee || LONG ? Object.keys(faults) : ['a step left out'];
     test.each(some)('%s', { timeout: 120_000 }, async (fault) => {
       const { header, frames } = world.batches[0];
       const bytes = encodeData(recordsOf(placed(frames))).data;
@@ -126,7 +126,7 @@ describe.each([
   });
 });
 
-describe.runIf(FULL)('every lie', () => {
+describe.runIf(LONG)('every lie', () => {
   describe.each([Da.blob, Da.committee])('mode %i', (da) => {
     describe('the even kinds', () => noLieStands(0, da));
     describe('the odd kinds', () => noLieStands(1, da));
