@@ -18,7 +18,6 @@ const PACKET_TARGET = 256 * 1024;
 /** Above this many bytes not yet sent, bodies wait. */
 const HIGH_WATER = 2 * 1024 * 1024;
 const CONGESTION_POLL_MS = 2;
-const LATE_MS = 1;
 /** Most bytes before a part's body: kind, and two varints of up to eight. */
 const MAX_PREFIX = 17;
 
@@ -30,10 +29,6 @@ const scratch = new Uint8Array(16 * 1024);
 const nextTurn: (run: () => void) => void =
   (globalThis as { setImmediate?: (run: () => void) => void }).setImmediate ?? ((run) => void setTimeout(run, 0));
 
-function runAll(list: (() => void)[]): void {
-  if (list.length > 0) for (const run of list.splice(0)) run();
-}
-
 export class Parts {
   readonly #options: PartsOptions;
   #packet = new Uint8Array(16 * 1024);
@@ -41,19 +36,9 @@ export class Parts {
   #scheduled = false;
   #closed = false;
   #congested: (() => void)[] = [];
-  #afterTurn: (() => void)[] = [];
-  #afterPacket: (() => void)[] = [];
-  #isTimed = false;
   readonly #endOfTurn = (): void => {
     this.#scheduled = false;
-    const sends = this.#length > 1;
     this.flush();
-    runAll(this.#afterTurn);
-    if (sends) runAll(this.#afterPacket);
-  };
-  readonly #late = (): void => {
-    this.#isTimed = false;
-    runAll(this.#afterPacket);
   };
 
   constructor(options: PartsOptions) {
@@ -71,24 +56,6 @@ export class Parts {
     this.#varint(body.length);
     this.#packet.set(body, this.#length);
     this.#length += body.length;
-    this.#schedule();
-  }
-
-  /** Runs what nobody waits for: at the end of the turn, behind all that is sent in it. */
-  afterTurn(run: () => void): void {
-    this.#afterTurn.push(run);
-    this.#schedule();
-  }
-
-  /** Runs what somebody would wait for at the end of this turn, but not behind the next packet; after {@link LATE_MS} at the latest. */
-  afterPacket(run: () => void): void {
-    this.#afterPacket.push(run);
-    if (this.#isTimed) return;
-    this.#isTimed = true;
-    setTimeout(this.#late, LATE_MS);
-  }
-
-  #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
     nextTurn(this.#endOfTurn);

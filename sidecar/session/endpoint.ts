@@ -403,26 +403,13 @@ export class SessionEndpoint {
   }
 
   #send(packet: Uint8Array): void {
-    if (this.#socket === null) return;
-    // Before anything is signed or said of the log, this side can't forget it any more.
+    const socket = this.#socket;
+    if (socket === null) return;
+    // Before anything leaves that another may rely on, this side can't forget it any more.
     this.#commit();
-    this.#transmit(packet);
-  }
-
-  /**
-   * Nobody waits for the disk: records are written down as soon as their packet has left. A side that dies in between has them from the other,
-   * which says all it knows before any new call.
-   */
-  #sendCalls(packet: Uint8Array): void {
-    if (this.#socket === null) return;
-    this.#transmit(packet);
-    this.#commit();
-  }
-
-  #transmit(packet: Uint8Array): void {
     this.counters.packetsOut += 1;
     this.counters.bytesOut += packet.length;
-    this.#socket!.send(packet);
+    socket.send(packet);
   }
 
   /** Packets one at a time: a half is checked before the calls behind it, which count on it. */
@@ -732,7 +719,7 @@ export class SessionEndpoint {
     if (this.#state !== 'resuming' || !this.#greeted || !sealed?.isBound) return;
     if (this.#payer.restoring || this.#payee.restoring) return;
     const send = (packet: Uint8Array): void => {
-      if (this.#mux === mux) this.#sendCalls(packet);
+      if (this.#mux === mux) this.#send(packet);
     };
     const mux: CallMux = new CallMux({
       send: (packet) => {
