@@ -288,6 +288,7 @@ test('every test and exchange that docs/http.md names is there', () => {
     '../sidecar.test',
     '../telemetry/telemetry.test',
     '../../protocol/mux.test',
+    '../../test/e2e/docker.test',
   ];
   const source = files
     .map((file) => readFileSync(new URL(`sidecar/http/${file}.ts`, root), 'utf8'))
