@@ -9,7 +9,7 @@ import { Head, Inbox, META_INBOX, OUTBOX_WITHDRAWAL, Outbox, Region, get, slotOf
 import { makeId, parseId } from '../protocol/ids.ts';
 import { decodeInboxItem } from '../protocol/inbox.ts';
 import type { Agent } from './agents.ts';
-import { type AgentBooks, Penalties, type Placed, book } from './books.ts';
+import { NOBODY, type AgentBooks, Penalties, type Placed, book } from './books.ts';
 import type { Gateway, StatusJson } from './gateway.ts';
 import type { L1 } from './l1.ts';
 import { type TraceReplay, replayTrace } from './replay.ts';
@@ -180,19 +180,6 @@ export async function drawUpBooks(gateway: Gateway, l1: L1, actors: readonly Age
     },
   };
 }
-
-const NOBODY: AgentBooks = {
-  id: '',
-  name: '',
-  deposited: 0,
-  given: 0,
-  earned: 0,
-  spent: 0,
-  locked: 0,
-  staked: 0,
-  withdrawn: 0,
-  balance: 0,
-};
 
 /** The trace as it stands when the gateway shows the same state: a tick or an acknowledgement may come in between. */
 async function settled(

@@ -46,6 +46,20 @@ export interface AgentBooks {
   balance: number;
 }
 
+/** An agent of whom nothing is booked yet. */
+export const NOBODY: AgentBooks = {
+  id: '',
+  name: '',
+  deposited: 0,
+  given: 0,
+  earned: 0,
+  spent: 0,
+  locked: 0,
+  staked: 0,
+  withdrawn: 0,
+  balance: 0,
+};
+
 /** Base units by where they are in the trace. */
 export interface Placed {
   readonly balances: number;

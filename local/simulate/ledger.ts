@@ -1,5 +1,5 @@
 /** All the money of a simulated deployment, by the books of the demonstration. */
-import { Penalties, book } from '../books.ts';
+import { NOBODY, Penalties, book } from '../books.ts';
 import type { CoreRun } from './core.ts';
 
 /** Base units that came in from L1, and that are anywhere in the state: equal at every moment. */
@@ -8,22 +8,10 @@ export function money({ shards, deposited }: Pick<CoreRun, 'shards' | 'deposited
   held: number;
 } {
   const runs = shards.map(({ engine }) => ({ engine, executed: [], links: [] }));
-  const nobody = {
-    id: '',
-    name: '',
-    deposited: 0,
-    given: 0,
-    earned: 0,
-    spent: 0,
-    locked: 0,
-    staked: 0,
-    withdrawn: 0,
-    balance: 0,
-  };
   const { placed } = book(
     { shards: runs, stateRoot: new Uint8Array(32), batches: 0, wrong: [] },
     new Penalties(),
-    () => ({ ...nobody }),
+    () => ({ ...NOBODY }),
   );
   return { deposited, held: Object.values(placed).reduce((sum, units) => sum + units, 0) };
 }
