@@ -232,13 +232,22 @@ describe('SessionEndpoint', () => {
   test('nobody there: peer_offline; calls in flight: session_lost; then it goes on', async () => {
     const { a, b, facts } = await parties();
     const pipe = new Pipe();
-    const left = endpoint('a', a, facts, { peerWaitMs: 30 });
+    const alone = endpoint('a', a, facts, { peerWaitMs: 30 });
+    void alone.attach(pipe.socket('a'));
+    expect(await code(alone.call(request('GET', '/'), { maxPrice: 2 }))).toBe('peer_offline');
+    alone.close();
+    const left = endpoint('a', a, facts);
     void left.attach(pipe.socket('a'));
-    expect(await code(left.call(request('GET', '/'), { maxPrice: 2 }))).toBe('peer_offline');
-    const right = endpoint('b', b, facts, { handler: async () => new Promise(() => {}) });
+    const arrived = Promise.withResolvers<void>();
+    const right = endpoint('b', b, facts, {
+      handler: async () => {
+        arrived.resolve();
+        return new Promise(() => {});
+      },
+    });
     void right.attach(pipe.socket('b'));
     const lost = code(left.call(request('GET', '/'), { maxPrice: 2 }));
-    await sleep(10);
+    await arrived.promise;
     pipe.cut('b');
     expect(await lost).toBe('session_lost');
     right.close();
