@@ -2,12 +2,22 @@
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 
 interface Counts {
   passed: number;
   failed: number;
   skipped: number;
+}
+
+/** What took how long, in seconds: a whole part, or one file of it. */
+const times: { what: string; seconds: number }[] = [];
+
+async function timed<T>(what: string, work: Promise<T>): Promise<T> {
+  const began = performance.now();
+  const result = await work;
+  times.push({ what, seconds: (performance.now() - began) / 1000 });
+  return result;
 }
 
 /** Runs a tool of node_modules with its output shown; answers its exit code and what it printed. */
@@ -56,6 +66,8 @@ async function typescript(args: readonly string[]): Promise<Counts> {
   let counts = { passed: 0, failed: code === 0 ? 0 : 1, skipped: 0 };
   try {
     const json = JSON.parse(readFileSync(report, 'utf8'));
+    for (const { name, startTime, endTime } of json.testResults)
+      times.push({ what: relative('.', name), seconds: (endTime - startTime) / 1000 });
     counts = {
       passed: json.numPassedTests,
       failed: json.numFailedTests,
@@ -71,15 +83,18 @@ async function typescript(args: readonly string[]): Promise<Counts> {
 
 const args = process.argv.slice(2);
 const results = [
-  await contracts(),
+  await timed('contracts', contracts()),
   // Side by side: the proofs mostly wait, for an L1 of their own.
   ...(await Promise.all([
-    typescript(['--project', 'node', '--project', 'workers', ...args]),
-    typescript(['--project', 'proofs', ...args]),
+    timed('node and workers', typescript(['--project', 'node', '--project', 'workers', ...args])),
+    timed('proofs', typescript(['--project', 'proofs', ...args])),
   ])),
   // Alone: they bring up whole stacks and kill them, which nothing else should have to share two cores with.
-  await typescript(['--project', 'e2e', ...args]),
+  await timed('e2e', typescript(['--project', 'e2e', ...args])),
 ];
+times.sort((a, b) => b.seconds - a.seconds);
+console.log('\nWhat took longest, in seconds:');
+for (const { what, seconds } of times.slice(0, 30)) console.log(`${seconds.toFixed(0).padStart(6)}  ${what}`);
 const total = (key: keyof Counts): number => results.reduce((sum, counts) => sum + counts[key], 0);
 console.log(`\n${total('passed')} passed, ${total('failed')} failed, ${total('skipped')} skipped`);
 process.exitCode = total('failed') > 0 ? 1 : 0;
