@@ -6,9 +6,10 @@ import { CALL_RECORD_BYTES, type CallRecord, decodeCallRecord, encodeCallRecord 
 import { equal, hex } from '../../protocol/bytes.ts';
 import { Agnt2Error } from '../../protocol/errors.ts';
 import { type Direction, type Half, type SignedHalf, covers } from '../../protocol/half.ts';
-import { Frontier, sha } from '../../protocol/log.ts';
+import { Frontier, inclusionPath, leafHash, sha } from '../../protocol/log.ts';
 import { room } from '../../protocol/whole.ts';
 import type { SessionStore } from './store.ts';
+import type { CallProof } from './types.ts';
 
 /** Zero-priced calls cost no credit, but each unsigned one is kept; a payer this far behind has stopped signing. */
 export const MAX_UNSIGNED_CALLS = 65_536;
@@ -117,6 +118,17 @@ abstract class Ledger {
   recordsFrom(from: number): Uint8Array[] {
     this.commit();
     return from >= this.size ? [] : this.store.records(this.dir, from, this.size);
+  }
+
+  /** Throws `not_signed` while no half counts the call, `unknown_call` while its record is not here. */
+  prove(index: number): CallProof {
+    const half = [this.receipt, this.half].find((signed) => signed !== null && index < signed.half.calls);
+    if (!half) throw new Agnt2Error('not_signed', `no half counts call ${index} yet`);
+    if (!(index >= 0) || this.size < half.half.calls)
+      throw new Agnt2Error('unknown_call', `no record of call ${index}`);
+    const records = this.recordsFrom(0).slice(0, half.half.calls);
+    const leaves = records.map((record) => leafHash(sha, record));
+    return { dir: this.dir, record: decodeCallRecord(records[index]), half, path: inclusionPath(sha, leaves, index) };
   }
 
   /** A receipt over a half at least as new as the one held. */

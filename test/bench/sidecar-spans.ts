@@ -35,7 +35,7 @@ function line(watch: Watch): [PacketSocket, PacketSocket] {
   const end = (own: number): PacketSocket => ({
     send(packet) {
       watch.end();
-      // Not before what is done behind the packet is done: it would run in another process.
+      // In a turn of its own, as in another process: what the sender's turn still does is not in the receiver's span.
       setImmediate(() => {
         watch.begin();
         listeners[1 - own](packet);
