@@ -1,7 +1,7 @@
 import { evictDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { describe, expect, test } from 'vitest';
-import { equal, fromUtf8, hex } from '../protocol/bytes.ts';
+import { type Hex, equal, fromUtf8, hex, unhex } from '../protocol/bytes.ts';
 import type { Half } from '../protocol/half.ts';
 import { MachineKey } from '../protocol/keys.ts';
 import {
@@ -17,6 +17,7 @@ import {
 } from '../protocol/packet.ts';
 import { packetSocket } from '../sidecar/session/index.ts';
 import { type Party, collect, endpoint, parties, request, signing } from '../sidecar/session/testing.ts';
+import vectors from '../test/vectors/halves.json' with { type: 'json' };
 import type { RelayFacts, SessionRpc } from './session.ts';
 
 const DOMAIN = { chainId: 31337, root: '0x00000000000000000000000000000000000000aa' } as const;
@@ -161,6 +162,27 @@ describe('Session', () => {
     ]);
     a.ws.send(await pay(rows[1]));
     expect(codeIn(await a.next())).toBe('stale_half');
+  });
+
+  test('takes and refuses half packets as the vectors say', async () => {
+    const { session, domain, keys, cases } = vectors;
+    const relay: RelayFacts = {
+      id: Number(session),
+      keyA: unhex(keys.keyA),
+      keyB: unhex(keys.keyB),
+      depositA: 1000,
+      depositB: 1000,
+      domain: { chainId: domain.chainId, root: domain.root as Hex },
+    };
+    for (const { name, packet, relay: expected, last } of cases) {
+      const stub = namespace.get(namespace.idFromName(`vectors ${name}`)) as Stub;
+      await stub.configure(relay);
+      const [a, b] = await meet(stub);
+      a.ws.send(unhex(packet));
+      if (expected === 'kept') expect([name, hex(await b.next())]).toEqual([name, packet]);
+      else expect([name, codeIn(await a.next())]).toEqual([name, expected]);
+      expect([name, (await stub.live()).halves]).toEqual([name, expected === 'kept' ? [{ dir: 0, ...last }] : []]);
+    }
   });
 
   test('refuses what is malformed, foreign, replayed, going back or not signed; nothing changes', async () => {

@@ -13,6 +13,7 @@ import { keccak, sha } from './hash.ts';
 import { accumulate } from './inbox.ts';
 import { verifyOwner, verifyP256, verifyP256Sync } from './keys.ts';
 import { leafHash, rootOf, verifyInclusion } from './log.ts';
+import { decodeNewest } from './packet.ts';
 import { SealedFlow, platformSealing, sealKey, webSealing } from './seal.ts';
 import { decodeChunkRecords, frameLeaf, placeFrames, sealData } from './trace.ts';
 import { commitment } from './engine.ts';
@@ -93,6 +94,22 @@ test('call logs', () => {
         path.map((p: string) => unhex(p)),
       ),
     ).toBe(true);
+  }
+});
+
+// What the relay and a payee make of them: `durable/session.workers.test.ts`, `sidecar/session/halves.test.ts`.
+test('half packets', () => {
+  for (const { name, packet, relay, last } of read('halves.json').cases) {
+    if (relay === 'malformed') expect(() => decodeNewest(unhex(packet)), name).toThrow('malformed');
+    else {
+      const { half, signature } = decodeNewest(unhex(packet));
+      if (last)
+        expect([String(half.seq), hex(half.root), hex(signature)], name).toEqual([
+          last.seq,
+          last.root,
+          last.payerSignature,
+        ]);
+    }
   }
 });
 

@@ -18,6 +18,7 @@ import { SealedFlow, platformSealing, sealKey } from '../../protocol/seal.ts';
 import { type ChunkRecord, encodeChunkRecord, frameLeaf, placeFrames, sealData } from '../../protocol/trace.ts';
 import { ShardTrie, StateTree, ZERO_HASHES } from '../../protocol/trie.ts';
 import { daVector } from './da.ts';
+import { halvesVector } from './halves.ts';
 import { stepsVector } from './steps.ts';
 import { traceVector } from './trace.ts';
 
@@ -283,6 +284,7 @@ export const generate = async (): Promise<Record<string, unknown>> => {
     'digests.json': digests(),
     'seal.json': await seal(),
     'log.json': log(),
+    'halves.json': halvesVector(seeded, domain),
     'dataroot.json': dataRoot(),
     'da.json': daVector(seededBytes, domain),
     'cells.json': cells(),
