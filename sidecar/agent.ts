@@ -40,6 +40,8 @@ export interface Pace {
   readonly unaskedMs?: number;
   readonly peersTtlMs?: number;
   readonly rotationMs?: number;
+  /** Until a new link is offered to a peer after one broke. */
+  readonly linkRetryMs?: number;
 }
 
 /** What a runtime brings. */

@@ -1,16 +1,16 @@
 /** Sessions over a link of their own: real endpoints and sockets, a relay in memory, and links that break in the middle of calls. */
-import net, { type Socket } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { hex } from '../protocol/bytes.ts';
 import { MachineKey } from '../protocol/keys.ts';
 import { PacketType, decodeDirect, encodeDirect, encodeError } from '../protocol/packet.ts';
 import type { DirectConfig } from './config.ts';
-import { DialPolicy, DirectLinks } from './direct.ts';
+import { DialPolicy, DirectLinks, type LinkPace } from './direct.ts';
 import { type Identity, type Peer, socketUrl } from './identity.ts';
 import { DirectSocket } from './session/direct.ts';
 import { type Party, Pipe, body, collect, endpoint, parties, request, signing, text } from './session/testing.ts';
 import { type PacketSocket, type SessionEndpoint, type SessionFacts, keepConnected } from './session/index.ts';
+import { Way } from './testing/way.ts';
 
 const ends: (() => void)[] = [];
 afterEach(() => {
@@ -21,33 +21,6 @@ async function eventually(check: () => boolean, what: string): Promise<void> {
   for (let i = 0; !check(); i++) {
     if (i > 2000) throw new Error(`never: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
-/** A way between two ports that can be broken. */
-class Way {
-  readonly #sockets = new Set<Socket>();
-  readonly #server: net.Server;
-  to = 0;
-  constructor() {
-    this.#server = net.createServer((near) => {
-      const far = net.connect(this.to, '127.0.0.1');
-      for (const socket of [near, far]) {
-        this.#sockets.add(socket);
-        socket.on('error', () => {});
-        socket.on('close', () => this.#sockets.delete(socket));
-      }
-      near.pipe(far).pipe(near);
-    });
-    ends.push(() => (this.cut(), this.#server.close()));
-  }
-  listen(): Promise<number> {
-    return new Promise((resolve) => {
-      this.#server.listen(0, '127.0.0.1', () => resolve((this.#server.address() as net.AddressInfo).port));
-    });
-  }
-  cut(): void {
-    for (const socket of this.#sockets) socket.destroy();
   }
 }
 
@@ -70,17 +43,19 @@ interface World {
 }
 
 /** Two endpoints of which b listens, behind a way that can be broken. */
-async function world(pace: { silenceMs?: number; retryMs?: number } = {}): Promise<World> {
+async function world(pace: LinkPace = {}): Promise<World> {
   const { a, b, facts } = await parties();
   const way = new Way();
+  ends.push(() => way.close());
   const port = await way.listen();
   const links = {
-    a: new DirectLinks(identityOf(a, facts.a), LOCAL),
-    b: new DirectLinks(identityOf(b, facts.b), {
-      ...LOCAL,
-      listen: { host: '127.0.0.1', port: 0 },
-      advertise: `ws://127.0.0.1:${port}`,
-    }),
+    a: new DirectLinks(identityOf(a, facts.a), LOCAL, undefined, pace),
+    b: new DirectLinks(
+      identityOf(b, facts.b),
+      { ...LOCAL, listen: { host: '127.0.0.1', port: 0 }, advertise: `ws://127.0.0.1:${port}` },
+      undefined,
+      pace,
+    ),
   };
   await links.b.start();
   way.to = links.b.port;
@@ -119,7 +94,7 @@ async function world(pace: { silenceMs?: number; retryMs?: number } = {}): Promi
       return made.pipe.socket(role);
     };
     const dial = async (): Promise<PacketSocket> =>
-      (made.sockets[role] = await links[role].connect(peer, role, dialRelay, pace));
+      (made.sockets[role] = await links[role].connect(peer, role, dialRelay));
     void keepConnected(role === 'a' ? made.left : made.right, dial, stop.signal);
   }
   ends.push(

@@ -15,7 +15,7 @@ import type { DirectConfig } from './config.ts';
 import { refusal } from './errors.ts';
 import { type Identity, type Links, type Peer, socketUrl } from './identity.ts';
 import { listen } from './http/server.ts';
-import { DirectSocket, type Offer } from './session/direct.ts';
+import { type DirectOptions, DirectSocket, type Offer } from './session/direct.ts';
 import { type PacketSocket, packetSocket } from './session/index.ts';
 
 const HANDSHAKE_MS = 5_000;
@@ -71,11 +71,15 @@ interface Awaited {
   readonly resolve: (link: PacketSocket) => void;
 }
 
+/** Times that tests shorten: see `DirectOptions`. */
+export type LinkPace = Pick<DirectOptions, 'silenceMs' | 'retryMs'>;
+
 export class DirectLinks implements Links {
   readonly #identity: Identity;
   readonly #config: DirectConfig;
   readonly #policy: DialPolicy;
   readonly #onError: (error: unknown) => void;
+  readonly #pace: LinkPace;
   /** Offers that stand, by room. */
   readonly #awaited = new Map<string, Awaited>();
   readonly #sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false, maxPayload: MAX_PACKET_BYTES });
@@ -84,11 +88,17 @@ export class DirectLinks implements Links {
   port = 0;
   #url: string | null = null;
 
-  constructor(identity: Identity, config: DirectConfig, onError: (error: unknown) => void = () => {}) {
+  constructor(
+    identity: Identity,
+    config: DirectConfig,
+    onError: (error: unknown) => void = () => {},
+    pace: LinkPace = {},
+  ) {
     this.#identity = identity;
     this.#config = config;
     this.#policy = new DialPolicy(config.dial);
     this.#onError = onError;
+    this.#pace = pace;
   }
 
   /** Listens, where that is wanted. Rejects when the port is taken. */
@@ -117,15 +127,16 @@ export class DirectLinks implements Links {
     peer: Peer,
     role: 'a' | 'b',
     dialRelay: () => Promise<PacketSocket>,
-    more: { onChange?: (isDirect: boolean) => void; silenceMs?: number; retryMs?: number } = {},
+    onChange?: (isDirect: boolean) => void,
   ): Promise<DirectSocket> {
     return new DirectSocket(await dialRelay(), {
       dialRelay,
       offer: () => this.#offer(peer),
       accept: (offer) => this.#accept(peer, offer),
       yields: role === 'a',
+      onChange,
       onError: this.#onError,
-      ...more,
+      ...this.#pace,
     });
   }
 

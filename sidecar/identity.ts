@@ -41,7 +41,13 @@ export interface Peer {
 
 /** Sockets of sessions that take the short way where there is one: by the relay that `dialRelay` reaches, and by a link of the parties' own. */
 export interface Links {
-  connect(peer: Peer, role: 'a' | 'b', dialRelay: () => Promise<PacketSocket>): Promise<PacketSocket>;
+  /** `onChange` is told when all that is said goes over a link of the parties' own, and when no more. */
+  connect(
+    peer: Peer,
+    role: 'a' | 'b',
+    dialRelay: () => Promise<PacketSocket>,
+    onChange: (isDirect: boolean) => void,
+  ): Promise<PacketSocket>;
   close(): void;
 }
 

@@ -14,6 +14,8 @@ export interface Live {
   readonly peerKey: Uint8Array;
   readonly endpoint: SessionEndpoint;
   readonly link: AbortController;
+  /** Calls go point to point, not by the relay. */
+  direct: boolean;
   /** No new calls either way; set when either side starts to close it. */
   closing: boolean;
   /** We signed a close: nothing may be served above what it counts, ever. */

@@ -110,15 +110,17 @@ export class SessionManager implements Sessions {
     peer: string;
     role: string;
     state: string;
+    direct: boolean;
     pays: number;
     earns: number;
     unsigned: { pays: number; earns: number };
   }[] {
-    return [...this.#live.values()].map(({ id, peer, role, endpoint }) => ({
+    return [...this.#live.values()].map(({ id, peer, role, direct, endpoint }) => ({
       session: formatId(id),
       peer: formatId(peer),
       role,
       state: endpoint.state,
+      direct,
       ...endpoint.accrued,
       unsigned: endpoint.unsigned,
     }));
@@ -390,6 +392,7 @@ export class SessionManager implements Sessions {
       peerKey: role === 'a' ? pinned.b : pinned.a,
       endpoint,
       link: new AbortController(),
+      direct: false,
       closing,
       signed: false,
       asking: false,
@@ -403,7 +406,8 @@ export class SessionManager implements Sessions {
     const dialRelay = (): Promise<PacketSocket> => dial(core.base, room, identity);
     const { links } = this.#options;
     const other = { session: cell.id, agent: peer, key: live.peerKey };
-    const connect = links === null ? dialRelay : () => links.connect(other, role, dialRelay);
+    const onLink = (isDirect: boolean): void => void (live.direct = isDirect);
+    const connect = links === null ? dialRelay : () => links.connect(other, role, dialRelay, onLink);
     void keepConnected(endpoint, connect, live.link.signal, onError);
     return live;
   }

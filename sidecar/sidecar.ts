@@ -62,8 +62,8 @@ export class Sidecar {
   #listener: ExchangeServer | null = null;
   #listening = false;
   #stopping = false;
-  /** Ports in use, for configs that ask for any. */
-  ports: { listen: number; admin: number } = { listen: 0, admin: 0 };
+  /** Ports in use, for configs that ask for any; 0 where it does not listen. */
+  ports: { listen: number; admin: number; direct: number } = { listen: 0, admin: 0, direct: 0 };
 
   /** `hold` brings the machine key from wherever it is; without, this process reads it itself. `egress`: another resolver and dialler. */
   constructor(
@@ -105,8 +105,9 @@ export class Sidecar {
       dial,
       egress: this.#egress,
       links: async (identity, onError) => {
-        this.#links = new DirectLinks(identity, config.session.direct, onError);
+        this.#links = new DirectLinks(identity, config.session.direct, onError, { retryMs: pace.linkRetryMs });
         await this.#links.start();
+        this.ports.direct = this.#links.port;
         return this.#links;
       },
       metrics: this.#metrics,

@@ -83,6 +83,8 @@ export class TestGateway {
   readonly #names = new Map<string, Record<string, unknown>>();
   readonly #mailboxes = new Map<string, { mux: CallMux; ws: WebSocket }>();
   readonly #relays = new Map<string, Map<string, WebSocket>>();
+  /** Packets that sessions' sockets brought, by type. */
+  readonly relayed = new Map<number, number>();
   readonly #nonces = new Set<string>();
   readonly #agents: TestAgent[] = [];
   #server!: Server;
@@ -437,7 +439,10 @@ export class TestGateway {
     relay.get(party)?.close();
     relay.set(party, ws);
     const other = (): WebSocket | undefined => [...relay].find(([name]) => name !== party)?.[1];
-    ws.on('message', (data: Buffer) => other()?.send(data));
+    ws.on('message', (data: Buffer) => {
+      this.relayed.set(data[0], (this.relayed.get(data[0]) ?? 0) + 1);
+      other()?.send(data);
+    });
     ws.on('close', () => {
       if (relay.get(party) !== ws) return;
       relay.delete(party);
