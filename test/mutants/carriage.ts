@@ -22,6 +22,7 @@ import { MachineKey } from '../../protocol/keys.ts';
 import { type BatchHeader, type PlacedFrame, encodeChunkRecord, sealData } from '../../protocol/trace.ts';
 import { CommitteeChain } from '../../workers/committee/chain.ts';
 import { MemberClient } from '../../workers/committee/client.ts';
+import type { ModeName } from '../../workers/settlement/env.ts';
 import { Sender, toWire } from '../../workers/settlement/sender.ts';
 
 const CODE = { n: 4, k: 2 };
@@ -53,6 +54,10 @@ export class Carriage {
     this.da = da;
   }
 
+  /** As `DA_MODES` calls the mode. */
+  get name(): ModeName {
+    return (['calldata', 'blob', 'committee'] as const)[this.da];
+  }
   get #accounts() {
     return this.#secrets.map((secret) => privateKeyToAccount(hex(secret)));
   }
@@ -74,6 +79,8 @@ export class Carriage {
 
   async open(l1: L1): Promise<void> {
     this.#l1 = l1;
+    // The first blob that anvil sees makes it load its points: that takes longer than the product waits for an answer.
+    if (this.da === Da.blob) await this.#send('bond', [], encodeBlobs(Uint8Array.of(0)), 1n);
     if (this.da !== Da.committee) return;
     const committee = { address: l1.committee, abi: committeeAbi };
     for (const account of this.#accounts) {
@@ -109,16 +116,16 @@ export class Carriage {
 
   async post(header: BatchHeader, placed: readonly PlacedFrame[]): Promise<void> {
     const records = recordsOf(placed);
-    if (this.da === Da.calldata) await this.#send(header, concat(...records.map(encodeChunkRecord)));
+    if (this.da === Da.calldata) await this.#sendBatch(header, concat(...records.map(encodeChunkRecord)));
     else await this.postLoad(header, { bytes: encodeData(records).data });
   }
   /** Throws where L1 refuses it. */
   async postLoad(header: BatchHeader, load: Load): Promise<void> {
     const { bytes } = load;
-    if (this.da === Da.committee) return this.#send(header, await this.#certificate(header, load));
+    if (this.da === Da.committee) return this.#sendBatch(header, await this.#certificate(header, load));
     const length = new Uint8Array(8);
     writeUint(length, 0, 8, bytes.length);
-    await this.#send(header, length, encodeBlobs(bytes));
+    await this.#sendBatch(header, length, encodeBlobs(bytes));
   }
 
   async #certificate({ number }: BatchHeader, load: Load): Promise<Uint8Array> {
@@ -139,14 +146,21 @@ export class Carriage {
     return encodeCertificate({ epoch: EPOCH, until, members: signedBy(members, first) });
   }
 
-  async #send(header: BatchHeader, data: Uint8Array, blobs?: readonly Uint8Array[]): Promise<void> {
+  async #sendBatch(header: BatchHeader, data: Uint8Array, blobs?: readonly Uint8Array[]): Promise<void> {
+    await this.#send('postBatch', [toWire(header), hex(data)], blobs);
+  }
+  async #send(
+    functionName: string,
+    args: readonly unknown[],
+    blobs?: readonly Uint8Array[],
+    value = 0n,
+  ): Promise<void> {
     const { rpc, chainId, posterKey: key, root: address } = this.#l1!;
-    // The first blob that anvil sees makes it load its points.
     const client = createPublicClient({ transport: http(rpc, { timeout: 120_000, retryCount: 0 }) });
     const fees = { maxFee: 1000n * GWEI, maxBlobFee: 1000n * GWEI };
     const sender = new Sender({ client, chainId, key, ...fees, deadline: Date.now() + 120_000, log: () => {} });
-    const call = { address, abi: rootAbi as Abi, functionName: 'postBatch', args: [toWire(header), hex(data)] };
+    const call = { address, abi: rootAbi as Abi, functionName, args, value };
     const { outcome, tx } = await sender.send(blobs ? { ...call, blobs } : call);
-    if (outcome !== 'mined') throw new Error(`the batch was ${outcome} (${tx})`);
+    if (outcome !== 'mined') throw new Error(`${functionName} was ${outcome} (${tx})`);
   }
 }

@@ -1,6 +1,6 @@
 /**
  * A deployment whose sequencer is honest, the product's own code over shards in memory, at an L1 whose clock the test turns: for challengers that
- * are not.
+ * are not. Its data goes where the test says.
  */
 import { privateKeyToAccount } from 'viem/accounts';
 import { gameAbi, rootAbi, testTokenAbi } from '../../contracts/abi.ts';
@@ -11,11 +11,13 @@ import { newRun } from '../../local/paths.ts';
 import { openSql } from '../../local/sql.ts';
 import { signBundle } from '../../protocol/bundle.ts';
 import { type Hex, hex, unhex } from '../../protocol/bytes.ts';
+import { Da } from '../../protocol/da/carrier.ts';
 import { RevealTree, segmentEnds } from '../../protocol/dispute.ts';
 import { Signing } from '../../protocol/eip712.ts';
+import { keccak } from '../../protocol/hash.ts';
 import { makeId } from '../../protocol/ids.ts';
 import { MachineKey } from '../../protocol/keys.ts';
-import type { BatchHeader } from '../../protocol/trace.ts';
+import { type BatchHeader, placeFrames } from '../../protocol/trace.ts';
 import { Chain } from '../../workers/settlement/chain.ts';
 import type { SettlementEnv } from '../../workers/settlement/env.ts';
 import { Games, openingToWire, playOf, playToWire, revealedOf, turnOf } from '../../workers/settlement/games.ts';
@@ -23,6 +25,7 @@ import { runPass, runWatch } from '../../workers/settlement/pass.ts';
 import { findPosted } from '../../workers/settlement/posted.ts';
 import { toWire } from '../../workers/settlement/sender.ts';
 import { MemoryShard } from '../support/memory-shard.ts';
+import { Carriage } from './carriage.ts';
 
 const SHARDS = 2;
 export const WINDOW = 5_000;
@@ -32,6 +35,8 @@ const INTERACTIONS = 100;
 const BURNED: Hex = '0x000000000000000000000000000000000000dead';
 /** Passes until nothing more can be under way. */
 const MAX_PASSES = 60;
+/** Of a lie: more than one answer of the sequencer can tell. */
+const LIE_STEPS = 200;
 
 interface Event {
   readonly event: string;
@@ -47,9 +52,11 @@ export class HonestWorld {
   readonly #shards: readonly MemoryShard[];
   readonly #signing: Signing;
   readonly #agents: { readonly key: MachineKey; readonly id: number; nonce: number }[] = [];
+  readonly #carriage: Carriage;
 
-  private constructor(l1: L1, game: Hex) {
+  private constructor(l1: L1, game: Hex, carriage: Carriage) {
     this.l1 = l1;
+    this.#carriage = carriage;
     const { chainId, root } = l1;
     this.#signing = new Signing({ chainId, root });
     this.#shards = Array.from({ length: SHARDS }, (_, shard) => new MemoryShard(shard, this.#signing, SHARDS));
@@ -61,7 +68,9 @@ export class HonestWorld {
     this.games = new Games(this.chain, game);
   }
 
-  static async start(): Promise<HonestWorld> {
+  /** `da`: where all data goes. */
+  static async start(da: number = Da.calldata): Promise<HonestWorld> {
+    const carriage = new Carriage(da);
     const l1 = await L1.start({
       dir: newRun(),
       blockTime: 0,
@@ -70,8 +79,10 @@ export class HonestWorld {
       inboxDelay: 10_000_000,
       freezeAfter: 100_000_000,
       shards: SHARDS,
+      ...carriage.terms,
     });
-    const world = new HonestWorld(l1, l1.game);
+    await carriage.open(l1);
+    const world = new HonestWorld(l1, l1.game, carriage);
     const owner: Hex = `0x${'ab'.repeat(20)}`;
     await l1.fund(owner);
     const token = { address: l1.token, abi: testTokenAbi };
@@ -88,6 +99,10 @@ export class HonestWorld {
     world.#travel();
     await world.pass();
     return world;
+  }
+  async stop(): Promise<void> {
+    await this.#carriage.close();
+    await this.l1.stop();
   }
 
   // --- the honest side ---
@@ -106,6 +121,9 @@ export class HonestWorld {
       VERIFIER: { getByName: () => this.host },
       PASS_SECONDS: '60',
       BATCH_SECONDS: '0',
+      SEQUENCER_KEY: l1.sequencerSecret,
+      DA_MODES: this.#carriage.name,
+      ...this.#carriage.vars,
     };
   }
 
@@ -123,11 +141,15 @@ export class HonestWorld {
     await this.#run({ ...this.#env(), SHARD: { getByName: () => gone } });
     this.events.splice(0);
   }
+  readonly #log = (event: string, fields: object = {}): void => void this.events.push({ event, ...fields });
   async #run(env: SettlementEnv): Promise<void> {
-    const log = (event: string, fields: object = {}): void => void this.events.push({ event, ...fields });
-    await runWatch(env, log);
-    await runPass(env, log);
-    await runWatch(env, log);
+    await runWatch(env, this.#log);
+    await runPass(env, this.#log);
+    await runWatch(env, this.#log);
+  }
+  /** What the challenger does. */
+  async watch(): Promise<void> {
+    await runWatch(this.#env(), this.#log);
   }
 
   #travel(): void {
@@ -156,6 +178,41 @@ export class HonestWorld {
     return (await this.host.batch(number))!.header;
   }
 
+  // --- and one that is not ---
+
+  /** Posts, with the sequencer's key, a batch after the newest whose state nothing leads to. Answers with the true commitment after each of its steps. */
+  async lie(): Promise<Hex[]> {
+    const { header: last, hash: prev } = await findPosted(
+      this.chain,
+      await this.read('head'),
+      await this.chain.block(),
+    );
+    const frames = Array.from({ length: LIE_STEPS }, () => Uint8Array.of(0x77));
+    const placed = placeFrames([{ shard: 0, firstSeq: this.host.verifier.state().engine(0).seq, frames }]);
+    const { da, steps, dataRoot } = this.#carriage.seal(placed);
+    const header: BatchHeader = {
+      ...last,
+      number: last.number + 1,
+      prev,
+      pre: last.post,
+      post: hex(keccak(Uint8Array.of(last.number))),
+      da,
+      steps,
+      timeFrom: last.timeTo,
+      dataRoot: hex(dataRoot),
+    };
+    await this.#carriage.post(header, placed);
+    await this.watch();
+    const ends = Array.from({ length: LIE_STEPS }, (_, i) => i + 1);
+    return (await this.host.commitments(header.number, ends)).map(hex);
+  }
+  async sequencer(call: Parameters<L1['write']>[1]): Promise<void> {
+    await this.l1.write(privateKeyToAccount(this.l1.posterKey), call);
+  }
+  async later(): Promise<void> {
+    await this.mineAt((await this.now()) + MOVE_WINDOW + 1);
+  }
+
   // --- L1 ---
 
   async read(functionName: 'head' | 'finalized' | 'bonded'): Promise<number> {
@@ -173,7 +230,7 @@ export class HonestWorld {
     await this.l1.request('evm_mine');
   }
   /** Who the sequencer is, at L1. */
-  get sequencer(): Hex {
+  get poster(): Hex {
     return privateKeyToAccount(this.l1.posterKey).address;
   }
 
@@ -184,7 +241,7 @@ export class HonestWorld {
       address,
       abi: gameAbi,
       eventName: 'Credited',
-      args: { account: this.sequencer },
+      args: { account: this.poster },
       fromBlock: 0n,
       strict: true,
     });

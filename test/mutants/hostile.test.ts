@@ -23,7 +23,7 @@ const hostile = (): Hostile => {
 beforeAll(async () => {
   world = await HonestWorld.start();
 }, 120_000);
-afterAll(() => world?.l1.stop());
+afterAll(() => world?.stop());
 
 const argOf = async (one: Hostile, id: number): Promise<unknown> => playToWire(await one.play(id));
 

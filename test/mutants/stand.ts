@@ -1,6 +1,7 @@
 /**
  * Every lie is found and shown by the challenger alone, whatever the sequencer says in the game; and of an honest batch nothing can be shown.
- * MUTANTS sets how many lies (CI: at least 300 of all kinds). Two files take half of the kinds each, because a game is mostly waiting.
+ * MUTANTS sets how many lies (CI: at least 300 of all kinds). Two files take half of the kinds each, because a game is mostly waiting. Where the data is
+ * elsewhere than in calldata, each kind lies once: how it is shown is another, what is wrong is not.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import '../../protocol/keccak/install.ts';
@@ -22,6 +23,8 @@ const ALL_KINDS = 150;
 const PER_BATCH = 75;
 /** A kind that fits a batch so seldom is left to the others. */
 const MAX_MISFITS = 12;
+/** To open a frame in a blob takes a second of CPU for every 31 bytes. */
+const minutesFor = (da: number): number => (da === Da.blob ? 60 : 20);
 /** Looks of the challenger until a lie is down: two for each round of a game, and some. */
 const MAX_LOOKS = 12;
 
@@ -30,6 +33,7 @@ export function noLieStands(half: 0 | 1, da: number = Da.calldata): void {
   let world: DisputeWorld;
   let host: VerifierHost;
   const events: string[] = [];
+  const isOnce = da !== Da.calldata;
 
   const look = async (): Promise<void> => {
     const settings = readSettings({
@@ -81,17 +85,20 @@ export function noLieStands(half: 0 | 1, da: number = Da.calldata): void {
     async () => {
       const survivors: string[] = [];
       const caught = new Map<string, number>();
+      const tried = new Set<string>();
       const random = new Random(2 * MUTANTS + half);
       const names = Object.keys(KINDS).filter((_, i) => i % 2 === half);
       const { batches } = world;
       let made = 0;
       for (const { header, ...honest } of batches) {
         const { number } = header;
-        const share = Math.ceil((MUTANTS - made) / (batches.length - number + 1));
+        const share = isOnce ? Infinity : Math.ceil((MUTANTS - made) / (batches.length - number + 1));
         const misfits = new Map<string, number>();
         for (let i = 0; i < share;) {
           // Those that came least so far first.
-          const fitting = names.filter((each) => (misfits.get(each) ?? 0) < MAX_MISFITS);
+          const isWanted = (each: string): boolean => !isOnce || !tried.has(each);
+          const fitting = names.filter((each) => (misfits.get(each) ?? 0) < MAX_MISFITS && isWanted(each));
+          if (fitting.length === 0) break;
           const least = Math.min(...fitting.map((each) => caught.get(each) ?? 0));
           const name = random.pick(fitting.filter((each) => (caught.get(each) ?? 0) === least));
           const mutant = KINDS[name](world, number, random);
@@ -108,6 +115,7 @@ export function noLieStands(half: 0 | 1, da: number = Da.calldata): void {
             await world.revert(snapshot);
             continue;
           }
+          tried.add(name);
           if (await isCaught(mutant, liar)) caught.set(name, (caught.get(name) ?? 0) + 1);
           else survivors.push(`batch ${number}, ${name}, ${manner}: ${events.slice(-6).join('; ')}`);
           await world.revert(snapshot);
@@ -120,10 +128,10 @@ export function noLieStands(half: 0 | 1, da: number = Da.calldata): void {
       }
       expect(survivors).toEqual([]);
       console.log(`${made} lies of ${caught.size} kinds, all caught`);
-      expect(made).toBeGreaterThanOrEqual(MUTANTS);
-      if (MUTANTS >= ALL_KINDS) expect(names.filter((name) => !caught.has(name))).toEqual([]);
+      if (!isOnce) expect(made).toBeGreaterThanOrEqual(MUTANTS);
+      if (isOnce || MUTANTS >= ALL_KINDS) expect(names.filter((name) => !caught.has(name))).toEqual([]);
       else expect(caught.size).toBeGreaterThan(25);
     },
-    20 * 60_000,
+    minutesFor(da) * 60_000,
   );
 }
