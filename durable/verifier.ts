@@ -4,6 +4,7 @@
  */
 import { DurableObject } from 'cloudflare:workers';
 import type { Hex } from '../protocol/bytes.ts';
+import type { CellAnswer } from '../protocol/da/offer.ts';
 import type { BatchHeader } from '../protocol/trace.ts';
 import type { CarrierProof, KnownBatch, Opening } from '../protocol/verifier.ts';
 import type { Failure } from './shard/api.ts';
@@ -68,6 +69,9 @@ export class Verifier extends DurableObject<VerifierEnv> implements VerifierRpc 
   }
   carrierProof(number: number): Promise<CarrierProof> {
     return this.#host.carrierProof(number);
+  }
+  cell(number: number, column: number, row: number): Promise<CellAnswer | null> {
+    return this.#host.cell(number, column, row);
   }
   recordGame(game: GameRecord): Promise<void> {
     return this.#host.recordGame(game);

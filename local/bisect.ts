@@ -3,7 +3,8 @@
  *
  * A and B are each where a trace can be had:
  *
- *     http://node#0xROOT     an L1 node and a deployment's Root: what was posted, and what its batches assert
+ *     http://node#0xROOT     an L1 node and a deployment's Root: what was posted, and what its batches assert. Data that is not in calldata is read from
+ *                            where BEACON_URL, ARCHIVE_URLS and COMMITTEE_MEMBERS say (docs/operating.md)
  *     http://gateway         a gateway: its shards' logs, and what its batches assert
  *     FILE.json              {domain, shards, frames: [{shard, seq, frame, steps?: [{status, value}]}]}, as test/vectors/trace.json
  *     reference              only as B: A's frames, executed by the slow reading of docs/protocol.md in test/reference
@@ -14,7 +15,9 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { createPublicClient, http } from 'viem';
+import '../protocol/da/install.ts';
 import '../protocol/keccak/install.ts';
+import './kzg.ts';
 import { rootAbi } from '../contracts/abi.ts';
 import { decodeBundle } from '../protocol/bundle.ts';
 import { type Hex, equal, hex, unhex } from '../protocol/bytes.ts';
@@ -27,7 +30,9 @@ import { type StatusName, STATUSES } from '../protocol/status.ts';
 import { proveStep, Recorder } from '../protocol/witness.ts';
 import { Reference } from '../test/reference/reference.ts';
 import { Chain } from '../workers/settlement/chain.ts';
-import { findPosted, postedRecords } from '../workers/settlement/posted.ts';
+import { readSources } from '../workers/settlement/env.ts';
+import { readPosted } from '../workers/settlement/modes/read.ts';
+import { findPosted } from '../workers/settlement/posted.ts';
 import { Gateway } from './gateway.ts';
 import { Trace } from '../protocol/replay.ts';
 
@@ -73,6 +78,7 @@ const key = (shard: number, seq: number): string => `${shard}:${seq}`;
 async function fromL1(rpc: string, root: Hex): Promise<Source> {
   const client = createPublicClient({ transport: http(rpc) });
   const chain = new Chain(rpc, root);
+  const sources = readSources(process.env);
   const [chainId, config, look] = await Promise.all([
     client.getChainId(),
     client.readContract({ address: root, abi: rootAbi, functionName: 'config' }),
@@ -81,7 +87,7 @@ async function fromL1(rpc: string, root: Hex): Promise<Source> {
   const frames: Frame[] = [];
   for (let number = 1; number <= look.head; number++) {
     const posted = await findPosted(chain, number, look.latest);
-    for await (const records of postedRecords(chain, posted))
+    for await (const records of readPosted(chain, posted, sources))
       for (const { shard, firstSeq, frames: own } of records)
         for (const [i, frame] of own.entries()) frames.push({ shard, seq: firstSeq + i, frame });
     frames[frames.length - 1] = { ...frames.at(-1)!, asserted: posted.header.post };

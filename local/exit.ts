@@ -2,7 +2,9 @@
 import { parseArgs } from 'node:util';
 import { isAddress } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
+import '../protocol/da/install.ts';
 import '../protocol/keccak/install.ts';
+import './kzg.ts';
 import { rootAbi } from '../contracts/abi.ts';
 import type { Abi } from 'viem';
 import type { Hex } from '../protocol/bytes.ts';
@@ -11,7 +13,7 @@ import { type Source, gatewaySource, readHalves } from './exit/halves.ts';
 import { Leave, type Standing, type Tell, asOwner, isOf, isShown, standingOf } from './exit/leave.ts';
 import { Places } from './exit/places.ts';
 import { Sender } from './exit/sender.ts';
-import { MAX_FEE_WEI } from '../workers/settlement/env.ts';
+import { MAX_FEE_WEI, readSources } from '../workers/settlement/env.ts';
 import { ExitError, type LastState, lastState, openDeployment } from './exit/state.ts';
 import { Tower } from './exit/tower.ts';
 import { formatId } from '../protocol/ids.ts';
@@ -34,6 +36,10 @@ Where and who:
   --root ADDRESS   the deployment's Root contract (ROOT_ADDRESS)
   --owner ADDRESS  whose money; without, that of EXIT_KEY's account
   EXIT_KEY         in the environment: the key of the account that pays for gas. Only \`force\` needs the owner's
+
+Where the data of batches is that is not in calldata, in the environment:
+  BEACON_URL, SLOT_SECONDS, ARCHIVE_URLS   for blobs
+  COMMITTEE_MEMBERS                        for columns: 0xaddress=https://host,…
 
 What else:
   --halves PATH    of \`leave\` and \`tower\`: a file, or a folder of files, with halves that payers signed
@@ -99,6 +105,7 @@ async function main(): Promise<number> {
   const owner = values.owner ?? (key ? privateKeyToAccount(key).address : undefined);
   const deployment = await openDeployment(rpc, root);
   const { chainId, chain } = deployment;
+  const data = readSources(process.env);
   const sender = new Sender({ client: chain.client, rpc, chainId, key, dryRun });
   const tell: Tell = (event, fields) => {
     if (values.json) process.stdout.write(`${JSON.stringify({ event, ...fields })}\n`);
@@ -108,7 +115,7 @@ async function main(): Promise<number> {
   switch (command) {
     case 'status': {
       const standing = await standingOf(deployment);
-      const state = await lastState(deployment, progress);
+      const state = await lastState(deployment, data, progress);
       const places = new Places(deployment, state);
       const rows = [];
       let total = 0;
@@ -142,7 +149,7 @@ async function main(): Promise<number> {
     }
     case 'leave': {
       if (!owner && !values.all) throw new ExitError('Whose money? Give --owner or --all, or set EXIT_KEY.');
-      const state = await lastState(deployment, progress);
+      const state = await lastState(deployment, data, progress);
       const halves = values.halves === undefined ? [] : readHalves(values.halves);
       const whose = values.all ? undefined : asOwner(owner!);
       const waits = !values['no-wait'];
@@ -155,7 +162,7 @@ async function main(): Promise<number> {
       if (gateway !== undefined) sources.push(gatewaySource(gateway));
       if (sources.length === 0) throw new ExitError('Whose halves? Give --halves or --gateway.');
       if (!key || dryRun) throw new ExitError('A tower sends what it shows: set EXIT_KEY.');
-      const state = (): Promise<LastState> => lastState(deployment, progress);
+      const state = (): Promise<LastState> => lastState(deployment, data, progress);
       const maxFee = BigInt(process.env.MAX_FEE_WEI ?? MAX_FEE_WEI);
       const waits = !values['no-wait'];
       return (await new Tower({ deployment, key, maxFee, sources, state, waits, tell }).run()) ? 0 : 3;

@@ -1,6 +1,7 @@
 /**
  * `npm run verify -- --rpc URL --root ADDRESS`: a full node. Executes every batch again from what L1 has of it, and shows at L1 what is
- * wrong, if it has a key to do so. Needs nobody but an L1 node: no gateway, no sequencer.
+ * wrong, if it has a key to do so. Needs nobody but an L1 node: no gateway, no sequencer. Where batches' data is not in calldata, those who keep it:
+ * BEACON_URL, SLOT_SECONDS, ARCHIVE_URLS, COMMITTEE_MEMBERS in the environment (docs/operating.md).
  *
  *     --rpc URL          an L1 node (L1_RPC)
  *     --root ADDRESS     the deployment's Root (ROOT_ADDRESS)
@@ -14,7 +15,9 @@
  */
 import { parseArgs } from 'node:util';
 import { createPublicClient, http, isAddress } from 'viem';
+import '../protocol/da/install.ts';
 import '../protocol/keccak/install.ts';
+import './kzg.ts';
 import { rootAbi } from '../contracts/abi.ts';
 import type { WatchMetrics } from '../durable/verifier/api.ts';
 import { VerifierHost } from '../durable/verifier/host.ts';
@@ -56,6 +59,7 @@ const TOLD: Readonly<Record<string, (fields: Readonly<Record<string, unknown>>) 
   mined: ({ call, batch, why, tx }) => `${call} for batch ${batch}, because ${why}: ${tx}`,
   reverted: ({ call, batch, tx }) => `${call} for batch ${batch} was reverted: ${tx}`,
   refused: ({ call, batch, error }) => `L1 would refuse ${call} for batch ${batch}: ${error}`,
+  not_shown: ({ batch, error }) => `batch ${batch} can't be taken in: ${error}`,
   went_back: ({ batch }) => `L1 has another batch ${batch} now: verified again from there`,
   low_gas: ({ hours }) => `the ether for gas lasts ${hours} hours`,
   watch_failed: ({ error }) => `this look failed: ${error}`,
@@ -85,6 +89,7 @@ const [chainId, config] = await Promise.all([
   client.getChainId(),
   client.readContract({ address: root, abi: rootAbi, functionName: 'config' }),
 ]).catch((error: Error) => usage(`No Root at ${root} on ${rpc}: ${error.message.split('\n')[0]}`));
+const { BEACON_URL, SLOT_SECONDS, ARCHIVE_URLS, COMMITTEE_MEMBERS } = process.env;
 const settings = readSettings({
   SHARD: { getByName: () => null },
   SHARDS: String(config.shards),
@@ -94,6 +99,10 @@ const settings = readSettings({
   L1_CONFIRMATIONS: values.confirmations,
   CHALLENGER_KEY: process.env.CHALLENGER_KEY,
   PASS_SECONDS: '600',
+  BEACON_URL,
+  SLOT_SECONDS,
+  ARCHIVE_URLS,
+  COMMITTEE_MEMBERS,
 });
 const sql = openSql(values.data);
 const host = new VerifierHost(sql, sql.together, { shards: config.shards, chainId, root });

@@ -12,7 +12,9 @@ import { decodeBundle } from './bundle.ts';
 import { type Hex, equal, hex, readUint } from './bytes.ts';
 import { Head, Inbox, META_HEAD, META_INBOX, META_PEERS, Peer, Region, get, getBytes } from './cells.ts';
 import { type Carrier, type CarrierFault, Da, dataOf, faultIn, recordsOf } from './da/carrier.ts';
+import { encodeColumns } from './da/columns.ts';
 import { decodeData } from './da/layout.ts';
+import { type CellAnswer, cellOf } from './da/offer.ts';
 import { frameRanges, layoutRanges, openEncoding, openRanges } from './da/openings.ts';
 import { Signing } from './eip712.ts';
 import { Walk, commitmentsAt } from './dispute.ts';
@@ -345,6 +347,14 @@ export class Verifier {
       return { place: 0, proof: await openRanges(carrier, layoutRanges(dataOf(carrier), fault)) };
     if (carrier.da !== Da.committee) throw new RangeError('only columns are encoded');
     return openEncoding(carrier, fault.at);
+  }
+
+  /** A cell of a column of a batch's data, as its encoding has it; null where the data is in no columns, or is not here. */
+  cell(number: number, column: number, row: number): CellAnswer | null {
+    const carrier = this.#store.carrier(number);
+    if (carrier?.da !== Da.committee) return null;
+    const [n, k] = [carrier.roots.length, carrier.k];
+    return cellOf(encodeColumns(dataOf(carrier), { n, k })[column], row);
   }
 
   #walk(number: number, recorder?: Recorder): Walk {

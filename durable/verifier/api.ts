@@ -1,5 +1,6 @@
 /** What settlement and the gateway ask of the verifier's object. */
 import type { Hex } from '../../protocol/bytes.ts';
+import type { CellAnswer } from '../../protocol/da/offer.ts';
 import type { BatchHeader } from '../../protocol/trace.ts';
 import type { CarrierProof, KnownBatch, Opening } from '../../protocol/verifier.ts';
 import type { Failure, Namespace } from '../shard/api.ts';
@@ -107,6 +108,8 @@ export interface VerifierRpc {
   opening(number: number, index: number): Promise<Opening>;
   /** What shows the layout or the encoding of a batch's data to be wrong. */
   carrierProof(number: number): Promise<CarrierProof>;
+  /** A cell of a committee's column of a batch; null when its data is not here. */
+  cell(number: number, column: number, row: number): Promise<CellAnswer | null>;
 
   recordGame(game: GameRecord): Promise<void>;
   /** Those of the games 1 … `count` that are not known to have been closed before a block. Forgets all after them. */

@@ -3,6 +3,7 @@ import type { Hex } from '../../protocol/bytes.ts';
 import type { BatchHeader } from '../../protocol/trace.ts';
 import { decodeChunkRecords } from '../../protocol/trace.ts';
 import { decodeCarrier } from '../../protocol/da/carrier.ts';
+import type { CellAnswer } from '../../protocol/da/offer.ts';
 import { type CarrierProof, type KnownBatch, type Opening, Verifier } from '../../protocol/verifier.ts';
 import { type Failure, failure } from '../shard/api.ts';
 import type { FaultRecord, GameRecord, VerifierRpc, WatchMetrics } from './api.ts';
@@ -101,6 +102,9 @@ export class VerifierHost implements VerifierRpc {
   }
   async carrierProof(number: number): Promise<CarrierProof> {
     return this.#verifier.carrierProof(number);
+  }
+  async cell(number: number, column: number, row: number): Promise<CellAnswer | null> {
+    return this.#verifier.cell(number, column, row);
   }
 
   // --- games and faults ---

@@ -1,4 +1,4 @@
-/** The last state of a deployment, from L1's data alone: every batch that stands, executed again. */
+/** The last state of a deployment, from what its batches made available: every one that stands, executed again. */
 import { createPublicClient, http } from 'viem';
 import { exitsAbi, rootAbi } from '../../contracts/abi.ts';
 import { decodeBundle } from '../../protocol/bundle.ts';
@@ -11,7 +11,9 @@ import { Shards } from '../../protocol/shards.ts';
 import type { BatchHeader, ChunkRecord } from '../../protocol/trace.ts';
 import { Verdicts } from '../../protocol/verdicts.ts';
 import { Chain, type Look } from '../../workers/settlement/chain.ts';
-import { findPosted, postedRecords } from '../../workers/settlement/posted.ts';
+import type { DataSources } from '../../workers/settlement/env.ts';
+import { readPosted } from '../../workers/settlement/modes/read.ts';
+import { NotShown, findPosted } from '../../workers/settlement/posted.ts';
 
 /** What went wrong, in words for who uses the tool. */
 export class ExitError extends Error {}
@@ -49,6 +51,8 @@ export interface LastState {
 
 export const messageKey = (from: number, to: number, number: number): string => `${from}>${to} ${number}`;
 
+const SOURCES =
+  'Where data is when it is not in calldata: BEACON_URL, ARCHIVE_URLS (blobs), COMMITTEE_MEMBERS (columns); docs/operating.md says what they are.';
 const NOTHING: Hex = `0x${'00'.repeat(32)}`;
 const GENESIS = {
   prev: NOTHING,
@@ -78,8 +82,12 @@ export async function openDeployment(rpc: string, root: Hex): Promise<Deployment
   }
 }
 
-/** Executes all batches that stand. Throws {@link ExitError} where one is not what it says. */
-export async function lastState(deployment: Deployment, progress: (text: string) => void): Promise<LastState> {
+/** Executes all batches that stand. Throws {@link ExitError} where one is not what it says, or its data can't be had. */
+export async function lastState(
+  deployment: Deployment,
+  sources: DataSources,
+  progress: (text: string) => void,
+): Promise<LastState> {
   const { chain, chainId, root } = deployment;
   const look = await chain.look();
   const verdicts = new Verdicts();
@@ -88,9 +96,15 @@ export async function lastState(deployment: Deployment, progress: (text: string)
   const payloads = new Map<string, Uint8Array>();
   let header: BatchHeader = { ...GENESIS, number: 0, post: look.tip.post };
   for (let number = 1; number <= look.head; number++) {
-    const posted = await findPosted(chain, number, look.latest);
-    for await (const records of postedRecords(chain, posted)) await execute(shards, verdicts, records, payloads);
-    ({ header } = posted);
+    try {
+      const posted = await findPosted(chain, number, look.latest);
+      for await (const records of readPosted(chain, posted, sources))
+        await execute(shards, verdicts, records, payloads);
+      ({ header } = posted);
+    } catch (error) {
+      if (!(error instanceof NotShown)) throw error;
+      throw new ExitError(`The data of batch ${number} can't be had now: ${error.message}. ${SOURCES}`);
+    }
     if (hex(commitment(shards.tree().root())) !== header.post)
       throw new ExitError(
         `Batch ${number} is not what its frames lead to. Challenge it before it is final (npm run verify), then leave.`,

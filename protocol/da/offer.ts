@@ -7,7 +7,7 @@ import { malformed } from '../errors.ts';
 import { KEY_BYTES } from '../keys.ts';
 import { HASH_BYTES } from '../hash.ts';
 import { ADDRESS_BYTES } from './certificate.ts';
-import { CELL_BYTES, committeeRoot, isCell, rowsOf } from './columns.ts';
+import { CELL_BYTES, cellPath, committeeRoot, isCell, rowsOf } from './columns.ts';
 
 /** Cells in one answer. */
 export const MAX_CELLS = 64;
@@ -99,6 +99,13 @@ export interface CellAnswer {
   /** From the leaf up. */
   readonly path: readonly Uint8Array[];
 }
+
+/** The cell of a column that is here whole. */
+export const cellOf = (column: Uint8Array, row: number): CellAnswer => ({
+  row,
+  content: column.slice(CELL_BYTES * row, CELL_BYTES * (row + 1)),
+  path: cellPath(column, row),
+});
 
 /** `count u16 ‖ count × (row u32 ‖ length of path u8 ‖ path ‖ 1,024 bytes)`. */
 export function encodeCells(cells: readonly CellAnswer[]): Uint8Array {

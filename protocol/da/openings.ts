@@ -32,7 +32,7 @@ export function layoutRanges(data: Uint8Array, fault: LayoutFault): Range[] {
   return [COUNT, entryRange(fault.kind === 'first' ? 0 : readUint(data, 0, COUNT_BYTES))];
 }
 
-/** The proof that shows these bytes of the data. Of a blob, every 31 bytes take about a second. */
+/** The proof that shows these bytes of the data. Of a blob, every 31 bytes take a second and a half in JavaScript. */
 export const openRanges = async (carrier: Carrier, ranges: readonly Range[]): Promise<Hex> =>
   carrier.da === Da.blob ? openElements(carrier, ranges) : openCells(carrier, ranges);
 

@@ -52,11 +52,11 @@ export class HonestWorld {
   readonly #shards: readonly MemoryShard[];
   readonly #signing: Signing;
   readonly #agents: { readonly key: MachineKey; readonly id: number; nonce: number }[] = [];
-  readonly #carriage: Carriage;
+  readonly carriage: Carriage;
 
   private constructor(l1: L1, game: Hex, carriage: Carriage) {
     this.l1 = l1;
-    this.#carriage = carriage;
+    this.carriage = carriage;
     const { chainId, root } = l1;
     this.#signing = new Signing({ chainId, root });
     this.#shards = Array.from({ length: SHARDS }, (_, shard) => new MemoryShard(shard, this.#signing, SHARDS));
@@ -101,7 +101,7 @@ export class HonestWorld {
     return world;
   }
   async stop(): Promise<void> {
-    await this.#carriage.close();
+    await this.carriage.close();
     await this.l1.stop();
   }
 
@@ -122,8 +122,8 @@ export class HonestWorld {
       PASS_SECONDS: '60',
       BATCH_SECONDS: '0',
       SEQUENCER_KEY: l1.sequencerSecret,
-      DA_MODES: this.#carriage.name,
-      ...this.#carriage.vars,
+      DA_MODES: this.carriage.name,
+      ...this.carriage.vars,
     };
   }
 
@@ -141,6 +141,24 @@ export class HonestWorld {
     await this.#run({ ...this.#env(), SHARD: { getByName: () => gone } });
     this.events.splice(0);
   }
+  /** The same, while L1 does not answer one method of its node's. Returns what happened. */
+  async passWithout(method: string): Promise<readonly Event[]> {
+    const { fetch: realFetch } = globalThis;
+    globalThis.fetch = (async (url, init) => {
+      if (typeof init?.body === 'string' && init.body.includes(`"${method}"`)) throw new TypeError('L1 is gone');
+      return realFetch(url, init);
+    }) as typeof fetch;
+    try {
+      await runPass(this.#env(), this.#log);
+    } finally {
+      globalThis.fetch = realFetch;
+    }
+    return this.events.splice(0);
+  }
+  /** The same, without the verifier's object. */
+  async passWithoutVerifier(): Promise<void> {
+    await runPass({ ...this.#env(), VERIFIER: undefined }, this.#log);
+  }
   readonly #log = (event: string, fields: object = {}): void => void this.events.push({ event, ...fields });
   async #run(env: SettlementEnv): Promise<void> {
     await runWatch(env, this.#log);
@@ -157,9 +175,8 @@ export class HonestWorld {
     for (const one of this.#shards) for (const two of this.#shards) if (one !== two) one.acknowledge(two);
   }
 
-  /** Something happens, and becomes a batch. */
-  async batch(): Promise<BatchHeader> {
-    const before = await this.read('head');
+  /** Something happens, on all shards and between them. */
+  async work(): Promise<void> {
     for (const [one, agent] of this.#agents.entries()) {
       const to = (further: number): number => this.#agents[(one + further) % this.#agents.length].id;
       const interactions = Array.from({ length: INTERACTIONS }, (_, i) => ({
@@ -172,6 +189,12 @@ export class HonestWorld {
       this.#shards[agent.id % 256].run(await signBundle(agent.key, this.#signing, head, interactions));
     }
     this.#travel();
+  }
+
+  /** Something happens, and becomes a batch. */
+  async batch(): Promise<BatchHeader> {
+    const before = await this.read('head');
+    await this.work();
     await this.pass();
     const number = await this.read('head');
     if (number !== before + 1) throw new Error(`the batch was not posted: ${JSON.stringify(this.events.slice(-5))}`);
@@ -189,7 +212,7 @@ export class HonestWorld {
     );
     const frames = Array.from({ length: LIE_STEPS }, () => Uint8Array.of(0x77));
     const placed = placeFrames([{ shard: 0, firstSeq: this.host.verifier.state().engine(0).seq, frames }]);
-    const { da, steps, dataRoot } = this.#carriage.seal(placed);
+    const { da, steps, dataRoot } = this.carriage.seal(placed);
     const header: BatchHeader = {
       ...last,
       number: last.number + 1,
@@ -201,7 +224,7 @@ export class HonestWorld {
       timeFrom: last.timeTo,
       dataRoot: hex(dataRoot),
     };
-    await this.#carriage.post(header, placed);
+    await this.carriage.post(header, placed);
     await this.watch();
     const ends = Array.from({ length: LIE_STEPS }, (_, i) => i + 1);
     return (await this.host.commitments(header.number, ends)).map(hex);

@@ -8,6 +8,7 @@ import '../../protocol/keccak/install.ts';
 import { VerifierHost } from '../../durable/verifier/host.ts';
 import { openSql } from '../../local/sql.ts';
 import { hex, writeUint } from '../../protocol/bytes.ts';
+import { BLOB_CAPACITY, encodeBlobs } from '../../protocol/da/blobs.ts';
 import { Da, recordsOf } from '../../protocol/da/carrier.ts';
 import { encodeColumns } from '../../protocol/da/columns.ts';
 import { encodeData, entryAt } from '../../protocol/da/layout.ts';
@@ -101,12 +102,27 @@ describe.each([
     });
   });
 
-  test('data that is not what the header says is refused', { timeout: 60_000 }, async () => {
-    const { header, frames } = world.batches[0];
-    const bytes = encodeData(recordsOf(placed(frames))).data;
-    bytes[bytes.length - 1] ^= 1;
-    await expect(world.carriage.postLoad(header, { bytes })).rejects.toThrow(Refused);
-    expect(await world.head()).toBe(0);
+  describe.runIf(da === Da.blob)('a blob that does not match is refused', () => {
+    const data = (number: number): Uint8Array => encodeData(recordsOf(placed(world.batches[number - 1].frames))).data;
+    const post = (said: number, blobs?: readonly Uint8Array[]): Promise<void> =>
+      world.carriage.postBlobs(world.batches[0].header, said, blobs);
+    /** How, and the error by which L1 refuses it. */
+    const blobs: Readonly<Record<string, readonly [error: string, post: (bytes: Uint8Array) => Promise<void>]>> = {
+      'of other data': ['WrongDataRoot', (bytes) => post(bytes.length, encodeBlobs(data(2)))],
+      'one bit of which is another': [
+        'WrongDataRoot',
+        (bytes) => post(bytes.length, encodeBlobs(bytes.map((byte, i) => (i === 31 ? byte ^ 1 : byte)))),
+      ],
+      'under another length': ['WrongDataRoot', (bytes) => post(bytes.length + 1, encodeBlobs(bytes))],
+      'of a length that takes two': ['WrongBlobs', (bytes) => post(bytes.length + BLOB_CAPACITY, encodeBlobs(bytes))],
+      twice: ['WrongBlobs', (bytes) => post(bytes.length, [...encodeBlobs(bytes), ...encodeBlobs(bytes)])],
+      'that is not there': ['WrongBlobs', (bytes) => post(bytes.length)],
+    };
+    test.each(Object.keys(blobs))('%s', { timeout: 60_000 }, async (how) => {
+      const [errorName, attempt] = blobs[how];
+      await expect(attempt(data(1))).rejects.toMatchObject({ constructor: Refused, errorName });
+      expect(await world.head()).toBe(0);
+    });
   });
 
   test.runIf(da === Da.committee)('a column that is no encoding of the others', { timeout: 60_000 }, async () => {

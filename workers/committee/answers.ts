@@ -3,7 +3,7 @@ import { type Hex, hex } from '../../protocol/bytes.ts';
 import type { CellAnswer } from '../../protocol/da/offer.ts';
 import type { MemberRpc } from '../../durable/member/api.ts';
 import { type Log, reason } from '../settlement/log.ts';
-import { Refused, Sender } from '../settlement/sender.ts';
+import { type L1Call, Refused, Sender } from '../settlement/sender.ts';
 import type { CommitteeChain } from './chain.ts';
 import { type Demand, Demands, availabilityCall } from './demands.ts';
 
@@ -43,26 +43,34 @@ export function answerDemands(
   return run;
 }
 
-/** Answers every demand whose cell is at hand, the one with the least time left first. Throws when L1 is away. */
-export async function answerWith(
+/** What is to be said to demands as they stand whose cell is at hand, the one with the least time left first. Throws when L1 is away. */
+export async function* answersTo(
+  chain: CommitteeChain,
+  cellOf: (demand: Demand) => Promise<CellAnswer | null>,
+): AsyncGenerator<{ readonly demand: Demand; readonly call: L1Call }, undefined> {
+  const open = await new Demands(chain).open();
+  if (open.length === 0) return;
+  const now = await chain.now();
+  for (const demand of open) {
+    const cell = demand.deadline < now ? null : await cellOf(demand);
+    if (!cell) continue;
+    const args = [demand.wire, hex(cell.content), cell.path.map(hex)];
+    yield { demand, call: await availabilityCall(chain, 'answer', args) };
+  }
+}
+
+async function answerWith(
   chain: CommitteeChain,
   key: Hex,
   cellOf: (demand: Demand) => Promise<CellAnswer | null>,
   log: Log,
 ): Promise<number> {
-  const open = await new Demands(chain).open();
-  if (open.length === 0) return 0;
   const { chainId } = await chain.terms();
   const sender = senderOf(chain, chainId, key, log);
-  const now = await chain.now();
   let answered = 0;
-  for (const demand of open) {
-    if (demand.deadline < now) continue;
-    const cell = await cellOf(demand);
-    if (!cell) continue;
-    const args = [demand.wire, hex(cell.content), cell.path.map(hex)];
+  for await (const { demand, call } of answersTo(chain, cellOf)) {
     try {
-      const { outcome } = await sender.send(await availabilityCall(chain, 'answer', args));
+      const { outcome } = await sender.send(call);
       if (outcome === 'mined') answered += 1;
       log('demand_answered', { demand: demand.id, batch: demand.number, column: demand.column, outcome });
     } catch (error) {

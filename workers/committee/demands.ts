@@ -56,6 +56,14 @@ export async function availabilityCall(
   return value === undefined ? call : { ...call, value };
 }
 
+/** Collects what demands brought an account; null where that is nothing. */
+export async function collecting(chain: CommitteeChain, account: Hex): Promise<L1Call | null> {
+  const { availability: address } = await chain.terms();
+  const at = { address, abi: availabilityAbi } as const;
+  const due = await chain.client.readContract({ ...at, functionName: 'credits', args: [account] });
+  return due > 0n ? availabilityCall(chain, 'collect', []) : null;
+}
+
 export class Demands {
   readonly #chain: CommitteeChain;
   /** All below are closed, unless a reorg is deeper than {@link AT_ONCE} of them. */

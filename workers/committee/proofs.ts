@@ -3,9 +3,9 @@ import { encodeAbiParameters, parseAbiParameters } from 'viem';
 import { type Hex, concat, equal, hex, unhex } from '../../protocol/bytes.ts';
 import { hashCells } from '../../protocol/da/cells.ts';
 import { CELL_BYTES } from '../../protocol/da/columns.ts';
-import type { CellAnswer, Commitment } from '../../protocol/da/offer.ts';
+import { type CellAnswer, type Commitment, cellOf } from '../../protocol/da/offer.ts';
 import { keccak } from '../../protocol/hash.ts';
-import { pathIn, treeLevels } from '../../protocol/log.ts';
+import { treeLevels } from '../../protocol/log.ts';
 import type { CellsByRow, Retrieved } from './retrieve.ts';
 
 /** First byte of a proof of mode 2. */
@@ -36,12 +36,6 @@ export const cellProof = (commitment: Commitment, cells: readonly (CellAnswer & 
       ),
     ),
   );
-
-/** A cell of a column that is here whole. */
-export function cellOf(column: Uint8Array, row: number): CellAnswer {
-  const levels = treeLevels(keccak, hashCells(column));
-  return { row, content: column.slice(CELL_BYTES * row, CELL_BYTES * (row + 1)), path: pathIn(levels, row) };
-}
 
 /** Cells of one row, all committed to, that are on no polynomial; and the byte. */
 export interface EncodingFault {

@@ -61,6 +61,17 @@ export interface DataSources {
 /** Most that is paid for a unit of gas unless said otherwise. */
 export const MAX_FEE_WEI = 500_000_000_000n;
 
+/** What {@link readSources} reads: vars of a Worker, or a process's environment. */
+export type SourcesEnv = Pick<SettlementEnv, 'BEACON_URL' | 'SLOT_SECONDS' | 'ARCHIVE_URLS' | 'COMMITTEE_MEMBERS'>;
+
+/** Throws with the name of what is wrong. */
+export const readSources = (env: SourcesEnv): DataSources => ({
+  beacon: env.BEACON_URL ? urls('BEACON_URL', env.BEACON_URL)[0] : null,
+  slotSeconds: whole('SLOT_SECONDS', env.SLOT_SECONDS, 12),
+  archives: urls('ARCHIVE_URLS', env.ARCHIVE_URLS),
+  members: parseMembers(env.COMMITTEE_MEMBERS ?? ''),
+});
+
 /** The same, checked. */
 export interface Settings extends DataSources {
   readonly modes: readonly ModeName[];
@@ -116,10 +127,7 @@ export function readSettings(env: SettlementEnv): Settings {
     maxFee: BigInt(env.MAX_FEE_WEI ?? '') || MAX_FEE_WEI,
     modes: modesOf(env.DA_MODES || 'calldata'),
     maxBlobFee: BigInt(env.MAX_BLOB_FEE_WEI ?? '') || 100_000_000_000n,
-    beacon: env.BEACON_URL ? urls('BEACON_URL', env.BEACON_URL)[0] : null,
-    slotSeconds: whole('SLOT_SECONDS', env.SLOT_SECONDS, 12),
-    archives: urls('ARCHIVE_URLS', env.ARCHIVE_URLS),
-    members: parseMembers(env.COMMITTEE_MEMBERS ?? ''),
+    ...readSources(env),
     sequencerKey: secret('SEQUENCER_KEY', env.SEQUENCER_KEY),
   };
 }

@@ -12,6 +12,8 @@ import {
 import { type VerifierRpc, verifierStub } from '../../durable/verifier/api.ts';
 import type { Hex } from '../../protocol/bytes.ts';
 import type { Range } from '../../protocol/schedule.ts';
+import { CommitteeChain } from '../committee/chain.ts';
+import { collecting } from '../committee/demands.ts';
 import { answers } from './answer.ts';
 import { Chain, type Look, type Terms } from './chain.ts';
 import { NoBlobs } from './blobs.ts';
@@ -21,15 +23,15 @@ import { feed, inboxAgrees } from './feed.ts';
 import { Games } from './games.ts';
 import { type Log, log as defaultLog, reason } from './log.ts';
 import { orderOf } from './order.ts';
-import { Diverged, checkExtends, finalizable, isDue, needsHeartbeat, reconcile } from './plan.ts';
+import { Diverged, checkExtends, finalizable, isDue, needsHeartbeat } from './plan.ts';
+import { bringInLine } from './records.ts';
+import { cellsShown } from './shown.ts';
 import { Watch } from './watch.ts';
 import { Modes } from './modes/index.ts';
 import type { Mode } from './modes/mode.ts';
 import { remedyFor } from './refusals.ts';
 import { type L1Call, Refused, Sender } from './sender.ts';
 
-/** Records looked at in every pass, newest first: no reorg is deeper. */
-const RECENT = 16;
 /** Batches finalized in one transaction; the loop comes back for more. */
 const FINALIZE_AHEAD = 8;
 const MAX_STALE = 4;
@@ -53,6 +55,7 @@ class Pass {
   #sender: Sender | null = null;
   #look: Look | null = null;
   #games: Games | null = null;
+  #members: CommitteeChain | null = null;
   /** The order of the batch that is being posted. */
   #order: { readonly hash: Hex; readonly ranges: readonly Range[] } | null = null;
   /** The parts on L1 turned out to be something else: start with part 0. */
@@ -86,6 +89,7 @@ class Pass {
     // Before everything else at L1, and whatever else is amiss: who stays silent in a game loses the bond.
     if (isThere) await attempt(() => this.#open());
     if (isThere) await attempt(() => this.#defend());
+    if (isThere) await attempt(() => this.#show());
     if (isThere && isCut) await attempt(() => this.#settle());
     // Time goes on while L1 is away: deadlines must not wait for it.
     if (error !== undefined) await this.#tick();
@@ -120,7 +124,17 @@ class Pass {
   async #defend(): Promise<void> {
     const [sender, verifier] = [this.#sender, this.#verifier];
     if (!sender || !verifier) return;
-    const calls = this.#answers(verifier);
+    await this.#sendAll(sender, this.#answers(verifier));
+  }
+
+  /** Shows what is demanded of our batches' data. */
+  async #show(): Promise<void> {
+    const [sender, committee] = [this.#sender, this.#committee];
+    if (sender && committee)
+      await this.#sendAll(sender, cellsShown(committee, this.#shards, this.#verifier, this.#log));
+  }
+
+  async #sendAll(sender: Sender, calls: AsyncGenerator<L1Call, undefined>): Promise<void> {
     let { value: first } = await calls.next();
     if (!first) return;
     await this.#send(sender, async () => {
@@ -194,30 +208,7 @@ class Pass {
   async #newLook(): Promise<Look> {
     const look = await this.#chain.look();
     const before = this.#look?.finalized ?? (await this.#shards[0].l1())?.finalized ?? 0;
-    const recent = await this.#shards[0].batches({ newest: true, limit: RECENT });
-    const older =
-      before < look.finalized ? await this.#shards[0].batches({ after: before, limit: look.finalized - before }) : [];
-    const records = new Map([...older, ...recent].map((record) => [record.number, record]));
-    for (const record of records.values()) {
-      if (record.state === 'final' && record.number <= look.finalized) continue;
-      const posted = await this.#chain.posted(record.number);
-      const changed = reconcile(record, look, posted, this.#terms.window);
-      if (!changed) continue;
-      if (changed.state === 'pending' && (await this.#chain.isVoided(record.number, record.block ?? 0, look.latest))) {
-        await this.#shards[0].recordBatch({ ...record, state: 'invalid' });
-        throw new Diverged(
-          `batch ${record.number} was shown to be wrong: posting it again would only lose the bond again`,
-        );
-      }
-      const where = changed.state === 'pending' ? null : await this.#chain.postedIn(record.number, posted, look.latest);
-      await this.#shards[0].recordBatch({ ...changed, ...where });
-      this.#log('batch', {
-        batch: record.number,
-        state: changed.state,
-        was: record.state,
-        frames: changed.ranges.reduce((n, r) => n + r.frames, 0),
-      });
-    }
+    await bringInLine(this.#chain, this.#shards[0], look, before, this.#terms.window, this.#log);
     this.#look = look;
     return look;
   }
@@ -257,11 +248,19 @@ class Pass {
     return (this.#games ??= new Games(this.#chain, this.#terms.game));
   }
 
+  /** null where the deployment has none. */
+  get #committee(): CommitteeChain | null {
+    if (BigInt(this.#terms.committee) === 0n) return null;
+    return (this.#members ??= new CommitteeChain(this.#chain.rpc, this.#chain.root));
+  }
+
   /** What challengers lost to us: it pays for the answers. */
   async #collect(): Promise<Step> {
-    const { account } = this.#sender!;
-    if (!this.#verifier || (await this.#gamesAtL1.credits(account.address)) === 0n) return null;
-    return { call: this.#gamesAtL1.call('collect', []) };
+    const { address } = this.#sender!.account;
+    if (this.#verifier && (await this.#gamesAtL1.credits(address)) > 0n)
+      return { call: this.#gamesAtL1.call('collect', []) };
+    const call = this.#committee && (await collecting(this.#committee, address));
+    return call && { call };
   }
 
   async #nextBatch(look: Look): Promise<BatchRecord | null> {

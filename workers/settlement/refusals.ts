@@ -9,6 +9,7 @@ const MOVED_ON = new Set([
   'AlreadyFinal',
   'NotFinal',
   'WrongPlay',
+  'WrongDemand',
   'NotStanding',
   'WrongMove',
   'DeadlinePassed',
@@ -18,7 +19,15 @@ const MOVED_ON = new Set([
 /** The parts on L1 are not this batch's. */
 const WRONG_DATA = new Set(['WrongSteps', 'WrongDataRoot', 'WrongBlobs', 'WrongPart', 'NoData']);
 /** L1 was away so long that the batch leaves an overdue item out, or that its certificate is stale. */
-const STALE = new Set(['InboxOverdue', 'TooShort', 'WrongEpoch', 'WrongMembers', 'BadSignature', 'TooFewSignatures']);
+const STALE = new Set([
+  'InboxOverdue',
+  'TooShort',
+  'WrongEpoch',
+  'WrongMembers',
+  'BadSignature',
+  'BadCertificate',
+  'TooFewSignatures',
+]);
 
 /** `from`: how much of the batch's data is at L1. */
 export function remedyFor(errorName: string, from: number): Remedy {

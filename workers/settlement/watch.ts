@@ -12,6 +12,7 @@ import type { KnownBatch, ProvenCell } from '../../protocol/verifier.ts';
 import { Da, encodeCarrier } from '../../protocol/da/carrier.ts';
 import { type Failure, isFailure } from '../../durable/shard/api.ts';
 import { CommitteeChain } from '../committee/chain.ts';
+import { collecting } from '../committee/demands.ts';
 import { dissolving } from '../committee/guard.ts';
 import { Chain, type Look, type Terms } from './chain.ts';
 import type { Settings } from './env.ts';
@@ -312,12 +313,11 @@ export class Watch {
       return { call: this.#games.call('collect', []), why: 'bonds are due to us', number: 0 };
     if ((await this.#chain.credits(me)) > 0n)
       return { call: this.#chain.call('collect', []), why: 'rewards are due to us', number: 0 };
-    const { availability: address, committee } = this.#terms;
-    if (BigInt(committee) === 0n) return null;
-    const at = { address, abi: availabilityAbi } as const;
-    if ((await this.#chain.client.readContract({ ...at, functionName: 'credits', args: [me] })) > 0n)
-      return { call: { ...at, functionName: 'collect', args: [] }, why: 'demands were closed', number: 0 };
-    const call = await dissolving(new CommitteeChain(this.#chain.rpc, this.#chain.root), this.#chain, me);
+    if (BigInt(this.#terms.committee) === 0n) return null;
+    const committee = new CommitteeChain(this.#chain.rpc, this.#chain.root);
+    const due = await collecting(committee, me);
+    if (due) return { call: due, why: 'demands were closed', number: 0 };
+    const call = await dissolving(committee, this.#chain, me);
     return call && { call, why: 'the batch of a demand is gone', number: 0 };
   }
 

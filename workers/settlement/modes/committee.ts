@@ -1,4 +1,6 @@
 /** Data with a committee: L1 gets a certificate of a few hundred bytes, whatever the batch's size. */
+import type { Abi } from 'viem';
+import { committeeAbi, rootAbi } from '../../../contracts/abi.ts';
 import type { BatchRecord } from '../../../durable/shard/api.ts';
 import { hex, unhex } from '../../../protocol/bytes.ts';
 import { Da } from '../../../protocol/da/carrier.ts';
@@ -13,6 +15,9 @@ import { toWire } from '../sender.ts';
 import type { CanNot, Mode, Part, Records, Sealed } from './mode.ts';
 import { endpointsOf } from './read.ts';
 import { wholeOf } from './whole.ts';
+
+/** What `postBatch` may answer to a certificate: the committee's errors too, so that one that is stale is known as such. */
+export const POSTING: Abi = [...rootAbi, ...committeeAbi.filter(({ type }) => type === 'error')];
 
 /** Seconds on top of `retention` that members are asked for, so that a certificate can wait for a block. */
 const MARGIN = 3_600;
@@ -60,6 +65,6 @@ export class CommitteeMode implements Mode {
 
   async next(batch: BatchRecord): Promise<Part> {
     const args = [toWire(batch.header), batch.certificate ?? '0x'];
-    return { call: this.#chain.call('postBatch', args), batch, from: 0 };
+    return { call: { ...this.#chain.call('postBatch', args), abi: POSTING }, batch, from: 0 };
   }
 }

@@ -4,9 +4,19 @@
  */
 import { type Hex, concat, equal, hex, readUint, unhex } from '../../../protocol/bytes.ts';
 import { blobsRoot, encodeBlobs, versionedHash } from '../../../protocol/da/blobs.ts';
-import { type BlobCarrier, type Carrier, type ColumnsCarrier, Da } from '../../../protocol/da/carrier.ts';
+import {
+  type BlobCarrier,
+  type Carrier,
+  type ColumnsCarrier,
+  Da,
+  dataOf,
+  faultIn,
+  recordsOf,
+} from '../../../protocol/da/carrier.ts';
 import { columnRoot } from '../../../protocol/da/columns.ts';
 import { commitBlob } from '../../../protocol/da/kzg.ts';
+import { decodeData } from '../../../protocol/da/layout.ts';
+import type { ChunkRecord } from '../../../protocol/trace.ts';
 import { CommitteeChain } from '../../committee/chain.ts';
 import { MemberClient, type MemberEndpoint } from '../../committee/client.ts';
 import { Demands } from '../../committee/demands.ts';
@@ -14,7 +24,7 @@ import { Guard, type Look as GuardLook } from '../../committee/guard.ts';
 import { type Retrieved, isUnavailable, retrieve } from '../../committee/retrieve.ts';
 import type { Chain } from '../chain.ts';
 import type { DataSources } from '../env.ts';
-import { NotShown, type PostedData, dataIn } from '../posted.ts';
+import { NotShown, type PostedData, dataIn, postedRecords } from '../posted.ts';
 import { MAX_DATA_BYTES } from './whole.ts';
 
 const READ_MS = 10_000;
@@ -29,6 +39,24 @@ export async function readCarrier(chain: Chain, posted: PostedData, sources: Dat
   return posted.header.da === Da.blob
     ? readBlobs(chain, posted, readUint(said, 0, 8), sources)
     : readColumns(chain, posted, readUint(said, 0, 8), sources);
+}
+
+/** The chunk records of a batch, wherever its data is, some at a time. Throws {@link NotShown} where they can't be had, or what is there holds no frames. */
+export async function* readPosted(
+  chain: Chain,
+  posted: PostedData,
+  sources: DataSources,
+): AsyncGenerator<readonly ChunkRecord[]> {
+  const { number, steps, da } = posted.header;
+  if (da === Da.calldata) {
+    yield* postedRecords(chain, posted);
+    return;
+  }
+  const carrier = await readCarrier(chain, posted, sources);
+  const fault = faultIn(carrier, steps);
+  if (fault)
+    throw new NotShown(`the data of batch ${number} is not well formed (${fault.kind}): it can be shown to be void`);
+  yield recordsOf(decodeData(dataOf(carrier), steps));
 }
 
 // --- blobs ---
