@@ -12,7 +12,7 @@ import {
   STREAM_WINDOW,
   readFields,
   sendTrailers,
-  toOutgoing,
+  toRaw,
   trailersOf,
 } from './h2.ts';
 import { type Header, checkHeaders, contentLength, endToEnd, headerOf } from './headers.ts';
@@ -31,6 +31,13 @@ const MAX_SESSIONS = 8;
 const UNREACHABLE = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT']);
 /** The app has not touched it (RFC 9113 §8.7). */
 const UNTOUCHED = new Set(['ERR_HTTP2_GOAWAY_SESSION', 'ERR_HTTP2_INVALID_SESSION']);
+
+/** The types know this setting of servers only; a field that should come once is passed on as often as it came, as over HTTP/1.1. */
+const OPTIONS: http2.ClientSessionOptions & Pick<http2.ServerOptions, 'strictSingleValueFields'> = {
+  settings: { enablePush: false, initialWindowSize: STREAM_WINDOW, maxHeaderListSize: MAX_HEAD },
+  maxHeaderListPairs: 1024,
+  strictSingleValueFields: false,
+};
 
 interface Pooled {
   readonly session: ClientHttp2Session;
@@ -69,10 +76,7 @@ export class Http2Client implements ExchangeClient {
     for (const pooled of this.#pool) if (best === undefined || pooled.streams < best.streams) best = pooled;
     const most = best?.session.remoteSettings?.maxConcurrentStreams ?? Infinity;
     if (best !== undefined && (best.streams < most || this.#pool.size >= MAX_SESSIONS)) return best;
-    const session = http2.connect(this.#origin.origin, {
-      settings: { enablePush: false, initialWindowSize: STREAM_WINDOW, maxHeaderListSize: MAX_HEAD },
-      maxHeaderListPairs: 1024,
-    });
+    const session = http2.connect(this.#origin.origin, OPTIONS);
     const pooled: Pooled = { session, streams: 0 };
     const forget = (): void => void this.#pool.delete(pooled);
     session.on('connect', () => session.setLocalWindowSize(CONNECTION_WINDOW));
@@ -119,13 +123,15 @@ export class Http2Client implements ExchangeClient {
       let stream: ClientHttp2Stream;
       try {
         stream = pooled.session.request(
-          {
-            ...toOutgoing(headers),
-            ':method': method,
-            ':path': target,
-            ':scheme': 'http',
-            ':authority': this.#origin.host,
-          },
+          toRaw(
+            [
+              [':method', method],
+              [':path', target],
+              [':scheme', 'http'],
+              [':authority', this.#origin.host],
+            ],
+            headers,
+          ),
           {
             endStream: body === null,
             waitForTrailers: body !== null && trailers !== undefined,

@@ -19,6 +19,7 @@ import {
   readFields,
   sendTrailers,
   toOutgoing,
+  toRaw,
   trailersOf,
 } from './h2.ts';
 import { type Header, checkHeaders, contentLength, endToEnd, headerOf } from './headers.ts';
@@ -166,7 +167,7 @@ async function writeStream(stream: ServerHttp2Stream, answer: ExchangeResponse, 
     if (stream.destroyed) throw refusal('cancelled', 'the caller went away');
     const waitForTrailers = !endStream && answer.trailers !== undefined;
     if (waitForTrailers) sendTrailers(stream, answer.trailers);
-    stream.respond({ ...toOutgoing(headers), ':status': status }, { endStream, waitForTrailers });
+    stream.respond(toRaw([[':status', String(status)]], headers), { endStream, waitForTrailers });
     if (endStream) {
       for await (const _ of body);
       return;
@@ -252,6 +253,8 @@ const OPTIONS: http2.ServerOptions = {
     maxHeaderListSize: MAX_HEAD,
   },
   maxHeaderListPairs: 256,
+  // A field that should come once is passed on as often as it came, as over HTTP/1.1.
+  strictSingleValueFields: false,
   // CONTINUATION, empty frames and frames for streams that are none: nghttp2 and these refuse them with GOAWAY.
   maxSessionInvalidFrames: 100,
   maxSessionRejectedStreams: 100,

@@ -43,7 +43,17 @@ function joinCookies(fields: readonly Header[]): Header[] {
   return fields.flatMap((field) => (field[0] !== 'cookie' ? [field] : field === crumbs[0] ? [joined] : []));
 }
 
-/** Fields as Node's HTTP/2 takes them: lower case, those of equal name together. */
+/** A head as Node's HTTP/2 takes it whole: pseudo-fields first, then the fields in their order, in lower case. */
+export function toRaw(pseudo: readonly Header[], headers: readonly Header[]): string[] {
+  const raw = pseudo.flat();
+  for (const [name, value] of headers) {
+    const lower = name.toLowerCase();
+    if (!CONNECTION_FIELD.test(lower)) raw.push(lower, value);
+  }
+  return raw;
+}
+
+/** Fields as Node's HTTP/2 takes those beside a head, hints and trailers: lower case, those of equal name together. */
 export function toOutgoing(headers: readonly Header[]): OutgoingHttpHeaders {
   const out = Object.create(null) as OutgoingHttpHeaders;
   for (const [name, value] of headers) {

@@ -267,6 +267,26 @@ export const CORPUS: readonly Exchange[] = [
     },
   ),
   exchange(
+    'fields of one value, twice',
+    {
+      headers: [
+        ['User-Agent', 'a'],
+        ['User-Agent', 'b'],
+        ['Referer', 'c'],
+        ['Referer', 'd'],
+      ],
+    },
+    {
+      headers: [
+        ['ETag', '"a"'],
+        ['ETag', '"b"'],
+        ['Age', '1'],
+        ['Age', '2'],
+      ],
+      body: 'x',
+    },
+  ),
+  exchange(
     'empty values',
     {
       headers: [
