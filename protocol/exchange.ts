@@ -12,6 +12,9 @@ export interface Interim {
   readonly headers: Fields;
 }
 
+/** Informational answers to one request: no window holds them back, so they have an end. */
+export const MAX_INTERIM = 32;
+
 export interface ExchangeRequest {
   readonly method: string;
   /** Origin-form target, normalised: what is priced, hashed and forwarded. */

@@ -2,7 +2,7 @@
 import { type Abortable, type Signal, unwatch, watch } from './aborts.ts';
 import { utf8 } from './bytes.ts';
 import { Agnt2Error, malformed } from './errors.ts';
-import type { ExchangeRequest, ExchangeResponse } from './exchange.ts';
+import { type ExchangeRequest, type ExchangeResponse, MAX_INTERIM } from './exchange.ts';
 import { BodyHash, EMPTY_HASH, Inflow, Outflow } from './flow.ts';
 import { sha } from './hash.ts';
 import type { CallSink, Digests, MuxContext, OpenCall } from './mux.ts';
@@ -10,8 +10,6 @@ import { HeadReader, type PartIndex, PartKind, type ResponseHead, STREAM_WINDOW,
 import { MAX_HEAD_BYTES, cancelCode, overloaded, readWindow, safeCode, trailersOf } from './parts.ts';
 import { Whole, copyOf } from './whole.ts';
 
-/** Interim answers of one call: they have no window. */
-const MAX_INTERIM = 32;
 const TAKES = ['trailers', 'stop', 'cut'] as const;
 const TAKES_INTERIM = ['trailers', 'stop', 'cut', 'interim'] as const;
 

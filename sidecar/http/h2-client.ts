@@ -2,7 +2,7 @@
 import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import { codeOf } from '../../protocol/errors.ts';
 import { refusal } from '../errors.ts';
-import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.ts';
+import { type ExchangeRequest, type ExchangeResponse, MAX_INTERIM } from '../../protocol/exchange.ts';
 import { tracked } from './body.ts';
 import { BODILESS, METHOD, peek } from './client.ts';
 import { CONTINUE_MS } from './exchange.ts';
@@ -167,7 +167,9 @@ export class Http2Client implements ExchangeClient {
         const untouched = stream.rstCode === NGHTTP2_REFUSED_STREAM || UNTOUCHED.has(codeOf(fault));
         reject(Object.assign(failure(fault), { untouched }));
       });
+      let interims = 0;
       stream.on('headers', (_head, _flags, ...rest: unknown[]) => {
+        if (++interims > MAX_INTERIM) return reset.abort();
         const { pseudo, fields } = safely(rest[0] as string[]);
         const status = Number(pseudo.get(':status'));
         if (status >= 100 && status < 200) interim?.({ status, headers: status === 100 ? [] : endToEnd(fields) });

@@ -31,6 +31,9 @@ const PREFACE = 'PRI ';
 /** How long a connection may stay without a first byte, or without a stream. */
 const SILENT_MS = 30_000;
 const IDLE_MS = 75_000;
+/** How long one that is told to go may take. */
+const LINGER_MS = 2000;
+const SWEEP_MS = 1000;
 const MAX_STREAMS = 256;
 /** Heads as long as those of HTTP/1.1. */
 const MAX_HEAD = 16 * 1024;
@@ -39,6 +42,13 @@ const WASTE_BURST = 200;
 const WASTE_PER_SECOND = 100;
 
 const { NGHTTP2_ENHANCE_YOUR_CALM } = http2.constants;
+
+/** A connection, its open streams, and since when it has none. */
+interface Served {
+  readonly session: ServerHttp2Session;
+  streams: number;
+  sinceMs: number;
+}
 
 class Patience {
   #left = WASTE_BURST;
@@ -220,6 +230,8 @@ async function answerStream(
   let trailers: Header[] = [];
   stream.on('trailers', (_, __, ...rest: unknown[]) => (trailers = trailersOf((rest[0] ?? []) as string[])));
   try {
+    // The setting binds who has acknowledged it.
+    if (sizeOf(raw) > MAX_HEAD) throw refusal('bad_request', `a head has at most ${MAX_HEAD} bytes`);
     const head = readFields(raw);
     ({ fields } = head);
     let url: string;
@@ -245,6 +257,9 @@ async function answerStream(
   }
 }
 
+/** Octets of a field list, as RFC 9113 §6.5.2 counts them. */
+const sizeOf = (raw: readonly string[]): number => raw.reduce((sum, text) => sum + text.length + 16, 0);
+
 const OPTIONS: http2.ServerOptions = {
   settings: {
     enablePush: false,
@@ -267,11 +282,12 @@ export function acceptHttp2(
   listener: Listener,
   onError: (error: unknown) => void = () => {},
 ): void {
-  const sessions = new Set<ServerHttp2Session>();
+  const sessions = new Set<Served>();
   const silent = new Set<Socket>();
   const h2 = http2.createServer(OPTIONS);
   h2.on('session', (session) => {
-    sessions.add(session);
+    const served: Served = { session, streams: 0, sinceMs: performance.now() };
+    sessions.add(served);
     const patience = new Patience();
     const waste = (): void => {
       if (!patience.spend()) session.destroy(undefined, NGHTTP2_ENHANCE_YOUR_CALM);
@@ -280,19 +296,27 @@ export function acceptHttp2(
     session.on('ping', waste);
     session.on('remoteSettings', waste);
     session.on('error', () => {});
-    session.on('close', () => sessions.delete(session));
-    let streams = 0;
-    session.setTimeout(IDLE_MS, () => {
-      if (streams === 0) session.close();
-    });
+    session.on('close', () => sessions.delete(served));
     session.on('stream', (stream: ServerHttp2Stream) => {
-      streams += 1;
+      served.streams += 1;
       stream.on('close', () => {
-        streams -= 1;
+        served.streams -= 1;
+        served.sinceMs = performance.now();
         if (!stream.writableFinished) waste();
       });
     });
   });
+  // Whatever else moves on it, half a head or a frame of no meaning: a connection without a stream is idle.
+  const sweep = setInterval(() => {
+    const nowMs = performance.now();
+    for (const { session, streams, sinceMs } of sessions) {
+      if (streams > 0 || nowMs - sinceMs < IDLE_MS) continue;
+      if (nowMs - sinceMs > IDLE_MS + LINGER_MS) session.destroy(undefined, NGHTTP2_NO_ERROR);
+      else session.close();
+    }
+  }, SWEEP_MS);
+  sweep.unref();
+  server.on('close', () => clearInterval(sweep));
   h2.on('sessionError', () => {});
   h2.on('stream', (stream, _headers, _flags, ...rest: unknown[]) => {
     void answerStream(stream, rest[0] as string[], listener, onError);
@@ -330,12 +354,12 @@ export function acceptHttp2(
   server.closeAllConnections = () => {
     closeAllConnections.call(server);
     for (const socket of silent) socket.destroy();
-    for (const session of sessions) session.destroy(undefined, NGHTTP2_CANCEL);
+    for (const { session } of sessions) session.destroy(undefined, NGHTTP2_CANCEL);
   };
   server.closeIdleConnections = () => {
     closeIdleConnections.call(server);
     for (const socket of silent) socket.destroy();
     // GOAWAY: the streams there are finish, new ones are refused.
-    for (const session of sessions) session.close();
+    for (const { session } of sessions) session.close();
   };
 }

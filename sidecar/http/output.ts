@@ -1,5 +1,6 @@
 /** The writing half of a connection: all that is written in one turn leaves in one system call. */
 import type { Socket } from 'node:net';
+import { STALL_MS } from './stream.ts';
 
 /** Bytes not yet taken by the kernel above which bodies wait. */
 const HIGH_WATER = 64 * 1024;
@@ -48,7 +49,10 @@ export class Output {
     this.flush();
     if (this.#socket.destroyed) return false;
     if (!this.#socket.writableNeedDrain) return true;
-    return new Promise((resolve) => (this.#wake = resolve));
+    const stalled = setTimeout(() => this.#socket.destroy(), STALL_MS);
+    const isOpen = await new Promise<boolean>((resolve) => (this.#wake = resolve));
+    clearTimeout(stalled);
+    return isOpen;
   }
 
   flush(): void {

@@ -91,7 +91,7 @@ export class Parser<H> {
     const rest = this.#rest!;
     const end = rest.indexOf(BLANK_LINE);
     if (end >= 0) this.#receiver.readHead(rest.toString('latin1', 0, end).replace(/^(?:\r\n)+/, ''));
-    else this.#checkPart(rest, 0);
+    else this.#checkPart(rest, 0, rest.length);
   }
 
   /** No more bytes will come. Throws when a message was broken off. */
@@ -142,7 +142,7 @@ export class Parser<H> {
         this.#state = State.size;
         return at + 2;
       case State.trailers:
-        return this.#trailers(chunk, at);
+        return this.#trailers(chunk, at, fresh);
       case State.close:
         this.#receiver.onBody(at === 0 ? chunk : chunk.subarray(at));
         return chunk.length;
@@ -160,15 +160,18 @@ export class Parser<H> {
     const end = chunk.indexOf(BLANK_LINE, Math.max(at, chunk.length - fresh - 3));
     if ((end < 0 ? chunk.length : end) - at > this.#maxHead) throw bad(`a head has at most ${this.#maxHead} bytes`);
     if (end < 0) {
-      this.#checkPart(chunk, at);
+      this.#checkPart(chunk, at, fresh);
       return -1;
     }
     const head = this.#receiver.readHead(chunk.toString('latin1', at, end));
     return this.#begin(head, chunk, end + 4);
   }
 
-  #checkPart(chunk: Buffer, at: number): void {
-    if (NOISE.test(chunk.toString('latin1', at))) throw bad('the message is not HTTP/1.1');
+  /** Looks at what is fresh of a part, and at a CR before it. */
+  #checkPart(chunk: Buffer, at: number, fresh: number): void {
+    const before = chunk.length - fresh - 1;
+    const from = Math.max(at, chunk[before] === CR ? before : before + 1);
+    if (NOISE.test(chunk.toString('latin1', from))) throw bad('the message is not HTTP/1.1');
   }
 
   #begin(head: H, chunk: Buffer, at: number): number {
@@ -209,7 +212,7 @@ export class Parser<H> {
     return end + 1;
   }
 
-  #trailers(chunk: Buffer, at: number): number {
+  #trailers(chunk: Buffer, at: number, fresh: number): number {
     if (chunk[at] === CR && chunk[at + 1] === LF) {
       this.#end(NO_TRAILERS);
       return at + 2;
@@ -217,7 +220,7 @@ export class Parser<H> {
     const end = chunk.indexOf(BLANK_LINE, at);
     if ((end < 0 ? chunk.length : end) - at > this.#maxHead) throw bad(`trailers have at most ${this.#maxHead} bytes`);
     if (end < 0) {
-      this.#checkPart(chunk, at);
+      this.#checkPart(chunk, at, fresh);
       return -1;
     }
     this.#end(readTrailers(chunk.toString('latin1', at, end)));

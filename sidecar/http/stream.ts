@@ -2,10 +2,14 @@
 import type { Writable } from 'node:stream';
 import { refusal } from '../errors.ts';
 
-/** Until `out` takes more; false when it closed instead. */
+/** How long a reader may take nothing while there is something for it. Long pauses are a reader's right; holding what is under way for good is not. */
+export const STALL_MS = 300_000;
+
+/** Until `out` takes more; false when it closed instead, as it does when its reader takes nothing for too long. */
 const room = (out: Writable): Promise<boolean> =>
   new Promise((resolve) => {
     const settle = (ok: boolean): void => {
+      clearTimeout(timer);
       out.off('drain', onDrain);
       out.off('close', onClose);
       resolve(ok);
@@ -13,6 +17,7 @@ const room = (out: Writable): Promise<boolean> =>
     const onDrain = (): void => settle(true);
     const onClose = (): void => settle(false);
     if (out.destroyed || out.closed) return resolve(false);
+    const timer = setTimeout(() => out.destroy(refusal('timeout', 'the reader takes nothing')), STALL_MS);
     out.on('drain', onDrain);
     out.on('close', onClose);
   });

@@ -3,7 +3,7 @@ import { STATUS_CODES } from './node.ts';
 import type { Socket } from 'node:net';
 import { unwatch, watch } from '../../protocol/aborts.ts';
 import { codeOf } from '../../protocol/errors.ts';
-import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.ts';
+import { type ExchangeRequest, type ExchangeResponse, MAX_INTERIM } from '../../protocol/exchange.ts';
 import { Whole } from '../../protocol/whole.ts';
 import { refusal } from '../errors.ts';
 import { EMPTY, type Framing, Incoming, drop, pour, pourWhole } from './body.ts';
@@ -66,6 +66,7 @@ class Call {
   /** The answer's body, while it comes. */
   answer: Incoming | null = null;
   trailers: readonly Header[] = [];
+  interims = 0;
 
   constructor(
     upstream: Upstream,
@@ -209,6 +210,7 @@ export class Upstream implements Receiver<ResponseHead> {
 
   onInterim({ status, fields }: ResponseHead): void {
     const call = this.#call!;
+    if (++call.interims > MAX_INTERIM) throw refusal('bad_request', 'informational answers without end');
     if (status === 100) call.wanted?.(true);
     call.sending.request.interim?.({ status, headers: status === 100 ? [] : endToEnd(fields) });
   }
