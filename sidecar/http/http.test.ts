@@ -164,8 +164,10 @@ test('a reader that stops stops the app', async () => {
 
 test('a client that leaves ends the call at the app, before and during its answer', async () => {
   const closed: string[] = [];
+  const came = Promise.withResolvers<void>();
   const { proxy } = await proxied((request, response) => {
     response.on('close', () => closed.push(`${request.url} ${response.writableFinished}`));
+    if (request.url === '/waiting') came.resolve();
     if (request.url === '/streaming') {
       response.writeHead(200);
       response.write('x');
@@ -173,12 +175,12 @@ test('a client that leaves ends the call at the app, before and during its answe
   });
   const waiting = http.request({ port: proxy, path: '/waiting', agent: false }).on('error', () => {});
   waiting.end();
-  await sleep(50);
+  await came.promise;
   waiting.destroy();
   const response = await call(proxy, { path: '/streaming' });
   response.on('error', () => {});
   response.destroy();
-  await sleep(100);
+  while (closed.length < 2) await sleep(5);
   expect(closed.toSorted()).toEqual(['/streaming false', '/waiting false']);
 });
 
