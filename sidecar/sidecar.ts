@@ -19,8 +19,7 @@ import { fetchBy } from './http/fetch.ts';
 import { acceptHttp2 } from './http/h2-server.ts';
 import { type ExchangeServer, createExchangeServer, listen } from './http/server.ts';
 import { Metrics } from './metrics.ts';
-import { SqlStore } from './session/store-sql.ts';
-import { openSessions } from './session/store-sqlite.ts';
+import { SessionFile } from './session/store-sqlite.ts';
 import { openStore } from './sqlite.ts';
 import type { Store } from './store.ts';
 import { AccessLog } from './telemetry/accesslog.ts';
@@ -51,7 +50,7 @@ export class Sidecar {
   readonly #metrics = new Metrics();
   readonly #app: App;
   readonly #gateway: HttpClient;
-  readonly #sessionFile;
+  readonly #sessions: SessionFile;
   readonly #agent: Agent;
   readonly #accessLog: AccessLog | null = null;
   readonly #spans: SpanExporter | null = null;
@@ -78,7 +77,7 @@ export class Sidecar {
     this.#hold = hold;
     this.#onEvent = onEvent;
     this.#store = openStore(config.stateDir);
-    this.#sessionFile = openSessions(join(config.stateDir, 'sessions.sqlite'));
+    this.#sessions = new SessionFile(join(config.stateDir, 'sessions.sqlite'), (error) => this.#agent.onError(error));
     const otlp = otlpFrom(process.env, config.name ?? formatId(config.agent));
     if (config.accessLog) this.#accessLog = new AccessLog((fields) => onEvent('access', fields));
     if (otlp !== null) this.#spans = new SpanExporter(otlp);
@@ -100,7 +99,7 @@ export class Sidecar {
     this.#agent = new Agent({
       config,
       store: this.#store,
-      storeOf: (session) => new SqlStore(this.#sessionFile, session),
+      storeOf: (session) => this.#sessions.storeOf(session),
       app: this.#app,
       gateway: this.#gateway,
       fetch: fetchBy(this.#gateway),
@@ -204,7 +203,7 @@ export class Sidecar {
     this.#app.close();
     this.#gateway.close();
     this.#store.close();
-    this.#sessionFile.close();
+    this.#sessions.close();
     this.#onEvent('stopped', {});
   }
 }

@@ -13,7 +13,7 @@ import { problemOf, refusal } from '../errors.ts';
 import { type Header, endToEnd } from '../http/headers.ts';
 import { Metrics } from '../metrics.ts';
 import { MAX_PRICE } from '../outbound.ts';
-import { SESSION_SCHEMA, SqlStore } from '../session/store-sql.ts';
+import { SESSION_SCHEMA, SessionTables, SqlStore } from '../session/store-sql.ts';
 import { Store } from '../store.ts';
 import { EdgeApp, type Fetch } from './app.ts';
 import { chunksOf, streamOf } from '../../protocol/streams.ts';
@@ -95,11 +95,12 @@ export abstract class AgentRuntime<Env extends EdgeEnv> extends DurableObject<En
     }
     const db = durableDatabase(ctx.storage);
     db.exec(SESSION_SCHEMA);
+    const tables = new SessionTables(db);
     const handle: Fetch = (request) => this.app.fetch(request, env, ctx as never);
     const agent = new Agent({
       config,
       store: new Store(db),
-      storeOf: (session) => new SqlStore(db, session),
+      storeOf: (session) => new SqlStore(tables, session),
       app: new EdgeApp(handle, this.pay),
       gateway: { send: (request) => send(config.gateway, request) },
       dial,

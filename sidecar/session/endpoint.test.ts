@@ -9,7 +9,7 @@ import { leafHash, sha, verifyInclusion } from '../../protocol/log.ts';
 import { verifyP256 } from '../../protocol/keys.ts';
 import { PartKind, decodeCalls, decodeHello, encodeCalls, encodeError, encodeHello } from '../../protocol/packet.ts';
 import type { SessionEndpoint } from './endpoint.ts';
-import { sqliteStore } from './store-sqlite.ts';
+import { SessionFile } from './store-sqlite.ts';
 import { memoryStore } from './store.ts';
 import { Pipe, body, bytesOf, collect, endpoint, pair, parties, request, signing, text } from './testing.ts';
 
@@ -453,8 +453,9 @@ describe('SessionEndpoint', () => {
     const dir = mkdtempSync(join(tmpdir(), 'agnt2-session-'));
     try {
       const { a, b, facts } = await parties();
-      a.store = sqliteStore(join(dir, 'a.db'), facts.session);
-      b.store = sqliteStore(join(dir, 'b.db'), facts.session);
+      const files = { a: new SessionFile(join(dir, 'a.db')), b: new SessionFile(join(dir, 'b.db')) };
+      a.store = files.a.storeOf(facts.session);
+      b.store = files.b.storeOf(facts.session);
       const pipe = new Pipe();
       let left = endpoint('a', a, facts);
       const right = endpoint('b', b, facts);
@@ -463,7 +464,9 @@ describe('SessionEndpoint', () => {
       await Promise.all([go(left, 300), go(right, 100)]);
       await left.flush();
       left.close();
-      a.store = sqliteStore(join(dir, 'a.db'), facts.session);
+      files.a.close();
+      files.a = new SessionFile(join(dir, 'a.db'));
+      a.store = files.a.storeOf(facts.session);
       left = endpoint('a', a, facts);
       expect(left.halves().receipts.pays!.half).toMatchObject({ calls: 300, paid: 600 });
       expect(left.accrued.earns).toBe(200);
@@ -480,6 +483,7 @@ describe('SessionEndpoint', () => {
       ).toThrow('crash');
       expect(a.store.count(0)).toBe(350);
       expect(a.store.records(0, 348, 360).length).toBe(2);
+      for (const each of [left, right, files.a, files.b]) each.close();
     } finally {
       rmSync(dir, { recursive: true, force: true });
     }

@@ -12,21 +12,17 @@ export const SESSION_SCHEMA = `
     PRIMARY KEY (session, dir, first)) WITHOUT ROWID;
 `;
 
-/** The store of one session, beside those of others in one SQLite. */
-export class SqlStore implements SessionStore {
-  readonly #db: Database;
-  readonly #session: number;
+/** What is in the tables, of whichever session. */
+export class SessionTables {
+  readonly db: Database;
   readonly #load: Statement;
   readonly #save: Statement;
   readonly #append: Statement;
   readonly #range: Statement;
   readonly #last: Statement;
-  readonly #counts: [number, number];
-  #inside = false;
 
-  constructor(db: Database, session: number) {
-    this.#db = db;
-    this.#session = session;
+  constructor(db: Database) {
+    this.db = db;
     this.#load = db.prepare('SELECT snapshot FROM session_direction WHERE session = ? AND dir = ?');
     this.#save = db.prepare(
       'INSERT INTO session_direction VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET snapshot = excluded.snapshot',
@@ -38,37 +34,79 @@ export class SqlStore implements SessionStore {
     this.#last = db.prepare(
       'SELECT first + n AS count FROM session_records WHERE session = ? AND dir = ? ORDER BY first DESC LIMIT 1',
     );
-    const count = (dir: Direction): number => Number(this.#last.get(session, dir)?.count ?? 0);
-    this.#counts = [count(0), count(1)];
   }
 
-  load(dir: Direction): DirectionSnapshot | null {
-    const row = this.#load.get(this.#session, dir);
+  load(session: number, dir: Direction): DirectionSnapshot | null {
+    const row = this.#load.get(session, dir);
     return row ? decodeSnapshot(new Uint8Array(row.snapshot as Uint8Array)) : null;
   }
 
+  /** Takes a snapshot as {@link encodeSnapshot} has it. */
+  save(session: number, dir: Direction, snapshot: Uint8Array): void {
+    this.#save.run(session, dir, snapshot);
+  }
+
+  append(session: number, dir: Direction, from: number, records: readonly Uint8Array[]): void {
+    this.#append.run(session, dir, from, records.length, concat(...records));
+  }
+
+  records(session: number, dir: Direction, from: number, to: number): Uint8Array[] {
+    const out: Uint8Array[] = [];
+    for (const row of this.#range.all(session, dir, from, to)) {
+      const first = Number(row.first);
+      const records = splitRecords(new Uint8Array(row.bytes as Uint8Array));
+      out.push(...records.slice(Math.max(0, from - first), Math.min(records.length, to - first)));
+    }
+    return out;
+  }
+
+  count(session: number, dir: Direction): number {
+    return Number(this.#last.get(session, dir)?.count ?? 0);
+  }
+}
+
+/** Records that stand one behind the other, copied. */
+export function splitRecords(bytes: Uint8Array): Uint8Array[] {
+  const records: Uint8Array[] = [];
+  for (let at = 0; at < bytes.length; at += CALL_RECORD_BYTES) records.push(bytes.slice(at, at + CALL_RECORD_BYTES));
+  return records;
+}
+
+/** Whoever appends says where, so that nobody leaves a gap or writes twice. */
+export function assertNext(from: number, count: number): void {
+  if (from !== count) throw new RangeError(`append at ${from}, have ${count}`);
+}
+
+/** The store of one session, beside those of others in one SQLite that keeps each write when it is made. */
+export class SqlStore implements SessionStore {
+  readonly #tables: SessionTables;
+  readonly #session: number;
+  readonly #counts: [number, number];
+  #inside = false;
+
+  constructor(tables: SessionTables, session: number) {
+    this.#tables = tables;
+    this.#session = session;
+    this.#counts = [tables.count(session, 0), tables.count(session, 1)];
+  }
+
+  load(dir: Direction): DirectionSnapshot | null {
+    return this.#tables.load(this.#session, dir);
+  }
+
   save(dir: Direction, snapshot: DirectionSnapshot): void {
-    this.#save.run(this.#session, dir, encodeSnapshot(snapshot));
+    this.#tables.save(this.#session, dir, encodeSnapshot(snapshot));
   }
 
   append(dir: Direction, from: number, records: readonly Uint8Array[]): void {
-    if (from !== this.#counts[dir]) throw new RangeError(`append at ${from}, have ${this.#counts[dir]}`);
+    assertNext(from, this.#counts[dir]);
     if (records.length === 0) return;
-    this.#append.run(this.#session, dir, from, records.length, concat(...records));
+    this.#tables.append(this.#session, dir, from, records);
     this.#counts[dir] += records.length;
   }
 
   records(dir: Direction, from: number, to: number): Uint8Array[] {
-    const out: Uint8Array[] = [];
-    for (const row of this.#range.all(this.#session, dir, from, to)) {
-      const first = Number(row.first);
-      const bytes = new Uint8Array(row.bytes as Uint8Array);
-      const n = bytes.length / CALL_RECORD_BYTES;
-      for (let i = Math.max(0, from - first); i < Math.min(n, to - first); i++) {
-        out.push(Uint8Array.prototype.slice.call(bytes, i * CALL_RECORD_BYTES, (i + 1) * CALL_RECORD_BYTES));
-      }
-    }
-    return out;
+    return this.#tables.records(this.#session, dir, from, to);
   }
 
   count(dir: Direction): number {
@@ -83,7 +121,7 @@ export class SqlStore implements SessionStore {
     const before: [number, number] = [...this.#counts];
     this.#inside = true;
     try {
-      this.#db.transaction(run);
+      this.#tables.db.transaction(run);
     } catch (error) {
       [this.#counts[0], this.#counts[1]] = before;
       throw error;
@@ -113,7 +151,7 @@ function readSigned(reader: Reader): SignedHalf | null {
   return kind === 2 ? { half, payer, payee } : { half, payer };
 }
 
-function encodeSnapshot(s: DirectionSnapshot): Uint8Array {
+export function encodeSnapshot(s: DirectionSnapshot): Uint8Array {
   const writer = new Writer().u8(1);
   writeSigned(writer, s.half);
   writeSigned(writer, s.receipt);

@@ -16,7 +16,7 @@ import { DirectLinks } from '../../sidecar/direct.ts';
 import type { Identity } from '../../sidecar/identity.ts';
 import type { ExchangeRequest } from '../../protocol/exchange.ts';
 import { type PacketSocket, type Role, SessionEndpoint, type SessionFacts } from '../../sidecar/session/index.ts';
-import { sqliteStore } from '../../sidecar/session/store-sqlite.ts';
+import { SessionFile } from '../../sidecar/session/store-sqlite.ts';
 
 export const BODY_BYTES = 256;
 export const PRICE = 1;
@@ -67,7 +67,7 @@ export async function connectEnd(options: EndOptions): Promise<SessionEndpoint> 
     role,
     key,
     signing,
-    store: sqliteStore(join(mkdtempSync(join(tmpdir(), 'agnt2-bench-')), 'sessions.db'), facts.session),
+    store: new SessionFile(join(mkdtempSync(join(tmpdir(), 'agnt2-bench-')), 'sessions.db')).storeOf(facts.session),
     credit: CREDIT,
     quote: () => PRICE,
     ...(windowCalls ? { windowCalls } : {}),

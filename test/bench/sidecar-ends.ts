@@ -21,8 +21,7 @@ import { Policy, type Reservation } from '../../sidecar/policy/policy.ts';
 import { readPolicy } from '../../sidecar/policy/config.ts';
 import { type PacketSocket, type SessionFacts } from '../../sidecar/session/index.ts';
 import { Pairing } from '../../sidecar/session/pairing.ts';
-import { SqlStore } from '../../sidecar/session/store-sql.ts';
-import { openSessions } from '../../sidecar/session/store-sqlite.ts';
+import { SessionFile } from '../../sidecar/session/store-sqlite.ts';
 import { SessionManager } from '../../sidecar/sessions.ts';
 import { openStore } from '../../sidecar/sqlite.ts';
 
@@ -87,7 +86,7 @@ async function sessionsOn(
   metrics: Metrics,
 ): Promise<SessionManager> {
   const dir = mkdtempSync(join(tmpdir(), 'agnt2-bench-'));
-  const file = openSessions(join(dir, 'sessions.sqlite'));
+  const file = new SessionFile(join(dir, 'sessions.sqlite'));
   const cell = { id: SESSION, ...facts, paidAB: 0, paidBA: 0, exitAt: 0, status: 'open' };
   const core = {
     base: '',
@@ -115,7 +114,7 @@ async function sessionsOn(
     firstContact: {} as FirstContact,
     metrics,
     services,
-    storeOf: (session) => new SqlStore(file, session),
+    storeOf: (session) => file.storeOf(session),
     onEvent: nothing,
     onError: (error) => console.error(error),
   });

@@ -7,8 +7,8 @@ import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
 import { encodeCallRecord } from '../../protocol/call.ts';
 import { leafHash, sha, verifyInclusion } from '../../protocol/log.ts';
-import { SqlStore } from '../../sidecar/session/store-sql.ts';
-import { openSessions } from '../../sidecar/session/store-sqlite.ts';
+import { openDatabase } from '../../sidecar/sqlite.ts';
+import { SessionFile } from '../../sidecar/session/store-sqlite.ts';
 import { Pipe, collect, endpoint, parties, request } from '../../sidecar/session/testing.ts';
 
 const CALLS = process.env.LONG ? 1_000_000 : 20_001;
@@ -30,11 +30,11 @@ function held(): number {
 test(`${CALLS} calls in one session`, { timeout: 3_600_000 }, async () => {
   const dir = mkdtempSync(join(tmpdir(), 'agnt2-long-'));
   const { a, b, facts } = await parties();
-  const files = { a: openSessions(join(dir, 'a.sqlite')), b: openSessions(join(dir, 'b.sqlite')) };
+  const files = { a: new SessionFile(join(dir, 'a.sqlite')), b: new SessionFile(join(dir, 'b.sqlite')) };
   const rich = { ...facts, depositA: 10_000_000 };
   const extra = { credit: 100_000, quote: () => 1 };
-  const left = endpoint('a', { ...a, store: new SqlStore(files.a, facts.session) }, rich, extra);
-  const right = endpoint('b', { ...b, store: new SqlStore(files.b, facts.session) }, rich, extra);
+  const left = endpoint('a', { ...a, store: files.a.storeOf(facts.session) }, rich, extra);
+  const right = endpoint('b', { ...b, store: files.b.storeOf(facts.session) }, rich, extra);
   try {
     const pipe = new Pipe();
     void left.attach(pipe.socket('a'));
@@ -59,10 +59,13 @@ test(`${CALLS} calls in one session`, { timeout: 3_600_000 }, async () => {
     expect((held() - before) / (CALLS - WARM)).toBeLessThan(PER_CALL);
 
     for (const [role, file] of Object.entries(files)) {
-      const count = (sql: string): number => Number(Object.values(file.prepare(sql).get() as object)[0]);
+      file.settle();
+      const db = openDatabase(join(dir, `${role}.sqlite`));
+      const count = (sql: string): number => Number(Object.values(db.prepare(sql).get() as object)[0]);
       // One row a direction, and the records a window at a time.
       expect(count('SELECT count(*) FROM session_direction')).toBeLessThanOrEqual(2);
       expect([role, count('SELECT sum(n) FROM session_records')]).toEqual([role, CALLS]);
+      db.close();
     }
     for (const side of [left, right]) {
       for (const index of [0, CALLS >> 1, CALLS - 1]) {
