@@ -201,6 +201,12 @@ export class HonestWorld {
     return (await this.host.batch(number))!.header;
   }
 
+  /** What was slashed is paid again: without a bond nothing is posted. */
+  async rebond(): Promise<void> {
+    const value = 10n ** 17n;
+    await this.sequencer({ address: this.l1.root, abi: rootAbi, functionName: 'bond', args: [], value });
+  }
+
   // --- and one that is not ---
 
   /** Posts, with the sequencer's key, a batch after the newest whose state nothing leads to. Answers with the true commitment after each of its steps. */

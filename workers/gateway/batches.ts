@@ -70,6 +70,11 @@ async function leavesOf(
 
 async function inclusion(c: Ctx): Promise<Response> {
   const batch = await batchOf(c);
+  if (batch.header.da !== Da.calldata)
+    throw problem(
+      'not_found',
+      `no path leads to batch ${batch.number}’s dataRoot, which is of blobs or columns: its data is at /archive/${batch.number}`,
+    );
   const [shard, seq] = [countParam(c, 's', 255), countParam(c, 'seq')];
   const inRange = batch.ranges.some(
     (range) => range.shard === shard && seq >= range.firstSeq && seq < range.firstSeq + range.frames,
@@ -164,7 +169,7 @@ export const batchRoutes: readonly Route[] = [
   {
     method: 'get',
     path: '/batches/{n}/frames/{s}/{seq}',
-    summary: 'Proof that a batch’s data holds a frame.',
+    summary: 'Proof that a batch’s data in calldata holds a frame.',
     answer: { description: '{firstStep, index, size, path: [hash from the leaf up], dataRoot}' },
     problems: ['malformed', 'wrong_shard', 'not_found'],
     handle: inclusion,
@@ -174,7 +179,7 @@ export const batchRoutes: readonly Route[] = [
     path: '/archive/{n}',
     summary: 'The data of a batch that is not in calldata, also when L1 or its committee have forgotten it.',
     answer: { type: BYTES, description: 'the data (docs/protocol.md §12)' },
-    problems: ['malformed', 'not_found'],
+    problems: ['malformed', 'not_found', 'unavailable'],
     handle: archived,
   },
   {

@@ -4,26 +4,44 @@ import { type BatchRecord, isFailure, shardStub } from '../../durable/shard/api.
 import { type TestAgent, registerAgents, testEnv, transfer } from '../../durable/shard/testing.ts';
 import { Trace, replayBatch } from '../../protocol/replay.ts';
 import { type Hex, hex, unhex } from '../../protocol/bytes.ts';
+import { Da, recordsOf as runsOf } from '../../protocol/da/carrier.ts';
+import { columnRoot, committeeRoot, encodeColumns } from '../../protocol/da/columns.ts';
+import { decodeData, encodeData } from '../../protocol/da/layout.ts';
 import { keccak } from '../../protocol/hash.ts';
 import { verifyInclusion } from '../../protocol/log.ts';
 import { type ChunkRecord, frameLeaf } from '../../protocol/trace.ts';
-import { getJson } from '../gateway/testing.ts';
-import { compose, finishCut } from './compose.ts';
+import { call, getJson, problemOf } from '../gateway/testing.ts';
+import { type Sealer, compose, finishCut, seal } from './compose.ts';
+import type { Records, Sealed } from './modes/mode.ts';
+import { wholeOf } from './modes/whole.ts';
 import { orderOf, readRecords } from './order.ts';
 
 const SHARDS = 3;
+/** The batch whose data is not in calldata. */
+const WITH_COMMITTEE = 6;
 const NOTHING: Hex = `0x${'00'.repeat(32)}`;
 const shards = Array.from({ length: SHARDS }, (_, shard) => shardStub(testEnv.SHARD, shard));
 const composed: BatchRecord[] = [];
 const events: string[] = [];
 const log = (event: string): void => void events.push(event);
 
+/** As if a committee had signed for it. */
+async function inColumns(records: Records): Promise<Sealed> {
+  const whole = await wholeOf(records);
+  if ('cannot' in whole) throw new Error(whole.cannot);
+  const { data, steps, frames } = whole;
+  return { da: Da.committee, steps, frames, dataRoot: rootOf(data) };
+}
+const rootOf = (data: Uint8Array): Uint8Array =>
+  committeeRoot(data.length, 1, encodeColumns(data, { n: 16, k: 6 }).map(columnRoot));
+
 /** As a pass does, for an L1 that takes everything. */
 async function batch(): Promise<boolean> {
   await finishCut(shards, log);
   const newest = composed.at(-1);
   const tip = { batchHash: newest?.hash ?? NOTHING, post: newest?.header.post ?? NOTHING, postedAt: 0, inboxCursor: 0 };
-  const next = await compose(shards, { head: composed.length, tip }, log);
+  const sealer: Sealer = (number, records) => (number === WITH_COMMITTEE ? inColumns(records) : seal(records()));
+  const next = await compose(shards, { head: composed.length, tip }, log, false, undefined, sealer);
   if (!next) return false;
   await shards[0].recordBatch(next.record);
   composed.push(next.record);
@@ -100,3 +118,29 @@ test('batches of shards that trade on', async () => {
     if (index > 60) break;
   }
 }, 60_000);
+
+test('what is not in calldata comes from the archive, as it was, and nothing else does', async () => {
+  const { header, number } = composed[WITH_COMMITTEE - 1];
+  const answer = await call(`/archive/${number}`);
+  expect([answer.status, answer.headers.get('content-type')]).toEqual([200, 'application/octet-stream']);
+  const data = new Uint8Array(await answer.arrayBuffer());
+  expect(hex(rootOf(data))).toBe(header.dataRoot);
+  const frames = runsOf(decodeData(data, header.steps));
+  expect(hex(encodeData(frames).data)).toBe(hex(data));
+  // Of that one, no path leads to a frame.
+  const { shard, firstSeq } = frames[0];
+  expect(await problemOf(await call(`/batches/${number}/frames/${shard}/${firstSeq}`))).toMatchObject({
+    code: 'not_found',
+  });
+
+  for (const [path, code] of [
+    [`/archive/${number - 1}`, 'not_found'],
+    ['/archive/999999', 'not_found'],
+    ['/archive/0', 'not_found'],
+    ['/archive/-1', 'malformed'],
+    ['/archive/1e3', 'malformed'],
+    ['/archive/99999999999999999999', 'malformed'],
+    ['/archive/six', 'malformed'],
+  ])
+    expect([path, (await problemOf(await call(path))).code]).toEqual([path, code]);
+});

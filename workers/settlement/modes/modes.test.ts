@@ -1,11 +1,14 @@
 /**
- * Batches in all modes against the real contracts on a real EVM, with members that serve over HTTP: each goes to the first mode that takes it, whoever is
- * dead, and the verifier follows them all. LONG=1 dies after every call, and posts blobs in several parts.
+ * Batches in all modes against the real contracts on a real EVM, with a committee of the size that the design has, whose members serve over HTTP: each
+ * goes to the first mode that takes it, whoever is dead or lies, and whoever reads follows them all, whichever members are left. LONG=1 dies after every
+ * call, and posts blobs in several parts.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { type Server, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { execFile } from 'node:child_process';
 import { tmpdir } from 'node:os';
+import { promisify } from 'node:util';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import '../../../protocol/da/install.ts';
@@ -15,7 +18,7 @@ import { committeeAbi, rootAbi } from '../../../contracts/abi.ts';
 import { VerifierHost } from '../../../durable/verifier/host.ts';
 import { type ServedMember, serveMember } from '../../../local/committee/serve.ts';
 import { L1 } from '../../../local/l1.ts';
-import { newRun } from '../../../local/paths.ts';
+import { inRepository, newRun } from '../../../local/paths.ts';
 import { openSql } from '../../../local/sql.ts';
 import { hex } from '../../../protocol/bytes.ts';
 import { Signing } from '../../../protocol/eip712.ts';
@@ -26,10 +29,12 @@ import type { SettlementEnv } from '../env.ts';
 import { readRecords } from '../order.ts';
 import { wholeOf } from './whole.ts';
 
+const execute = promisify(execFile);
 const LONG = process.env.LONG === '1';
-const N = 4;
+const CODE = { n: 16, k: 6 };
+const QUORUM = 11;
 const STAKE = 10n ** 16n;
-const secrets = Array.from({ length: N }, (_, i) => keccak(Uint8Array.of(0xda, i)));
+const secrets = Array.from({ length: CODE.n }, (_, i) => keccak(Uint8Array.of(0xda, i)));
 const accounts = secrets.map((secret) => privateKeyToAccount(hex(secret)));
 /** Where nobody listens. */
 const DEAD = 'http://127.0.0.1:9';
@@ -38,7 +43,8 @@ let l1: L1;
 let shard: MemoryShard;
 let dir: string;
 let members: ServedMember[];
-let dead = 0;
+/** Where members are, if not where they serve. */
+let places: Readonly<Record<number, string>> = {};
 let host: VerifierHost;
 const events: { event: string; [field: string]: unknown }[] = [];
 const log = (event: string, fields: object = {}): void => void events.push({ event, ...fields });
@@ -58,7 +64,7 @@ const envOver = (rpc: unknown, modes: string): SettlementEnv => ({
   DA_MODES: modes,
   BEACON_URL: l1.rpc,
   SLOT_SECONDS: '0',
-  COMMITTEE_MEMBERS: members.map(({ url }, i) => `${accounts[i].address}=${i < dead ? DEAD : url}`).join(),
+  COMMITTEE_MEMBERS: members.map(({ url }, i) => `${accounts[i].address}=${places[i] ?? url}`).join(),
 });
 
 /** A module of its own each time: what a fresh isolate would run. */
@@ -77,6 +83,17 @@ async function verified(): Promise<number> {
 const head = (): Promise<number> =>
   l1.client.readContract({ address: l1.root, abi: rootAbi, functionName: 'head' }).then(Number);
 const newest = async () => (await shard.batches({ newest: true, limit: 1 }))[0];
+/** A server that answers everything so; never, where that is null. */
+async function answering(answer: { status: number; body: string } | null): Promise<string> {
+  const server = createServer((request, response) => {
+    request.resume();
+    if (answer) request.on('end', () => response.writeHead(answer.status).end(answer.body));
+  });
+  liars.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+const liars: Server[] = [];
 function fill(frames: number, bytes: number): void {
   for (let i = 0; i < frames; i++) shard.run(new Uint8Array(bytes).fill(0x77));
 }
@@ -93,8 +110,8 @@ beforeAll(async () => {
       demandBond: 10n ** 14n,
       committee: {
         members: accounts.map(({ address }) => address),
-        threshold: 2,
-        quorum: 3,
+        threshold: CODE.k,
+        quorum: QUORUM,
         retention: 86_400,
         memberStake: STAKE,
       },
@@ -121,6 +138,10 @@ beforeAll(async () => {
   host = new VerifierHost(sql, sql.together, { shards: 1, chainId: l1.chainId, root: l1.root });
 }, 120_000);
 afterAll(async () => {
+  for (const liar of liars) {
+    liar.closeAllConnections();
+    liar.close();
+  }
   await Promise.all((members ?? []).map((member) => member.close()));
   await l1?.stop();
   if (dir) rmSync(dir, { recursive: true, force: true });
@@ -140,11 +161,27 @@ test('each batch goes to the first mode that takes it, and the next starts at th
     expect((await newest()).state).toBe('posted');
     went.push((await newest()).header.da);
   };
-  // One dead of four: there is a quorum.
-  dead = 1;
+  // As many away as a quorum leaves, each in its own way: dead, silent, with nobody's signature, with no signature, with an error.
+  const garbage = JSON.stringify({ signature: `0x${'5b'.repeat(64)}` });
+  places = {
+    0: DEAD,
+    3: await answering(null),
+    7: await answering({ status: 200, body: garbage }),
+    11: await answering({ status: 200, body: 'not JSON' }),
+    15: await answering({ status: 500, body: '{}' }),
+  };
   await batch();
-  dead = 2;
+  const { outcomes } = events.find(({ event }) => event === 'collected')!;
+  expect(
+    String(outcomes)
+      .split(',')
+      .filter((outcome) => outcome === 'signed').length,
+  ).toBeGreaterThanOrEqual(QUORUM);
+  expect(String(outcomes)).toContain('bad_signature');
+  // One more, and they are known to be too few.
+  places = { ...places, 3: DEAD, 9: DEAD };
   await batch();
+  expect(events.filter(({ event }) => event === 'mode_cannot').map(({ mode }) => mode)).toContain('committee');
   // Neither a quorum nor an L1 that knows blobs.
   const { fetch: realFetch } = globalThis;
   globalThis.fetch = (async (url, init) => {
@@ -156,19 +193,79 @@ test('each batch goes to the first mode that takes it, and the next starts at th
   } finally {
     globalThis.fetch = realFetch;
   }
-  dead = 0;
+  places = {};
   await batch();
   expect(went).toEqual([2, 1, 0, 2]);
   expect(await head()).toBe(4);
   expect(await verified(), 'whoever wants to, can execute them all').toBe(4);
 }, 120_000);
 
+/** Only these members are there. */
+const only = (alive: readonly number[]): Readonly<Record<number, string>> =>
+  Object.fromEntries(accounts.flatMap((_, i) => (alive.includes(i) ? [] : [[i, DEAD]])));
+/** All of them signed for the first batch, too. */
+const PARITY = [6, 8, 9, 10, 12, 13];
+
+test.each([
+  ['the data’s own columns, as far as they were signed for', [1, 2, 4, 5, 6, 8]],
+  ['parity alone', PARITY],
+  ['other parity', [8, 9, 10, 12, 13, 14]],
+  ['some of each', [2, 5, 9, 10, 13, 14]],
+])(
+  'a node comes from nothing with any k members: %s',
+  async (_what, alive) => {
+    const sql = openSql(':memory:');
+    const late = new VerifierHost(sql, sql.together, { shards: 1, chainId: l1.chainId, root: l1.root });
+    const { runWatch } = await import('../pass.ts');
+    const follow = async (left: readonly number[]): Promise<number> => {
+      places = only(left);
+      await runWatch({ ...envOver(shard.rpc, 'calldata'), VERIFIER: { getByName: () => late } }, log);
+      return (await late.standing()).head;
+    };
+    try {
+      expect(await follow(alive.slice(1)), 'one too few').toBe(0);
+      expect(events.at(-1)).toMatchObject({ event: 'not_shown', batch: 1 });
+      expect(await follow(alive)).toBe(4);
+      expect(hex(late.verifier.state().tree().root())).toBe((await newest()).stateRoot);
+    } finally {
+      places = {};
+    }
+  },
+  120_000,
+);
+
+test('every program that reads batches reads them in all modes', async () => {
+  const env = {
+    ...process.env,
+    L1_RPC: l1.rpc,
+    ROOT_ADDRESS: l1.root,
+    BEACON_URL: l1.rpc,
+    SLOT_SECONDS: '0',
+    COMMITTEE_MEMBERS: members.map(({ url }, i) => `${accounts[i].address}=${PARITY.includes(i) ? url : DEAD}`).join(),
+  };
+  const run = async (name: string, args: readonly string[], without: Readonly<Record<string, string>> = {}) =>
+    execute(process.execPath, [inRepository('local', name), ...args, '--json'], { env: { ...env, ...without } });
+  const { stateRoot } = await newest();
+  const [verify, exit, bisect] = await Promise.all([
+    run('verify.ts', ['--once', '--every', '1']),
+    run('exit.ts', ['status', '--all']),
+    run('bisect.ts', [`${l1.rpc}#${l1.root}`]),
+  ]);
+  expect(JSON.parse(verify.stdout)).toMatchObject({ head: 4, verified: 4, lying: 0, stateRoot });
+  expect(JSON.parse(exit.stdout)).toMatchObject({ head: 4, stateRoot });
+  expect(JSON.parse(bisect.stdout)).toMatchObject({ frames: (await shard.head()).cut.toSeq, parting: null });
+  // Told of no member, it says what it lacks, and of which batch.
+  const lost = await run('exit.ts', ['status', '--all'], { COMMITTEE_MEMBERS: '' }).catch((error: unknown) => error);
+  expect(lost).toMatchObject({ code: 1, stderr: expect.stringMatching(/data of batch 1 .*COMMITTEE_MEMBERS/) });
+}, 240_000);
+
 test('blobs that L1 forgot come from an archive, which is not believed', async () => {
   const sql = openSql(':memory:');
   const late = new VerifierHost(sql, sql.together, { shards: 1, chainId: l1.chainId, root: l1.root });
   let isLying = true;
   const archive = createServer(async (request, response) => {
-    const number = Number(request.url!.split('/').at(-1));
+    // As the gateway has it.
+    const number = Number(/^\/archive\/(\d+)$/.exec(request.url!)?.[1]);
     const [record] = await shard.batches({ after: number - 1, limit: 1 });
     const whole = await wholeOf(() => readRecords([shard.rpc], record.ranges));
     if ('cannot' in whole) throw new Error(whole.cannot);

@@ -132,7 +132,7 @@ async function slotOf(chain: Chain, blockNumber: bigint, beacon: string, slotSec
 
 async function fromArchives(number: number, length: number, { archives }: DataSources): Promise<Uint8Array[]> {
   for (const archive of archives) {
-    const data = await read(`${archive}/v1/archive/${number}`, length).catch(() => null);
+    const data = await read(`${archive}/archive/${number}`, length).catch(() => null);
     if (data?.length === length) return encodeBlobs(data);
   }
   return [];

@@ -263,11 +263,13 @@ export async function checkFrame(f) {
   return out;
 }
 
-/** A frame's way into its batch: {batch, answer, leaf, folded, ok}, null while it is in none. */
+/** A frame's way into its batch: {batch, answer, leaf, folded, ok}, or {batch, elsewhere} where its data is not in calldata; null while it is in none. */
 export async function checkPlace(f) {
   const n = batchOf(f.shard, f.seq, f.batch);
   if (n === null) return null;
-  const [b, answer] = await Promise.all([fetchBatch(n), get(`/batches/${n}/frames/${f.shard}/${f.seq}`)]);
+  const b = await fetchBatch(n);
+  if (Number(b.da) !== 0) return { batch: n, elsewhere: true };
+  const answer = await get(`/batches/${n}/frames/${f.shard}/${f.seq}`);
   const leaf = frameLeaf({ firstStep: answer.firstStep, shard: f.shard, seq: f.seq, frame: f.bytes });
   const size = answer.size ?? b.ranges.reduce((sum, r) => sum + Number(r.frames), 0);
   const folded = foldPath(leaf, answer.index, size, answer.path);
@@ -285,6 +287,13 @@ export const receiptChecks = (f, checks, testid) =>
 
 export function placeChecks(place, testid) {
   if (!place) return check(null, 'not in a batch yet', 'the receipt promises that it will be', testid);
+  if (place.elsewhere)
+    return check(
+      null,
+      ['in batch ', batchLink(place.batch)],
+      'its data is not in calldata: who has it all checks it against the data root',
+      testid,
+    );
   return [
     check(
       place.ok,
