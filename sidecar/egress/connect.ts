@@ -1,16 +1,14 @@
 /** `CONNECT host:port` at the port of HTTP: the first bytes of a connection say whether it is one, and what follows its head is the tunnel's. */
-import type { Server as HttpServer } from 'node:http';
 import { STATUS_CODES } from '../http/node.ts';
 import type { Server, Socket } from 'node:net';
 import { codeOf } from '../../protocol/errors.ts';
 import { problemOf, refusal } from '../errors.ts';
+import { divert, gather } from '../http/divert.ts';
 import { tunnels } from '../http/tunnels.ts';
-import type { Egress } from './egress.ts';
+import { ESTABLISHED, type Egress } from './egress.ts';
 
 const METHOD = 'CONNECT ';
 const MAX_HEAD = 8192;
-/** How long a connection may take to say what it is. */
-const SILENT_MS = 30_000;
 const END = Buffer.from('\r\n\r\n');
 /** RFC 9112 §3.2.3, and nothing after it that would frame a body: a CONNECT has none. */
 const HEAD = /^CONNECT ([^\s]+) HTTP\/1\.[01]\r\n((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*)\r\n$/;
@@ -18,63 +16,16 @@ const HEAD = /^CONNECT ([^\s]+) HTTP\/1\.[01]\r\n((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]
 const PEER = /^([A-Za-z0-9-]{1,63}\.agnt2):80$/i;
 const FRAMED = /^(?:content-length|transfer-encoding):/im;
 
-/** Reads until `enough` says so, then hands the bytes over; the socket is paused from then on. */
-function gather(socket: Socket, enough: (bytes: Buffer) => boolean, done: (bytes: Buffer) => void): void {
-  let bytes: Buffer = Buffer.alloc(0);
-  const timer = setTimeout(() => socket.destroy(), SILENT_MS);
-  const fail = (): void => void socket.destroy();
-  const look = (): void => {
-    const chunk = socket.read() as Buffer | null;
-    if (chunk === null) return;
-    bytes = bytes.length === 0 ? chunk : Buffer.concat([bytes, chunk]);
-    if (!enough(bytes)) return;
-    clearTimeout(timer);
-    socket.off('readable', look);
-    socket.off('error', fail);
-    socket.off('end', fail);
-    done(bytes);
-  };
-  socket.on('readable', look);
-  socket.on('error', fail);
-  socket.on('end', fail);
-  socket.on('close', () => clearTimeout(timer));
-  look();
-}
-
 /** Has the tunnels of a server's clients opened by `egress`; those to peers, and every other connection, go where they would have gone. */
 export function acceptTunnels(server: Server, egress: Egress, onError: (error: unknown) => void = () => {}): void {
-  const others = server.listeners('connection') as ((socket: Socket) => void)[];
-  server.removeAllListeners('connection');
-  /** Connections that did not say yet what they are, and tunnels that are not open yet. */
-  const early = new Set<Socket>();
-  server.on('connection', (socket: Socket) => {
-    early.add(socket);
-    socket.on('close', () => early.delete(socket));
-    gather(
-      socket,
-      (bytes) => bytes.length >= METHOD.length || !METHOD.startsWith(bytes.toString('latin1')),
-      (bytes) => {
-        socket.unshift(bytes);
-        const take = (): void => {
-          early.delete(socket);
-          for (const other of others) other.call(server, socket);
-        };
-        if (bytes.toString('latin1', 0, METHOD.length) === METHOD) open(socket, egress, take, onError);
-        else take();
-      },
-    );
+  divert(server, {
+    isOurs: (bytes) => {
+      const first = bytes.toString('latin1', 0, METHOD.length);
+      return first === METHOD || (METHOD.startsWith(first) ? null : false);
+    },
+    open: (socket, take) => open(socket, egress, take, onError),
+    close: () => egress.close(),
   });
-  const http = server as HttpServer;
-  const { closeAllConnections, closeIdleConnections } = http;
-  http.closeAllConnections = () => {
-    closeAllConnections.call(http);
-    for (const socket of early) socket.destroy();
-    egress.close();
-  };
-  http.closeIdleConnections = () => {
-    closeIdleConnections.call(http);
-    for (const socket of early) socket.destroy();
-  };
 }
 
 /** `take` reads a connection as HTTP. */
@@ -102,7 +53,7 @@ function open(socket: Socket, egress: Egress, take: () => void, onError: (error:
       if (peer === undefined) return void egress.tunnel(head[1], socket, bytes.subarray(end)).catch(refuse);
       // Such a tunnel ends here, and what comes through it is read as any request.
       tunnels.set(socket, peer.toLowerCase());
-      socket.write('HTTP/1.1 200 Connection Established\r\n\r\n');
+      socket.write(ESTABLISHED);
       if (bytes.length > end) socket.unshift(bytes.subarray(end));
       take();
     },

@@ -31,6 +31,9 @@ const MAX_TUNNELS = 256;
 /** Addresses of a name that are tried one after the other. */
 const MAX_ADDRESSES = 4;
 
+/** What a client that asked by CONNECT is told (RFC 9110 §9.3.6). */
+export const ESTABLISHED = 'HTTP/1.1 200 Connection Established\r\n\r\n';
+
 const denied = (why: string): Error => refusal('egress_denied', why);
 
 export class Egress {
@@ -149,8 +152,11 @@ export class Egress {
     }
   }
 
-  /** Opens a tunnel for `CONNECT host:port`, to what the lists allow for https. Resolves when it stands; throws a refusal before. */
-  async tunnel(authority: string, client: Duplex, head: Buffer): Promise<void> {
+  /**
+   * Opens a tunnel to `host:port`, to what the lists allow for https: tells the client so by `greeting`, and the host what the client
+   * said early, `head`. Resolves when it stands; throws a refusal before.
+   */
+  async tunnel(authority: string, client: Duplex, head: Buffer, greeting: string = ESTABLISHED): Promise<void> {
     if (!/:\d+$/.test(authority)) throw denied('CONNECT names a host and a port');
     const target = this.#target(authority, HTTPS);
     if (this.#tunnels.size >= MAX_TUNNELS) throw refusal('busy', `${MAX_TUNNELS} tunnels are open`);
@@ -178,7 +184,7 @@ export class Egress {
       end.on('data', count);
     }
     if (client.destroyed) return over();
-    client.write('HTTP/1.1 200 Connection Established\r\n\r\n');
+    if (greeting !== '') client.write(greeting);
     if (head.length > 0) socket.write(head);
     client.pipe(socket);
     socket.pipe(client);
