@@ -57,6 +57,19 @@ test('a full config reads, amounts as text or numbers', () => {
   expect(config.session).toMatchObject({ auto: true, deposit: 500, credit: 576, afterCalls: 1 });
 });
 
+test('an app that knows of no proxy is led to one address, at ports of TCP and one of UDP', () => {
+  expect(readConfig(least).transparent).toBeNull();
+  const read = (transparent: unknown): unknown => readConfig({ ...least, transparent }).transparent;
+  expect(read({ host: 'agnt2' })).toEqual({ host: 'agnt2', ports: [80, 443], dns: 53 });
+  expect(read({ host: '::1', ports: [8080], dns: 5353 })).toEqual({ host: '::1', ports: [8080], dns: 5353 });
+  for (const host of ['0.0.0.0', '0', '::', '[::]', '0:0:0:0:0:0:0:0', ''])
+    expect(faultsOf({ ...least, transparent: { host } })).toContain('transparent.host');
+  for (const ports of [[], [80.5], [65536], ['80'], 80])
+    expect(faultsOf({ ...least, transparent: { host: 'agnt2', ports } })).toContain('transparent.ports');
+  expect(faultsOf({ ...least, transparent: { host: 'agnt2', dns: -1, udp: 1 } })).toMatch(/dns must be .*udp is not a/);
+  expect(faultsOf({ ...least, transparent: true })).toContain('transparent must be an object');
+});
+
 test('every fault is named by its path, all at once', () => {
   expect(faultsOf({})).toMatch(/gateway is missing; agent is missing|agent is missing; gateway is missing/);
   expect(faultsOf(null)).toContain('the config must be an object');
@@ -101,6 +114,7 @@ test('any JSON is a config or refused by code', () => {
             policy: fc.jsonValue(),
             session: fc.jsonValue(),
             app: fc.jsonValue(),
+            transparent: fc.jsonValue(),
           },
           { requiredKeys: [] },
         ),

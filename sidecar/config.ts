@@ -68,6 +68,16 @@ export interface EgressConfig {
   readonly maxSeconds: number;
 }
 
+/** Where an app that knows of no proxy is led: to names that are all the sidecar's, and ports at which it goes by what is asked for. */
+export interface TransparentConfig {
+  /** Of the address that the names lead to. */
+  readonly host: string;
+  /** Ports of TCP, of HTTP and TLS alike. */
+  readonly ports: readonly number[];
+  /** Port of the name server, UDP. */
+  readonly dns: number;
+}
+
 export interface Config {
   /** Base URL of the gateway, without a trailing slash. */
   readonly gateway: string;
@@ -83,6 +93,8 @@ export interface Config {
   readonly services: readonly ServiceConfig[];
   readonly policy: PolicyConfig;
   readonly egress: EgressConfig;
+  /** None: the app has to ask its proxy. */
+  readonly transparent: TransparentConfig | null;
   /** Whether each call is a line of the log. */
   readonly accessLog: boolean;
   readonly signer: SignerConfig;
@@ -91,6 +103,10 @@ export interface Config {
   /** Seconds a graceful stop may take. */
   readonly drainSeconds: number;
 }
+
+const HTTP = 80;
+const HTTPS = 443;
+const DNS = 53;
 
 /** A path pattern must be in the form that targets are matched in, else it would never match. */
 function checkPattern(fields: Fields, key: string, pattern: unknown): string {
@@ -167,6 +183,22 @@ function readEgress(value: unknown, faults: string[]): EgressConfig {
   };
   fields.done();
   return egress;
+}
+
+function readTransparent(value: unknown, faults: string[]): TransparentConfig | null {
+  if (value === undefined) return null;
+  const fields = new Fields(value, 'transparent', faults);
+  const host = fields.text('host');
+  if (/^[0.]*$|^[0:[\]]*$/.test(host) && host !== '')
+    fields.fault('host', 'must be one address, or a name that has one');
+  const given = fields.get('ports') === undefined ? [HTTP, HTTPS] : fields.list('ports');
+  const ports = given.filter(
+    (port): port is number => Number.isInteger(port) && Number(port) >= 0 && Number(port) < 65536,
+  );
+  if (ports.length < given.length || ports.length === 0) fields.fault('ports', 'must be numbers from 0 to 65535');
+  const transparent = { host, ports, dns: fields.integer('dns', DNS, 0, 65535) };
+  fields.done();
+  return transparent;
 }
 
 function readSigner(value: unknown, faults: string[]): SignerConfig {
@@ -249,6 +281,7 @@ export function readConfig(value: unknown): Config {
     services,
     policy: readPolicy(fields.get('policy'), faults),
     egress: readEgress(fields.get('egress'), faults),
+    transparent: readTransparent(fields.get('transparent'), faults),
     accessLog: fields.flag('accessLog', false),
     signer: readSigner(fields.get('signer'), faults),
     session: readSession(fields.get('session'), Math.max(0, ...services.map(ceilingOf)), faults),

@@ -15,7 +15,6 @@ import { Egress, type EgressOptions } from './egress/egress.ts';
 import { DirectLinks } from './direct.ts';
 import { refusal } from './errors.ts';
 import { HttpClient } from './http/client.ts';
-import { fetchBy } from './http/fetch.ts';
 import { acceptHttp2 } from './http/h2-server.ts';
 import { type ExchangeServer, createExchangeServer, listen } from './http/server.ts';
 import { Metrics } from './metrics.ts';
@@ -24,6 +23,7 @@ import { openStore } from './sqlite.ts';
 import type { Store } from './store.ts';
 import { AccessLog } from './telemetry/accesslog.ts';
 import { SpanExporter, otlpFrom } from './telemetry/otlp.ts';
+import { Transparent } from './transparent/transparent.ts';
 
 export type { OnEvent, Pace } from './agent.ts';
 
@@ -39,6 +39,7 @@ const FIXED: readonly (keyof Config)[] = [
   'admin',
   'stateDir',
   'accessLog',
+  'transparent',
 ];
 /** How long the last spans may take. */
 const SPANS_MS = 3000;
@@ -60,6 +61,7 @@ export class Sidecar {
   #admin: Server | null = null;
   #links: DirectLinks | null = null;
   #listener: ExchangeServer | null = null;
+  #transparent: Transparent | null = null;
   #listening = false;
   #stopping = false;
   /** Ports in use, for configs that ask for any; 0 where it does not listen. */
@@ -102,7 +104,6 @@ export class Sidecar {
       storeOf: (session) => this.#sessions.storeOf(session),
       app: this.#app,
       gateway: this.#gateway,
-      fetch: fetchBy(this.#gateway),
       dial,
       egress: this.#egress,
       links: async (identity, onError) => {
@@ -139,7 +140,7 @@ export class Sidecar {
         policy: agent.policy,
         nextKey: () => agent.nextKey(),
         unready: () => this.#unready,
-        status: async () => ({ ...(await agent.status()), ready: this.ready, reason: this.#unready }),
+        status: async () => ({ ...(await agent.status()), ready: this.ready }),
         sessions: () => agent.sessions(),
         halves: () => agent.halves(),
         openSession: (peer) => agent.openSession(peer),
@@ -153,6 +154,12 @@ export class Sidecar {
     acceptHttp2(this.#listener, agent.outbound.handle, agent.onError);
     acceptTunnels(this.#listener, this.#egress, agent.onError);
     this.ports.listen = await listen(this.#listener, this.#config.listen);
+    if (this.#config.transparent !== null) {
+      const { handle: listener } = agent.outbound;
+      const { transparent: config } = this.#config;
+      this.#transparent = new Transparent({ config, listener, egress: this.#egress, onError: agent.onError });
+      await this.#transparent.start();
+    }
     this.#listening = true;
     this.#onEvent('ready', {
       agent: formatId(this.#config.agent),
@@ -192,9 +199,11 @@ export class Sidecar {
     this.#stopping = true;
     this.#listener?.close();
     this.#listener?.closeIdleConnections();
+    this.#transparent?.stop();
     await this.#agent.stop();
     this.#links?.close();
     this.#listener?.closeAllConnections();
+    this.#transparent?.close();
     this.#accessLog?.flush();
     await Promise.race([this.#spans?.flush(), setTimeout(SPANS_MS, undefined, { ref: false })]);
     this.#admin?.closeAllConnections();

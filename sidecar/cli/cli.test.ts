@@ -352,6 +352,21 @@ test('deploy checks an edge agent and bundles it, without a network', async () =
   expect(await codes()).toBe('bad_config');
 });
 
+test('compose does not take a file with a proxy for one without', async () => {
+  const cwd = folder();
+  mkdirSync(join(cwd, 'shop'));
+  cpSync(
+    fileURLToPath(new URL('../../examples/compose/compose.yaml', import.meta.url)),
+    join(cwd, 'shop/compose.yaml'),
+  );
+  const ran = await agnt2(['compose', 'shop', '--image', 'nginx', '--transparent', '--json'], { cwd });
+  expect([ran.code, json(ran)]).toMatchObject([
+    1,
+    { error: { code: 'not_transparent', mend: expect.stringMatching(/^rm shop/) } },
+  ]);
+  expect(readdirSync(join(cwd, 'shop'))).toEqual(['compose.yaml']);
+});
+
 describe('docker agnt2', () => {
   const plugin = fileURLToPath(new URL('docker-agnt2.mjs', import.meta.url));
 

@@ -1,6 +1,6 @@
 /** `agnt2 compose`: an image, unchanged, as an agent in containers: a folder with its machine key, its config and the compose file, registered and up. */
 import { execFile, spawnSync } from 'node:child_process';
-import { chownSync, copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chownSync, copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -10,10 +10,11 @@ import { readConfig } from '../config.ts';
 import { Core } from '../core.ts';
 import { NAME } from '../target.ts';
 import { type Command, EXIT, Failure, type Invocation, UsageError, countOf } from './command.ts';
+import { freeNet, usedNets } from './nets.ts';
 import { REGISTRATION, keyAt } from './init.ts';
 import { register, waysOf } from './register.ts';
 
-const FILE = fileURLToPath(new URL('../../examples/compose/compose.yaml', import.meta.url));
+const example = (file: string): string => fileURLToPath(new URL(`../../examples/compose/${file}`, import.meta.url));
 /** Whom the image runs as, unless it is told otherwise. */
 const IMAGE_USER = 65532;
 /** This machine, as a container calls it. */
@@ -24,6 +25,7 @@ export const compose: Command = {
   usage: 'NAME --image IMAGE [--price UNITS]',
   about: [
     'Makes the folder NAME (machine.key, agnt2.json, compose.yaml, .env), registers the agent, and has Docker Compose bring up the image, its sidecar and what reads its labels. With --price others call it as http://NAME.agnt2/ for money; it calls others, through the proxy in its environment, within --budget.',
+    "With --transparent the app's environment says nothing of a proxy: every name it looks up is its sidecar, which goes by what is asked for at ports 80 and 443.",
     'What is there already is kept: run it again after you have edited any of it.',
   ],
   options: {
@@ -32,6 +34,10 @@ export const compose: Command = {
       type: 'string',
       value: 'PRICES',
       help: "base units a call costs, or 'GET /=2; POST /run=200; *=5'; without it the app only calls others",
+    },
+    transparent: {
+      type: 'boolean',
+      help: 'for an app that does not hear HTTP_PROXY: it is led to its sidecar by names',
     },
     ...REGISTRATION,
   },
@@ -69,7 +75,7 @@ function assignment(name: string, value: string): string {
   return `${name}='${value}'\n`;
 }
 
-function environment({ text, env }: Invocation, name: string): string {
+async function environment({ text, flag, env }: Invocation, name: string): Promise<string> {
   const image = text('image');
   if (image === undefined) throw new UsageError('which image? --image IMAGE');
   const price = text('price') ?? '';
@@ -82,6 +88,7 @@ function environment({ text, env }: Invocation, name: string): string {
     APP_IMAGE: image,
     AGENT_NAME: name,
     AGENT_PRICE: /^\d+$/.test(price) ? `*=${price}` : price,
+    ...(flag('transparent') && { AGNT2_NET: freeNet(name, await usedNets()) }),
     ...(!isRoot && { AGNT2_USER: `${getuid!()}:${getgid!()}` }),
     ...(DOCKER_HOST.startsWith('unix://') && { DOCKER_SOCKET: DOCKER_HOST.slice('unix://'.length) }),
   })
@@ -90,13 +97,20 @@ function environment({ text, env }: Invocation, name: string): string {
 }
 
 async function run(invocation: Invocation): Promise<number> {
-  const { text, out, args } = invocation;
+  const { text, flag, out, args } = invocation;
   const [name, ...more] = args;
   if (name === undefined || more.length > 0 || !NAME.test(name))
     throw new UsageError('agnt2 compose NAME: lower-case letters, digits and inner hyphens, at most 63');
   const dir = resolve(name);
   const [envFile, config, file] = ['.env', 'agnt2.json', 'compose.yaml'].map((part) => join(dir, part));
-  const variables = existsSync(envFile) ? null : environment(invocation, name);
+  const isTransparent = flag('transparent');
+  if (isTransparent && existsSync(file) && !readFileSync(file, 'utf8').includes('AGNT2_NET'))
+    throw new Failure(
+      'not_transparent',
+      `${relative('.', file)} is there already, and is one with a proxy`,
+      `rm ${[file, envFile, config].map((path) => relative('.', path)).join(' ')}, if nothing in them is yours`,
+    );
+  const variables = existsSync(envFile) ? null : await environment(invocation, name);
   const budget = countOf(text('budget')!, '--budget');
   const found = composeCommand();
   if (found === null)
@@ -114,7 +128,7 @@ async function run(invocation: Invocation): Promise<number> {
   const { key, isNew } = await keyAt(join(dir, 'machine.key'));
   if (isNew && process.getuid?.() === 0) chownSync(join(dir, 'machine.key'), IMAGE_USER, IMAGE_USER);
   if (variables !== null) writeFileSync(envFile, variables);
-  if (!existsSync(file)) copyFileSync(FILE, file);
+  if (!existsSync(file)) copyFileSync(example(isTransparent ? 'transparent.yaml' : 'compose.yaml'), file);
   let agent = (await core.agentsByKey(key.publicKey)).at(0);
   const made = agent === undefined ? await register(invocation, { core, domain, key }) : null;
   agent ??= made?.agent;
@@ -128,7 +142,7 @@ async function run(invocation: Invocation): Promise<number> {
     return 3;
   }
   if (!existsSync(config))
-    writeFileSync(config, `${JSON.stringify(configOf(gateway, agent, name, budget), null, 2)}\n`);
+    writeFileSync(config, `${JSON.stringify(configOf(gateway, agent, name, budget, isTransparent), null, 2)}\n`);
 
   const composed = [...first, '--file', file];
   out.note(`agent ${formatId(agent)}; ${[command, ...first].join(' ')} brings up ${relative('.', file)}`);
@@ -167,13 +181,20 @@ async function run(invocation: Invocation): Promise<number> {
 }
 
 /** As its container has it. */
-function configOf(gateway: string, agent: number, name: string, budget: number): Record<string, unknown> {
+function configOf(
+  gateway: string,
+  agent: number,
+  name: string,
+  budget: number,
+  isTransparent: boolean,
+): Record<string, unknown> {
   const config = {
     gateway: asContainersSee(gateway),
     agent: formatId(agent),
     keyFile: '/run/secrets/machine_key',
     name,
     listen: 'agnt2:8402',
+    ...(isTransparent && { transparent: { host: 'agnt2' } }),
     admin: '127.0.0.1:8403',
     stateDir: '/var/lib/agnt2',
     policy: { perCall: String(Math.ceil(budget / 10)), perDay: String(budget) },

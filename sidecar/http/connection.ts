@@ -220,11 +220,9 @@ export class Connection implements Receiver<RequestHead> {
   // ---- answering ----
 
   async #answer(exchange: ServedExchange): Promise<void> {
-    const { method, target } = exchange.head;
+    const { method, target, host, fields } = exchange.head;
     try {
-      const answer = await this.#server.listener({ url: target, fields: exchange.head.fields }, (to) =>
-        exchange.request(to),
-      );
+      const answer = await this.#server.listener({ url: target, host, fields }, (to) => exchange.request(to));
       await this.#write(exchange, answer);
     } catch (error) {
       if (codeOf(error) !== 'cancelled') this.#server.onError(error);

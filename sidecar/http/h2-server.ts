@@ -193,7 +193,10 @@ async function writeStream(stream: ServerHttp2Stream, answer: ExchangeResponse, 
 }
 
 /** The target a listener reads, as HTTP/1.1 would have it. Throws `bad_request`, `connect_denied`. */
-function urlOf(pseudo: ReadonlyMap<string, string>, fields: readonly Header[]): { method: string; url: string } {
+function urlOf(
+  pseudo: ReadonlyMap<string, string>,
+  fields: readonly Header[],
+): { method: string; url: string; host: string } {
   const method = pseudo.get(':method') ?? '';
   if (method === 'CONNECT') throw refusal('connect_denied', 'tunnels are refused: call <name>.agnt2 in plain HTTP');
   if (!METHOD.test(method)) throw refusal('bad_request', 'the method is not one that is carried');
@@ -209,7 +212,7 @@ function urlOf(pseudo: ReadonlyMap<string, string>, fields: readonly Header[]): 
   if (authority === '' || !/^[a-z0-9.\-_:[\]]+$/.test(authority))
     throw refusal('bad_request', 'the request names no host');
   const named = authority.replace(/:\d+$/, '').endsWith('.agnt2');
-  return { method, url: named ? `http://${authority}${path}` : path };
+  return { method, url: named ? `http://${authority}${path}` : path, host: authority };
 }
 
 async function answerStream(
@@ -234,11 +237,11 @@ async function answerStream(
     if (sizeOf(raw) > MAX_HEAD) throw refusal('bad_request', `a head has at most ${MAX_HEAD} bytes`);
     const head = readFields(raw);
     ({ fields } = head);
-    let url: string;
-    ({ method, url } = urlOf(head.pseudo, fields));
+    const { url, host, ...line } = urlOf(head.pseudo, fields);
+    method = line.method;
     const headers = endToEnd(fields);
     const wait = headerOf(headers, 'expect') === null ? null : expectation(stream);
-    const answer = await listener({ url, fields }, (target): ExchangeRequest => ({
+    const answer = await listener({ url, host, fields }, (target): ExchangeRequest => ({
       method,
       target,
       headers,

@@ -8,6 +8,8 @@ import type { Header } from './headers.ts';
 export interface RequestLine {
   /** The target as it came, in whatever form. */
   readonly url: string;
+  /** The host it names beside its target: the Host field, or the `:authority` of HTTP/2; null without one. */
+  readonly host: string | null;
   /** All of its fields, those that end here too. */
   readonly fields: readonly Header[];
 }

@@ -42,7 +42,7 @@ const headOf = (status: number, reason: string, headers: readonly Header[]): str
 
 /** Answers a request for a WebSocket that was checked with what the listener does; `refuse` says in its stead why there is none. */
 export async function acceptUpgrade(
-  { target: url, fields: headers }: RequestHead,
+  { target: url, host, fields: headers }: RequestHead,
   socket: Duplex,
   first: Buffer,
   { listener, refuse }: { listener: Listener; refuse: (error: unknown) => void },
@@ -66,7 +66,7 @@ export async function acceptUpgrade(
   }
   let answered = false;
   try {
-    const answer = await listener({ url, fields: headers }, (target) => ({
+    const answer = await listener({ url, host, fields: headers }, (target) => ({
       method: 'GET',
       target,
       headers: endToEnd(headers),
