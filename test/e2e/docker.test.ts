@@ -12,7 +12,7 @@ import { drawUpBooks } from '../../local/accounting.ts';
 import { until } from '../../local/process.ts';
 import { Discovery } from '../../sidecar/discover/discover.ts';
 import { Engine } from '../../sidecar/discover/engine.ts';
-import { SPOOFED, UNREACHABLE, get, outside, refusals } from '../support/docker/attempts.ts';
+import { type Attempt, SPOOFED, UNREACHABLE, get, outside, refusals } from '../support/docker/attempts.ts';
 import { NoEngine, dockerMissing } from '../support/docker/engine.ts';
 import { Internet } from '../support/docker/internet.ts';
 import { type Tried, mixed } from '../support/docker/limits.ts';
@@ -21,6 +21,7 @@ import { FETCH, MCP } from '../support/docker/programs.ts';
 import { readme } from '../support/docker/readme.ts';
 import { Town } from '../support/docker/town.ts';
 import { Traffic } from '../support/docker/traffic.ts';
+import { WALKS, nowhere, walks } from '../support/docker/walks.ts';
 
 const missing = dockerMissing();
 if (missing !== null) console.warn(`Containers are not tested: ${missing}.`);
@@ -62,6 +63,7 @@ describe.skipIf(missing !== null)('containers', () => {
         policy: POLICY,
         labels: { 'agnt2.protocol': 'h2c' },
       },
+      { name: 'walker', image: 'python', price: '*=1', policy: { ...POLICY, perCall: '10' }, transparent: true },
       { name: 'guest', image: 'python', price: '*=1', policy: TIGHT, labels: { 'agnt2.budget.hour': '5' } },
     ]);
     try {
@@ -96,10 +98,20 @@ describe.skipIf(missing !== null)('containers', () => {
     const writable = facts.Mounts.filter(({ RW }) => RW).map(({ Destination }) => Destination);
     expect(writable).toEqual(['/var/lib/agnt2']);
     expect(facts.Mounts.map(({ Destination }) => Destination).join()).not.toContain('docker.sock');
-    const status = await web.exec('sidecar', '', 'node', '-p', 'require("fs").readFileSync("/proc/1/status", "utf8")');
-    expect(status).toMatch(/^CapEff:\s0+$/m);
-    expect(status).toMatch(/^CapBnd:\s0+$/m);
-    expect(status).toMatch(/^NoNewPrivs:\s1$/m);
+    // Nor has one that takes the ports of HTTP, TLS and DNS.
+    for (const one of [web, town.get('walker')]) {
+      const status = await one.exec(
+        'sidecar',
+        '',
+        'node',
+        '-p',
+        'require("fs").readFileSync("/proc/1/status", "utf8")',
+      );
+      expect(status).toMatch(/^Uid:(?:\s65532){4}$/m);
+      expect(status).toMatch(/^CapEff:\s0+$/m);
+      expect(status).toMatch(/^CapBnd:\s0+$/m);
+      expect(status).toMatch(/^NoNewPrivs:\s1$/m);
+    }
     expect(
       await web.exec(
         'sidecar',
@@ -164,27 +176,64 @@ describe.skipIf(missing !== null)('containers', () => {
     acknowledged.stream += 2;
   });
 
-  test('an app comes nowhere but to its sidecar', async () => {
+  /** Has an app try all ways there are past its sidecar, `more` among them. */
+  const comesNowhere = async (name: string, more: readonly Attempt[]): Promise<void> => {
     const heard: string[] = [];
     const listener = createSocket('udp4').on('message', (_, { address }) => heard.push(address));
     listener.bind(0, town.gateway.host);
     await once(listener, 'listening');
-    const [gateway, l1] = [new URL(town.gateway.url), new URL(town.l1.url)];
-    const attempts = outside(gateway, l1, listener.address().port);
+    const attempts = outside(new URL(town.gateway.url), new URL(town.l1.url), listener.address().port);
     // From where nothing holds it back all of it works: what fails below fails for the reason meant.
     expect(await town.attemptOutside(attempts)).toEqual(attempts.map(() => ({ reached: true })));
     await until('the datagrams', () => heard.length > 0);
     heard.length = 0;
     const before = town.l1.callers.length;
-    const inside = await town.attempt('guest', [...attempts, ...UNREACHABLE], true);
-    expect(inside.map(({ error }, i) => error ?? [...attempts, ...UNREACHABLE][i])).toEqual(
-      inside.map(({ error }, i) => (attempts[i]?.kind === 'udp' ? attempts[i] : (error ?? 'an error'))),
-    );
+    const all = [...attempts, ...more];
+    const results = await town.attempt(name, all, true);
     // Nobody says whether a datagram came: who it was for has not seen it, nor L1 a connection.
+    const isDatagram = (attempt: Attempt): boolean => attempts.includes(attempt) && attempt.kind === 'udp';
+    expect(all.filter((attempt, i) => results[i].error === undefined && !isDatagram(attempt))).toEqual([]);
     await town.attemptOutside(attempts.slice(0, 1));
     expect(heard).toEqual([]);
     expect(town.l1.callers.length).toBe(before);
     listener.close();
+  };
+
+  test('an app comes nowhere but to its sidecar', () => comesNowhere('guest', UNREACHABLE));
+
+  test('an app that knows of no proxy pays all the same, and comes nowhere but to its sidecar', async () => {
+    const { docker } = town;
+    const walker = town.get('walker');
+    const [{ body: environment }] = await town.attempt('walker', [{ kind: 'environment' }]);
+    expect(environment).not.toMatch(/proxy|agnt2/i);
+    const sidecar = await walker.container('sidecar');
+    const internet = await Internet.reach(docker, `${town.bridge}out`, sidecar, `${walker.project}_outside`);
+    await walker.configure(WALKS);
+
+    const asked = walks(walker.address);
+    const results = await town.attempt(
+      'walker',
+      asked.map(({ attempt }) => attempt),
+    );
+    const seen = results.map(({ status, code, body, addresses, error }, i) => ({
+      what: asked[i].what,
+      attempt: asked[i].attempt,
+      ...(error !== undefined && {
+        error: asked[i].error !== undefined && error.includes(asked[i].error) ? asked[i].error : error,
+      }),
+      ...(status !== undefined && { status }),
+      ...(code != null && { code }),
+      ...(asked[i].body !== undefined && { body }),
+      ...(addresses !== undefined && { addresses }),
+    }));
+    expect(seen).toEqual(asked);
+    acknowledged.page += 3;
+    const said = await walker.logs('sidecar');
+    for (const line of ['example.com:443 is not on egress.allow', 'TLS without a server name', 'is not public'])
+      expect(said).toContain(line);
+
+    await comesNowhere('walker', nowhere(town.gateway.host));
+    await internet.end(sidecar);
   });
 
   test('whatever an app asks its sidecar for beyond its rights is refused, and costs nothing', async () => {

@@ -5,6 +5,7 @@ import type { Agent } from '../../../local/agents.ts';
 import { inRepository } from '../../../local/paths.ts';
 import { until } from '../../../local/process.ts';
 import type { AdminSession } from '../../../local/sidecars.ts';
+import { freeNet, usedNets } from '../../../sidecar/cli/nets.ts';
 import { type Docker, composeCommand, execute } from './engine.ts';
 
 /** Whom the image runs as. */
@@ -25,6 +26,8 @@ export interface ComposedOptions {
   /** Labels of the app beyond its name and price. */
   readonly labels?: Readonly<Record<string, string>>;
   readonly config?: Record<string, unknown>;
+  /** Whether the app knows of no proxy. */
+  readonly transparent?: boolean;
 }
 
 /** Asks the sidecar's admin port as an operator does, from inside its container: it listens on loopback alone. */
@@ -45,7 +48,7 @@ export class ComposedAgent {
   readonly #env: Record<string, string>;
   readonly #labels: string;
 
-  private constructor(options: ComposedOptions) {
+  private constructor(options: ComposedOptions, net: string | null) {
     const { agent, dir, run, docker, image, price } = options;
     this.agent = agent;
     this.#options = options;
@@ -60,12 +63,19 @@ export class ComposedAgent {
       DOCKER_HOST: `unix://${docker.socket}`,
       COMPOSE_PROJECT_NAME: this.project,
       ...(price !== undefined && { AGENT_PRICE: price }),
+      ...(net !== null && { AGNT2_NET: net }),
     };
+  }
+
+  /** The address that its app's names lead to, where the app knows of no proxy. */
+  get address(): string {
+    return `${this.#env.AGNT2_NET}.2`;
   }
 
   /** Brings the three containers up; does not wait for the sidecar to be ready. */
   static async up(options: ComposedOptions): Promise<ComposedAgent> {
-    const composed = new ComposedAgent(options);
+    const net = options.transparent === true ? freeNet(options.agent.name, await usedNets()) : null;
+    const composed = new ComposedAgent(options, net);
     chownSync(options.agent.keyFile, USER, USER);
     mkdirSync(options.dir, { recursive: true });
     composed.#write(options.config ?? {});
@@ -76,7 +86,7 @@ export class ComposedAgent {
 
   /** Writes the config file; in place, as the container has its inode. */
   #write(config: Readonly<Record<string, unknown>>): void {
-    const { agent, gateway } = this.#options;
+    const { agent, gateway, transparent } = this.#options;
     const full = {
       gateway,
       agent: agent.id,
@@ -86,6 +96,7 @@ export class ComposedAgent {
       admin: '127.0.0.1:8403',
       stateDir: '/var/lib/agnt2',
       drainSeconds: 30,
+      ...(transparent === true && { transparent: { host: 'agnt2' } }),
       ...config,
     };
     writeFileSync(this.#env.AGENT_CONFIG, JSON.stringify(full, null, 2));
@@ -112,10 +123,8 @@ export class ComposedAgent {
 
   compose(...args: string[]): Promise<string> {
     const [command, ...first] = composeCommand!;
-    const files = [inRepository('examples', 'compose', 'compose.yaml'), this.#labels].flatMap((file) => [
-      '--file',
-      file,
-    ]);
+    const example = this.#options.transparent === true ? 'transparent.yaml' : 'compose.yaml';
+    const files = [inRepository('examples', 'compose', example), this.#labels].flatMap((file) => ['--file', file]);
     return execute(command, [...first, ...files, ...args], this.#env);
   }
 

@@ -126,6 +126,7 @@ export const outside = (gateway: URL, l1: URL, udpPort: number): readonly Attemp
   { kind: 'tcp', host: gateway.hostname, port: Number(gateway.port) },
   { kind: 'tcp', host: l1.hostname, port: Number(l1.port) },
   { kind: 'udp', host: gateway.hostname, port: udpPort },
+  { kind: 'icmp', host: gateway.hostname },
 ];
 
 /** The same, where nobody of ours listens: an error, or it is refused. */

@@ -1,5 +1,5 @@
 """What an app in a container may try: plain HTTP by Python's own client, which knows of no AGNT2, and sockets. Attempts come as JSON, results go as JSON."""
-import concurrent.futures, json, os, socket, sys, urllib.error, urllib.request
+import concurrent.futures, json, os, socket, ssl, sys, urllib.error, urllib.request
 
 TIMEOUT = 30
 REACH = 2  # Seconds until an address counts as out of reach; on a bridge an answer takes less than one millisecond.
@@ -53,6 +53,37 @@ def udp(host, port):
         for _ in range(3):
             sender.sendto(b'out', (host, port))
     return {'reached': True}
+
+
+def icmp(host):
+    """An echo request, as ping of an ordinary user sends it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP) as sender:
+        sender.settimeout(REACH)
+        sender.sendto(bytes([8, 0, 0, 0, 0, 0, 0, 1]) + b'out', (host, 0))
+        return {'reached': sender.recv(100) != b''}
+
+
+def tls(host, port=443, name=None):
+    """What a server says after a handshake in which neither end knows the other."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers('AECDH-AES256-SHA:@SECLEVEL=0')
+    with socket.create_connection((host, port), timeout=TIMEOUT if name else REACH) as connection:
+        connection.settimeout(TIMEOUT)
+        with context.wrap_socket(connection, server_hostname=name) as secure:
+            return {'body': secure.recv(100).decode()}
+
+
+def query(server, name, type):
+    """The code and the number of records of an answer of DNS, asked for by hand."""
+    labels = b''.join(bytes([len(label)]) + label.encode() for label in name.split('.'))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.settimeout(2 * REACH)
+        sender.sendto(b'\x12\x34\x01\0\0\1\0\0\0\0\0\0' + labels + bytes([0, 0, type, 0, 1]), (server, 53))
+        answer = sender.recv(600)
+        return {'code': str(answer[3] & 15), 'body': str(int.from_bytes(answer[6:8], 'big'))}
 
 
 def resolve(name):

@@ -7,11 +7,23 @@ const SUBNET = '44.128.0.0/24';
 export const SITE = '44.128.0.10';
 /** Where the site takes connections, and says nothing. */
 export const SILENT_PORT = 81;
+/** The name of the site that its owner lets lead there. */
+export const NAMED = 'site.example.com';
 /** A name that its owner lets lead to an address inside. */
 export const INNER = 'inner.example.com';
 
 const SERVER = `
-import http.server, socket
+import http.server, socket, ssl, threading
+# Without a certificate: neither end knows the other, but what they say is TLS.
+known = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+known.maximum_version = ssl.TLSVersion.TLSv1_2
+known.set_ciphers('AECDH-AES256-SHA:@SECLEVEL=0')
+def tell(secure):
+    while True:
+        try:
+            with known.wrap_socket(secure.accept()[0], server_side=True) as client: client.sendall(b'over TLS')
+        except OSError: pass
+threading.Thread(target=tell, args=[socket.create_server(('', 443))], daemon=True).start()
 silent = socket.create_server(('', ${SILENT_PORT}))
 class Site(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -42,7 +54,18 @@ export class Internet {
   static async reach(docker: Docker, name: string, container: string, inside: string): Promise<Internet> {
     const internet = new Internet(docker, name);
     await docker.run('network', 'create', '--internal', '--subnet', SUBNET, name);
-    const run = ['run', '--detach', '--name', internet.#site, '--network', name, '--ip', SITE];
+    const run = [
+      'run',
+      '--detach',
+      '--name',
+      internet.#site,
+      '--network',
+      name,
+      '--ip',
+      SITE,
+      '--network-alias',
+      NAMED,
+    ];
     await docker.run(...run, IMAGES.python, 'python3', '-c', SERVER);
     await docker.run('network', 'connect', '--alias', INNER, inside, internet.#site);
     await docker.run('network', 'connect', name, container);

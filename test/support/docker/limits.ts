@@ -18,6 +18,8 @@ export interface Tried {
   readonly error?: true;
 }
 
+/** Where nobody listens at the site. */
+const DEAD_PORT = 82;
 const PAGE = 'http://web.agnt2/';
 const DEAR = 'http://web.agnt2/dear';
 const fails: Attempt = { kind: 'http', url: 'http://papers.agnt2/paper.txt', method: 'POST', body: '' };
@@ -37,7 +39,16 @@ export const mixed = (gateway: URL): Round => ({
       breaker: { failures: 2, openSeconds: 600 },
     },
     egress: {
-      allow: [SITE, `${SITE}:${SILENT_PORT}`, '44.128.0.66', INNER, gateway.host, '169.254.169.254', 'agnt2:8403'],
+      allow: [
+        SITE,
+        `${SITE}:${SILENT_PORT}`,
+        `${SITE}:${DEAD_PORT}`,
+        '44.128.0.66',
+        INNER,
+        gateway.host,
+        '169.254.169.254',
+        'agnt2:8403',
+      ],
       deny: ['44.128.0.66'],
       maxBytes: '2000',
       maxSeconds: 1,
@@ -81,7 +92,7 @@ export const mixed = (gateway: URL): Round => ({
       says: 'egress.maxSeconds = 1',
     },
     { what: 'a tunnel to a port of plain HTTP', attempt: tunnelTo(`${SITE}:80`), status: 403, code: 'egress_denied' },
-    { what: 'nobody there', attempt: tunnelTo(`${SITE}:443`), status: 502, code: 'egress_unreachable' },
+    { what: 'nobody there', attempt: tunnelTo(`${SITE}:${DEAD_PORT}`), status: 502, code: 'egress_unreachable' },
     { what: 'a WebSocket outside', attempt: webSocketTo(SITE), status: 501, code: 'upgrade_unsupported' },
   ],
 });

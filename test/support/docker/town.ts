@@ -24,6 +24,8 @@ export interface Inhabitant {
   readonly policy: Record<string, string>;
   /** Labels of the app beyond its name and price. */
   readonly labels?: Readonly<Record<string, string>>;
+  /** Whether the app knows of no proxy. */
+  readonly transparent?: boolean;
 }
 
 /** Sessions open early, so that both ways of paying are in use. */
@@ -79,7 +81,8 @@ export class Town {
     }
   }
 
-  async #settle({ name, image, price, policy, labels }: Inhabitant, agents: Map<string, ComposedAgent>): Promise<void> {
+  async #settle(inhabitant: Inhabitant, agents: Map<string, ComposedAgent>): Promise<void> {
+    const { name, image, price, policy, labels, transparent } = inhabitant;
     const { docker, net, gateway } = this;
     const agent = await Agent.create(name, net.dir);
     await agent.registerAtL1(net.l1, MINTED, DEPOSIT);
@@ -93,6 +96,7 @@ export class Town {
       image: IMAGES[image],
       price,
       labels,
+      transparent,
       config: { policy, session: SESSION },
     });
     agents.set(name, composed);
