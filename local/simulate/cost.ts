@@ -33,6 +33,9 @@ export const L1_RULES = {
   blobPriceFloor: 1 / 16,
 } as const;
 
+/** Of who posts to a committee, bytes a second: 1 Gbit/s. */
+export const UPLINK = 125_000_000;
+
 export const MODES = ['calldata', 'blob', 'committee'] as const;
 export type Mode = (typeof MODES)[number];
 
@@ -94,12 +97,11 @@ const bundleOverhead = ((): number => {
   return of(1) - (of(2) - of(1)) + SIGNATURE_BYTES;
 })();
 
-/** What a record, and a frame in it, take beside the frame's bytes. */
-const RECORD_BYTES = encodeChunkRecord({ shard: 0, firstSeq: 0, frames: [new Uint8Array(1)] }).length - 1;
-const FRAME_BYTES =
-  encodeChunkRecord({ shard: 0, firstSeq: 0, frames: [new Uint8Array(1), new Uint8Array(1)] }).length -
-  RECORD_BYTES -
-  2;
+/** What a frame in a record, and the record, take beside the frames' bytes. */
+const recordOf = (frames: number): number =>
+  encodeChunkRecord({ shard: 0, firstSeq: 0, frames: Array.from({ length: frames }, () => new Uint8Array(1)) }).length;
+const FRAME_BYTES = recordOf(2) - recordOf(1) - 1;
+const RECORD_BYTES = recordOf(1) - FRAME_BYTES - 1;
 
 /** Frames, and bytes, of the two parts whose gas tells what a frame takes: `Gas.t.sol` fills 120 KiB. */
 const PART = 120 * 1024;
@@ -279,7 +281,7 @@ export const defaults = ({
   committee: { n: 16, k: 6, q: MEASURED_QUORUM },
   storageUsd: 0.015,
   retentionDays: 18,
-  uplink: 125_000_000,
+  uplink: UPLINK,
   bytesPerInteraction,
   certificateGas: gas,
 });

@@ -21,6 +21,7 @@ import { signOwner, toCompact } from '../../protocol/keys.ts';
 import { keccak } from '../../protocol/hash.ts';
 import { encodeChunkRecord, type ChunkRecord } from '../../protocol/trace.ts';
 import { L1 } from '../../local/l1.ts';
+import { L1_RULES, UPLINK } from '../../local/simulate/cost.ts';
 import { committee } from './da-committee.ts';
 import { type Suite, isShort, median } from './suite.ts';
 import { workload } from './workload.ts';
@@ -35,12 +36,10 @@ const ERASURES = 5;
 const SIGNATURE = 64;
 const STAKE = 10n ** 16n;
 
-/** Capacities that the rates are reckoned at. */
-const CALLDATA_GAS_PER_SECOND = 60_000_000 / 12;
-const CALLDATA_GAS_PER_BYTE = 40;
-const BLOBS_PER_SECOND = 14 / 12;
-/** Of who posts to a committee: 1 Gbit/s. */
-const UPLINK_BYTES_PER_SECOND = 125_000_000;
+/** Capacities that the rates are reckoned at: all of L1's gas, all of its target of blobs, and of who posts to a committee 1 Gbit/s. */
+const { blockGas, blockSeconds, blobTarget, calldataFloorGas } = L1_RULES;
+const CALLDATA_BYTES_PER_SECOND = blockGas / blockSeconds / calldataFloorGas;
+const BLOBS_PER_SECOND = blobTarget / blockSeconds;
 
 /** MB (10^6 bytes) of data a second of processor time. */
 async function rate(bytes: number, run: () => unknown): Promise<number> {
@@ -150,9 +149,9 @@ export const suite: Suite = {
         decodeMBps,
         certificateGas: gas,
         ...endToEnd,
-        interactionsPerSecondAtCalldata: CALLDATA_GAS_PER_SECOND / CALLDATA_GAS_PER_BYTE / calldata,
+        interactionsPerSecondAtCalldata: CALLDATA_BYTES_PER_SECOND / calldata,
         interactionsPerSecondAtBlobs: (BLOBS_PER_SECOND * BLOB_CAPACITY) / perInteraction,
-        interactionsPerSecondAtCommittee: (UPLINK_BYTES_PER_SECOND * CODE.k) / CODE.n / perInteraction,
+        interactionsPerSecondAtCommittee: (UPLINK * CODE.k) / CODE.n / perInteraction,
       },
       notes: {
         bytesPerInteraction:
@@ -167,8 +166,8 @@ export const suite: Suite = {
         committeeRetrieveMBps:
           'the data back from 6 members, none of its own columns among them that could be missing, encoded again',
         committeeInteractionsPerSecond: 'the same batches, in interactions of the mixed workload',
-        interactionsPerSecondAtCalldata: 'all of a block of 60M gas every 12 s, at 40 gas a byte (EIP-7623)',
-        interactionsPerSecondAtBlobs: 'the whole target of 14 blobs in 12 s, the index of frames included',
+        interactionsPerSecondAtCalldata: `all of a block of ${blockGas / 1e6}M gas every ${blockSeconds} s, at ${calldataFloorGas} gas a byte (EIP-7623)`,
+        interactionsPerSecondAtBlobs: `the whole target of ${blobTarget} blobs in ${blockSeconds} s, the index of frames included`,
         interactionsPerSecondAtCommittee: 'of who posts at 1 Gbit/s: every byte of data is n/k bytes of columns',
       },
     };
