@@ -36,7 +36,11 @@ const send = (url: string, body: Uint8Array): Promise<Answer> =>
         resolve({ status: answer.statusCode!, headers: answer.headers, body: all });
       });
     });
-    sent.on('error', reject);
+    sent.on('error', (error: NodeJS.ErrnoException) => {
+      // A kept socket that the server had closed in a pause: nothing was read from it, and no bundle can run twice.
+      if (sent.reusedSocket && error.code === 'ECONNRESET') send(url, body).then(resolve, reject);
+      else reject(error);
+    });
     sent.end(body);
   });
 

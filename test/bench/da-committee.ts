@@ -14,9 +14,9 @@ import { isUnavailable, retrieve } from '../../workers/committee/retrieve.ts';
 import { Operator } from '../../local/committee/operator.ts';
 import { MemberWorkers } from '../../local/committee/workerd.ts';
 import { L1 } from '../../local/l1.ts';
-import { type Metric, median } from './suite.ts';
+import { type Metric, isShort, median } from './suite.ts';
 
-const RUNS = 5;
+const RUNS = isShort ? 2 : 5;
 const TIMEOUT_MS = 60_000;
 
 const NONE: Record<string, Metric> = {

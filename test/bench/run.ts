@@ -1,5 +1,5 @@
-/** `npm run bench -- <suite> [--json] [--short]`: prints a table, and with `--json` one line `{"suite", "metrics", "notes", "machine"}`. */
-import { type Suite, machine, round } from './suite.ts';
+/** `npm run bench -- <suite> [--json] [--short]`: prints a table, and with `--json` one line `{"suite", "metrics", "notes", "machine", "date", "command"}`. */
+import { type Suite, isShort, machine, round } from './suite.ts';
 
 const SUITES: Record<string, () => Promise<{ suite: Suite }>> = {
   core: () => import('./core.ts'),
@@ -31,5 +31,9 @@ for (const [key, value] of Object.entries(rounded)) {
     `${key.padEnd(width)}  ${value === null ? `– (${notes[key] ?? 'not measured'})` : value.toLocaleString('en', { maximumSignificantDigits: 4 })}`,
   );
 }
-if (json) console.log(JSON.stringify({ suite: name, metrics: rounded, notes, machine: machine() }));
+if (json) {
+  const command = `npm run bench -- ${name}${isShort ? ' --short' : ''}`;
+  const date = new Date().toISOString();
+  console.log(JSON.stringify({ suite: name, metrics: rounded, notes, machine: machine(), date, command }));
+}
 process.exit(0);

@@ -7,7 +7,7 @@ import type { SessionEndpoint } from '../../sidecar/session/index.ts';
 import { callOnce } from './session-end.ts';
 import { Bench, IDLE, IN_FLIGHT, type Pair, saturate } from './session-pairs.ts';
 import { type BenchStack, benchStack } from './stack.ts';
-import { type Suite, isShort, median, percentile } from './suite.ts';
+import { type Findings, type Suite, isShort, median, percentile } from './suite.ts';
 import { x402Note, x402Rates } from './x402.ts';
 
 const ROUNDS = isShort ? 2 : 5;
@@ -15,7 +15,7 @@ const ROUNDS = isShort ? 2 : 5;
 const PAIRS = [1, 8, 64] as const;
 const ROUND_CALLS = 40_960;
 const WARM_UP_CALLS = 200;
-const COST_ROUNDS = isShort ? 1 : 3;
+const COST_ROUNDS = 3;
 /** Of each of the pairs, the one as the 64. */
 const COST_IN_FLIGHT = 512;
 
@@ -55,7 +55,7 @@ async function costOf(stack: BenchStack, pairs: readonly Pair[], callsPerPair: n
 
 export const suite: Suite = {
   name: 'session',
-  async run(progress) {
+  async run(progress): Promise<Findings> {
     progress('starting L1 and workerd');
     const secrets = [MachineKey.randomSecret(), MachineKey.randomSecret()];
     const stack = await benchStack(2, secrets);
@@ -77,15 +77,30 @@ export const suite: Suite = {
       const packets = after.packetsOut - before.packetsOut + after.packetsIn - before.packetsIn;
       const bytes = after.bytesOut - before.bytesOut + after.bytesIn - before.bytesIn;
       const calls = after.callsOut - before.callsOut;
+      const windows = caller.counters.windowsOut;
       const [sparseCpu, sparseRelay] = [process.cpuUsage(), stack.cpuMicros()];
       const waits = await steady(caller, 1000, 5);
       const sparse = process.cpuUsage(sparseCpu);
       const sparseRelayMicros = stack.cpuMicros() - sparseRelay;
+      const sparseHalves = caller.counters.windowsOut - windows;
       await bench.release(one);
       progress('40 ms of emulated round trip');
       const far = await bench.pairs(1, { delayMs: 20 });
       const farWaits = await steady(far[0].caller, 200, 4);
       await bench.release(far);
+      const onePair = {
+        callsPerSecond: median(rates),
+        callsPerPacket: calls / (packets / 2),
+        p50Ms: percentile(waits, 50),
+        p99Ms: percentile(waits, 99),
+        farP50Ms: percentile(farWaits, 50),
+        endsMicrosPerCall: (user + system) / calls,
+        relayMicrosPerCall: relayMicros / calls,
+        endsMicrosPerCallSparse: (sparse.user + sparse.system) / waits.length,
+        relayMicrosPerCallSparse: sparseRelayMicros / waits.length,
+        halvesPerCallSparse: sparseHalves / waits.length,
+      };
+      if (isShort) return { metrics: onePair };
       progress('over links of their own');
       const linked = await bench.pairs(1, { direct: true });
       await saturate(linked, 2_000);
@@ -125,18 +140,14 @@ export const suite: Suite = {
         Math.max(2, Math.round((IN_FLIGHT * packets) / calls / 2)),
         4,
       );
-      progress(isShort ? 'neither idle sessions nor x402' : 'idle sessions');
-      const idle = isShort ? null : await bench.idle();
-      if (!isShort) progress('the official x402 packages');
-      const x402 = isShort ? 'left out of the short form' : await x402Rates(stack.l1, progress);
+      progress('idle sessions');
+      const idle = await bench.idle();
+      progress('the official x402 packages');
+      const x402 = await x402Rates(stack.l1, progress);
       const rate = typeof x402 === 'string' ? null : x402;
       return {
         metrics: {
-          callsPerSecond: median(rates),
-          callsPerPacket: calls / (packets / 2),
-          p50Ms: percentile(waits, 50),
-          p99Ms: percentile(waits, 99),
-          farP50Ms: percentile(farWaits, 50),
+          ...onePair,
           callsPerSecondSignedEach: median(perCall),
           directCallsPerSecond: median(direct),
           // What the relay spends on a bare frame of the same size, over what it spends on a packet of calls with all that
@@ -144,10 +155,6 @@ export const suite: Suite = {
           relayEfficiency: bare.relayMicros / (relayMicros / packets),
           // How much more the relay could pass: the ends are what is busy.
           relayHeadroom: bare.rate / ((packets / calls) * median(rates)),
-          endsMicrosPerCall: (user + system) / calls,
-          relayMicrosPerCall: relayMicros / calls,
-          endsMicrosPerCallSparse: (sparse.user + sparse.system) / waits.length,
-          relayMicrosPerCallSparse: sparseRelayMicros / waits.length,
           aggregate1: costs[1].each.rate,
           aggregate8: costs[8].each.rate,
           aggregate64: costs[64].each.rate,
@@ -161,8 +168,8 @@ export const suite: Suite = {
           x402ExactCallsPerSecond: rate?.exact ?? null,
           x402BatchCallsPerSecond: rate?.batch ?? null,
           vsX402: rate === null ? null : median(rates) / Math.max(rate.exact, rate.batch),
-          idleSessionRelayKb: idle?.relay ?? null,
-          idleSessionSidecarKb: idle?.sidecar ?? null,
+          idleSessionRelayKb: idle.relay,
+          idleSessionSidecarKb: idle.sidecar,
         },
         notes: {
           vsX402: typeof x402 === 'string' ? x402 : x402Note(x402),

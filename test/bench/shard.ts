@@ -21,8 +21,8 @@ const PER_POST = 8;
 const POSTS = 24;
 const POSTS_OF_1 = 8;
 const ROUNDS = isShort ? 2 : 5;
-/** Requests that go one by one, nothing else under way. */
-const IDLE_POSTS = 60;
+/** Requests that go one by one, nothing else under way: enough for what happens once in a thousand. */
+const IDLE_POSTS = isShort ? 1000 : 2000;
 
 /** A request's body, and the bundles in it. */
 interface Prepared {
@@ -135,15 +135,26 @@ async function latencies(
   return out;
 }
 
-/** Milliseconds of requests of one agent, each sent when the one before is answered: what a request takes where it waits for nothing. */
-async function idle(stack: BenchStack): Promise<number[]> {
-  const out: number[] = [];
-  for (const { body } of await prepare(stack, stack.agents[0], IDLE_POSTS, 64, PER_POST)) {
+/** Requests of one agent, each sent when the one before is answered: what one takes where it waits for no other. */
+interface Idle {
+  /** Milliseconds of each. */
+  readonly waits: readonly number[];
+  /** Microseconds of CPU of each, on average: of workerd, and of the client. */
+  readonly workerd: number;
+  readonly client: number;
+}
+
+async function idle(stack: BenchStack): Promise<Idle> {
+  const waits: number[] = [];
+  const all = await prepare(stack, stack.agents[0], IDLE_POSTS, 64, PER_POST);
+  const cpu = [stack.cpuMicros(), ownMicros()];
+  for (const { body } of all) {
     const start = performance.now();
     await post(stack.url, body);
-    out.push(performance.now() - start);
+    waits.push(performance.now() - start);
   }
-  return out;
+  const [workerd, client] = [stack.cpuMicros() - cpu[0], ownMicros() - cpu[1]];
+  return { waits, workerd: workerd / IDLE_POSTS, client: client / IDLE_POSTS };
 }
 
 /** Interactions a second of several stacks at once, each with a shard and a load of its own. */
@@ -191,13 +202,20 @@ export const suite: Suite = {
       const waits = await latencies(stack, 64, rate / 2 / 64, 8);
       const again = putOff();
       const alone = await idle(stack);
-      const shardScaling = isShort ? null : await scaling(stack, progress);
+      const shardScaling = await scaling(stack, progress);
       return {
         metrics: {
           interactionsPerSecond: rate,
           softFinalityP50Ms: percentile(waits, 50),
           softFinalityP99Ms: percentile(waits, 99),
-          softFinalityIdleMs: percentile(alone, 50),
+          softFinalityIdleP10Ms: percentile(alone.waits, 10),
+          softFinalityIdleMs: percentile(alone.waits, 50),
+          softFinalityIdleP90Ms: percentile(alone.waits, 90),
+          softFinalityIdleP99Ms: percentile(alone.waits, 99),
+          softFinalityIdleP999Ms: percentile(alone.waits, 99.9),
+          softFinalityIdleMaxMs: percentile(alone.waits, 100),
+          workerdCpuMicrosPerIdleRequest: alone.workerd,
+          clientCpuMicrosPerIdleRequest: alone.client,
           signaturesPerSecond: middle(single, 'perSecond'),
           interactionsPerSecondBundlesOf1: middle(single, 'perSecond'),
           workerdCpuMicrosPerBundle: middle(many, 'workerd'),
@@ -207,7 +225,7 @@ export const suite: Suite = {
         },
         notes: {
           interactionsPerSecond: `${again} requests were put off and sent again, their waits counted`,
-          softFinalityIdleMs: `median; of ${PER_POST} bundles in a request, one request at a time`,
+          softFinalityIdleMs: `median; of ${PER_POST} bundles in a request, one request at a time, ${IDLE_POSTS} of them`,
           workerdCpuMicrosPerBundle: 'gateway and shard, in one thread of one process',
           shardScaling: `two workerd processes with a shard each, loads on both at once, against one of them alone; ${cpus().length} cores carry both shards, their gateways, and the load generator`,
         },

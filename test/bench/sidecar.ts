@@ -14,12 +14,12 @@ import { NODE_FLAGS } from '../../sidecar/flags.ts';
 import '../../protocol/keccak/install.ts';
 import { type Measured, measureOnPath } from './sidecar-onpath.ts';
 import { measureSpans } from './sidecar-spans.ts';
-import { type Metric, type Suite, isShort, median, percentile } from './suite.ts';
+import { type Findings, type Metric, type Suite, isShort, median, percentile } from './suite.ts';
 
-const ROUNDS = isShort ? 2 : 5;
+const ROUNDS = 5;
 const CALLS = 1500;
 const SATURATION = 32;
-const LARGE = isShort ? 2 ** 26 : 2 * 2 ** 30;
+const LARGE = 2 * 2 ** 30;
 const BODY = Buffer.alloc(1024, 'q');
 /** What a local app asks its sidecar for. */
 const PEER = 'http://bob.agnt2';
@@ -198,7 +198,7 @@ async function growth(roles: readonly Role[], work: () => Promise<void>): Promis
 
 export const suite: Suite = {
   name: 'sidecar',
-  async run(progress) {
+  async run(progress): Promise<Findings> {
     const dir = mkdtempSync(join(tmpdir(), 'agnt2-bench-'));
     try {
       // A sidecar's first start fills the cache that the others start from.
@@ -215,6 +215,16 @@ export const suite: Suite = {
         on: await role(cache, 'caller', 'on', `ws://127.0.0.1:${pairs.on.port}`),
         off: await role(cache, 'caller', 'off', `ws://127.0.0.1:${pairs.off.port}`),
       };
+      const measured = (which: 'on' | 'off'): Measured => ({
+        port: callers[which].port,
+        cpuUs: async () => (await pairs[which].usage()).cpuUs + (await callers[which].usage()).cpuUs,
+      });
+      const wholeCall = async () => {
+        progress('the whole call, on and off by turns');
+        const onPath = await measureOnPath(`${PEER}/echo`, measured('off'), measured('on'));
+        return { ...onPath, ...(await measureSpans()) };
+      };
+      if (isShort) return { metrics: await wholeCall() };
       const ports: Record<string, number | null> = {
         direct: origin.port,
         hop: hop.port,
@@ -237,13 +247,7 @@ export const suite: Suite = {
             .join(', ')}`,
         );
       }
-      const measured = (which: 'on' | 'off'): Measured => ({
-        port: callers[which].port,
-        cpuUs: async () => (await pairs[which].usage()).cpuUs + (await callers[which].usage()).cpuUs,
-      });
-      progress('the whole call, on and off by turns');
-      const onPath = await measureOnPath(`${PEER}/echo`, measured('off'), measured('on'));
-      const spans = await measureSpans();
+      const onPath = await wholeCall();
       const rates = { on: [] as number[], off: [] as number[] };
       for (let round = 0; round < 3; round++)
         for (const which of ['off', 'on'] as const) rates[which].push(await saturated(callers[which].port, 4000, PEER));
@@ -271,7 +275,6 @@ export const suite: Suite = {
           haproxyP99Us: of(p99, 'haproxy'),
           hopVsNginx: nginx === null ? null : (hopUs! - direct!) / (nginx - direct!),
           ...onPath,
-          ...spans,
           requestsPerSecondOn: median(rates.on),
           requestsPerSecondOff: median(rates.off),
           rssMb: Math.max((await callers.on.usage()).rssMb, (await pairs.on.usage()).rssMb),

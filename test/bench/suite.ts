@@ -4,10 +4,15 @@ import { cpus, totalmem } from 'node:os';
 /** A figure, or null with the reason in `notes` when what it measures can't run here. */
 export type Metric = number | null;
 
+export interface Findings {
+  metrics: Record<string, Metric>;
+  notes?: Record<string, string>;
+}
+
 export interface Suite {
   readonly name: string;
   /** `progress` prints to stderr. */
-  run(progress: (line: string) => void): Promise<{ metrics: Record<string, Metric>; notes?: Record<string, string> }>;
+  run(progress: (line: string) => void): Promise<Findings>;
 }
 
 /** `--short`: fewer rounds, and only what `npm run simulate -- --calibrate` reads. Metrics left out are not measured, not zero. */
