@@ -5,12 +5,12 @@
 import { type Command, EXIT, type Invocation, UsageError, parse } from '../sidecar/cli/command.ts';
 import { commandHelp } from '../sidecar/cli/help.ts';
 import { Output } from '../sidecar/cli/output.ts';
-import { inputsOf } from './simulate/inputs.ts';
+import { dataOf } from './simulate/inputs.ts';
 import { readCalibration } from './simulate/calibration.ts';
 import { type CostInputs, L1_RULES, MODES, costs, defaults, fault } from './simulate/cost.ts';
 
 const calibration = readCalibration();
-const start = defaults(inputsOf(calibration));
+const start = defaults(dataOf(calibration));
 
 /** Options that set an input, with the input's name. */
 const NUMBERS = {
@@ -24,7 +24,7 @@ const NUMBERS = {
   bytes: [
     'bytesPerInteraction',
     'N',
-    `bytes of an interaction in bundles of 64, signature and header included, as npm run bench -- da measures (${calibration.date})`,
+    `bytes of an interaction in bundles of 64, signature and header included, as npm run bench -- da measured (${calibration.suites.da.date.slice(0, 10)})`,
   ],
   bundle: ['bundle', 'N', 'interactions in a bundle, 1 to 256'],
   rate: ['interactionsPerSecond', 'N', 'interactions a second'],

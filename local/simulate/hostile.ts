@@ -16,7 +16,7 @@ import { Trace, isCanonical, replayBatch, runsOf } from '../../protocol/replay.t
 import type { Range } from '../../protocol/schedule.ts';
 import { Status } from '../../protocol/status.ts';
 import type { ChunkRecord } from '../../protocol/trace.ts';
-import { type CoreRun, DOMAIN } from './core.ts';
+import { type CoreRun, DOMAIN } from './core/setup.ts';
 import { L1_RULES } from './cost.ts';
 import { Draws } from './random.ts';
 

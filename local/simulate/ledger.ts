@@ -1,6 +1,6 @@
 /** All the money of a simulated deployment, by the books of the demonstration. */
 import { NOBODY, Penalties, book } from '../books.ts';
-import type { CoreRun } from './core.ts';
+import type { CoreRun } from './core/setup.ts';
 
 /** Base units that came in from L1, and that are anywhere in the state: equal at every moment. */
 export function money({ shards, deposited }: Pick<CoreRun, 'shards' | 'deposited'>): {

@@ -1,27 +1,29 @@
 /**
  * `npm run simulate`: the paper's analytical model, a simulation of the real protocol, and what was measured, side by side. Writes a page, CSV and JSON, and
- * prints the table.
+ * prints the table. Exit code 0; 1 when something failed, a bench of the calibration too; 2 for wrong arguments.
  *
  *     --agents N          the largest population (a power of ten up to 1,000,000)
  *     --seed N            what all chance follows from (1)
  *     --quick             small populations and short runs, a few seconds
  *     --no-rollup         without the rollup's side, which starts an anvil
- *     --calibrate         runs the short forms of the benches first, and goes by them
- *     --calibration FILE  a calibration, or what `npm run bench -- … --json` printed
+ *     --calibrate         measures this machine first, by the short forms of the benches, and goes by that
+ *     --suites A,B        of these only those; the others' figures stay as they are
+ *     --calibration FILE  a calibration, or what `npm run bench -- … --json` printed; with --calibrate, where the new figures go (DIR/calibration.json)
  *     --out DIR           where to write (.agnt2/simulate)
  *     --json              prints the study as one JSON object
  */
 import '../../protocol/da/install.ts';
 import '../../protocol/keccak/install.ts';
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { inRepository, newRun } from '../paths.ts';
-import { type Calibration, calibrate, readCalibration } from './calibration.ts';
+import { SUITES, type SuiteName, calibrate } from './calibrate.ts';
+import { type Calibration, readCalibration } from './calibration.ts';
 import { html } from './report/html.ts';
 import { csv } from './report/rows.ts';
 import { short } from './report/plot.ts';
-import { type Study, study } from './study.ts';
+import { type Progress, type Study, study } from './study.ts';
 
 const MOST_AGENTS = 1_000_000;
 const QUICK_AGENTS = 1000;
@@ -33,7 +35,8 @@ interface Arguments {
   readonly seed: number;
   readonly quick: boolean;
   readonly rollup: boolean;
-  readonly calibrate: boolean;
+  /** Suites to be run first. */
+  readonly calibrate: readonly SuiteName[];
   readonly calibration: string | undefined;
   readonly out: string;
   readonly json: boolean;
@@ -50,6 +53,7 @@ function readArguments(argv: readonly string[]): Arguments {
         quick: { type: 'boolean', default: false },
         'no-rollup': { type: 'boolean', default: false },
         calibrate: { type: 'boolean', default: false },
+        suites: { type: 'string' },
         calibration: { type: 'string' },
         out: { type: 'string', default: inRepository('.agnt2', 'simulate') },
         json: { type: 'boolean', default: false },
@@ -67,6 +71,11 @@ function readArguments(argv: readonly string[]): Arguments {
     return value;
   };
   const quick = values.quick === true;
+  const suites = values.suites === undefined ? SUITES : (values.suites as string).split(',');
+  const unknown = suites.find((name) => !(SUITES as readonly string[]).includes(name));
+  if (unknown !== undefined)
+    throw new UsageError(`--suites are of ${SUITES.join(', ')}, not ${JSON.stringify(unknown)}`);
+  if (values.suites !== undefined && values.calibrate !== true) throw new UsageError('--suites goes with --calibrate');
   return {
     agents: whole(
       'agents',
@@ -77,7 +86,7 @@ function readArguments(argv: readonly string[]): Arguments {
     seed: whole('seed', values.seed as string, 0, 2 ** 32 - 1),
     quick,
     rollup: values['no-rollup'] !== true,
-    calibrate: values.calibrate === true,
+    calibrate: values.calibrate === true ? (suites as SuiteName[]) : [],
     calibration: values.calibration as string | undefined,
     out: resolve(values.out as string),
     json: values.json === true,
@@ -85,7 +94,7 @@ function readArguments(argv: readonly string[]): Arguments {
 }
 
 /** A bar on a terminal, a line for each new stage elsewhere. */
-function progressBar(out: NodeJS.WriteStream): (done: number, total: number, what: string) => void {
+function progressBar(out: NodeJS.WriteStream): Progress {
   const started = Date.now();
   const width = 24;
   let last = '';
@@ -122,22 +131,39 @@ export function lines({ table }: Study): string[] {
   );
 }
 
-/** Runs a study and writes it; answers the page's path. */
+/** Runs benches and answers the calibration with their figures, which is written as they come. */
+async function measured(
+  suites: readonly SuiteName[],
+  path: string | undefined,
+  out: string,
+  progress: Progress,
+): Promise<Calibration> {
+  const target = resolve(path ?? join(out, 'calibration.json'));
+  mkdirSync(dirname(target), { recursive: true });
+  const before = readCalibration(existsSync(target) ? target : undefined);
+  const { calibration, failed } = await calibrate(before, suites, target, progress);
+  process.stderr.write('\n');
+  for (const { suite, why } of failed) {
+    process.stderr.write(`bench ${suite} failed, its figures are of ${before.suites[suite].date}: ${why}\n`);
+    process.exitCode = 1;
+  }
+  process.stderr.write(`${target}\n`);
+  return calibration;
+}
+
+/** Runs a study and writes it. */
 async function main(argv: readonly string[]): Promise<void> {
-  const { agents, seed, quick, rollup, calibrate: isCalibrating, calibration: path, out, json } = readArguments(argv);
+  const { agents, seed, quick, rollup, calibrate: suites, calibration: path, out, json } = readArguments(argv);
   const progress = progressBar(process.stderr);
-  let calibration: Calibration;
-  if (isCalibrating) calibration = await calibrate(progress);
-  else calibration = readCalibration(path);
+  mkdirSync(out, { recursive: true });
+  const calibration = suites.length === 0 ? readCalibration(path) : await measured(suites, path, out, progress);
   const result = await study({ agents, seed, quick, anvil: rollup ? newRun() : undefined }, calibration, progress);
   process.stderr.write('\n');
-  mkdirSync(out, { recursive: true });
   const { anvil: _, ...options } = result.options;
   const written = { ...result, options };
   writeFileSync(join(out, 'report.html'), html(result));
   writeFileSync(join(out, 'report.csv'), csv(result));
   writeFileSync(join(out, 'report.json'), `${JSON.stringify(written, null, 1)}\n`);
-  if (isCalibrating) writeFileSync(join(out, 'calibration.json'), `${JSON.stringify(calibration, null, 2)}\n`);
   if (json) console.log(JSON.stringify(written));
   else {
     for (const line of lines(result)) console.log(line);
@@ -147,7 +173,7 @@ async function main(argv: readonly string[]): Promise<void> {
 
 try {
   await main(process.argv.slice(2));
-  process.exit(0);
+  process.exit();
 } catch (error) {
   process.stderr.write(
     `\n${error instanceof UsageError ? `${error.message}; local/simulate/main.ts says what there is` : String((error as Error).stack)}\n`,

@@ -2,6 +2,7 @@
  * The paper's analytical model: queues for a pair, limits of endpoints, relays and shards for all of them together, and the bandwidth of data availability.
  * Pure formulas; docs/simulation.md derives them.
  */
+import { type Quantiles, meanExcess, quantile, shareAbove } from './quantiles.ts';
 
 /** Seconds in a queue with one server: waiting, and with the service itself. `Infinity` at a load of 1 or more. */
 export interface QueueTimes {
@@ -25,9 +26,53 @@ export function mg1(rate: number, service: number, moment: number): QueueTimes {
 /** M/M/1: exponential service, for which Pollaczek–Khinchine gives `service / (1 − load)`. */
 export const mm1 = (rate: number, service: number): QueueTimes => mg1(rate, service, 2);
 
-/** The share `p` of an M/M/1's sojourn times is below this: they are exponential. */
-export const mm1Percentile = (rate: number, service: number, p: number): number =>
-  -mm1(rate, service).sojourn * Math.log(1 - p);
+/** Requests that come at even distances to a thread that is done with one before the next comes, mostly. */
+export interface Paced {
+  /** Seconds between requests. */
+  readonly gap: number;
+  /** Seconds of a request that waits for no other, by share of requests. */
+  readonly alone: Quantiles;
+  /** Seconds of one among others: they share what each would pay alone. */
+  readonly shared: number;
+}
+
+/** After so many rounds behind a stall nobody waits any more. */
+const ROUNDS = 6;
+
+/**
+ * D/G/1 in batches: little waits but behind stalls, and what has come meanwhile runs together and is answered together. A request of `T` seconds keeps
+ * those of `T₀ = (T − gap)⁺` waiting, who then take `T₁ = shared × T₀ / gap + typical` together, in which others come, who take `T₂`, and so on; who comes
+ * in round i is answered after at most `Tᵢ + Tᵢ₊₁` and at least `Tᵢ₊₁` seconds, evenly. So
+ * `P(L > x) = P(T > x) + Σᵢ E[(Tᵢ + Tᵢ₊₁ − x)⁺ − (Tᵢ₊₁ − x)⁺] / gap`.
+ * @returns seconds that a share `p` of requests stay below; `Infinity` for a thread that can't keep up
+ */
+export function pacedPercentile({ gap, alone, shared }: Paced, p: number): number {
+  if (shared >= gap) return Infinity;
+  const typical = quantile(alone, 0.5);
+  const share = shared / gap;
+  // E[(slope × T₀ + rest − x)⁺] over stalls, of which alone there is any T₀.
+  const excess = (slope: number, rest: number, x: number): number =>
+    rest >= x
+      ? slope * meanExcess(alone, gap) + (rest - x) * shareAbove(alone, gap)
+      : slope * meanExcess(alone, gap + (x - rest) / slope);
+  const above = (x: number): number => {
+    let sum = shareAbove(alone, x);
+    let [slope, rest] = [1, 0];
+    for (let round = 0; round < ROUNDS; round++) {
+      const next = { slope: share * slope, rest: share * rest + (round === 0 ? typical : typical - shared) };
+      sum += (excess(slope + next.slope, rest + next.rest, x) - excess(next.slope, next.rest, x)) / gap;
+      ({ slope, rest } = next);
+    }
+    return sum;
+  };
+  let [low, high] = [0, 4 * quantile(alone, 1)];
+  for (let i = 0; i < 60; i++) {
+    const middle = (low + high) / 2;
+    if (above(middle) > 1 - p) low = middle;
+    else high = middle;
+  }
+  return high;
+}
 
 /** What a call of a session takes of processors, seconds. */
 export interface CallCosts {

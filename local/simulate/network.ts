@@ -1,20 +1,30 @@
 /**
  * A network of queues: stations that serve one job at a time, first come first served, on machines with so many cores. A thread of a process is
- * a station, so two threads on one core take turns, and a single thread never uses two.
+ * a station, so two threads on one core take turns, and a single thread never uses two. A job may end with a rest, in which the thread waits for
+ * something (a disk) and takes no other job, but leaves its core to others.
  */
 import { EventQueue } from './events.ts';
 
 const DONE = 0;
 const TIMER = 1;
 
+/** Seconds that a job takes, and that it rests afterwards. */
+export interface Work {
+  readonly seconds: number;
+  readonly rest: number;
+}
+
 interface Station {
   readonly machine: number;
-  /** Jobs that wait, and their service times, from `head` on. */
+  /** Jobs that wait, and their seconds or what tells their work when they begin, from `head` on. */
   jobs: number[];
-  seconds: number[];
+  works: (number | (() => Work))[];
   head: number;
   isRunning: boolean;
   isReady: boolean;
+  /** Of the job in service: seconds that it will rest; and whether it does. */
+  rest: number;
+  isResting: boolean;
   /** Seconds it has served. */
   busy: number;
 }
@@ -44,10 +54,12 @@ export class Network {
     this.#stations = stations.map((machine) => ({
       machine,
       jobs: [],
-      seconds: [],
+      works: [],
       head: 0,
       isRunning: false,
       isReady: false,
+      rest: 0,
+      isResting: false,
       busy: 0,
     }));
   }
@@ -65,11 +77,11 @@ export class Network {
     return jobs.length - head;
   }
 
-  /** A job comes to a station, and will take so many seconds there. */
-  serve(station: number, job: number, seconds: number): void {
+  /** A job comes to a station, and will take so many seconds there; or what is told when its turn comes. */
+  serve(station: number, job: number, work: number | (() => Work)): void {
     const one = this.#stations[station];
     one.jobs.push(job);
-    one.seconds.push(seconds);
+    one.works.push(work);
     this.#offer(station);
   }
   after(seconds: number, a: number, b = 0): void {
@@ -83,6 +95,7 @@ export class Network {
       if (events.kind === TIMER) handler.timer(events.a, events.b);
       else {
         const { a: job, b: station } = events;
+        if (this.#mustRest(station, job)) continue;
         this.#free(station);
         handler.served(job, station);
       }
@@ -108,24 +121,47 @@ export class Network {
     station.isRunning = true;
     station.isReady = false;
     const job = station.jobs[station.head];
-    const seconds = station.seconds[station.head];
+    const work = station.works[station.head];
+    const { seconds, rest } = typeof work === 'number' ? { seconds: work, rest: 0 } : work();
+    station.rest = rest;
     station.head += 1;
     if (station.head === station.jobs.length) {
       station.jobs = [];
-      station.seconds = [];
+      station.works = [];
       station.head = 0;
     }
     station.busy += seconds;
     this.events.add(this.now + seconds, DONE, job, index);
   }
 
+  /** Has a job that is not done with its rest begin it. */
+  #mustRest(index: number, job: number): boolean {
+    const station = this.#stations[index];
+    if (station.rest === 0) return false;
+    this.events.add(this.now + station.rest, DONE, job, index);
+    station.rest = 0;
+    station.isResting = true;
+    this.#release(station.machine);
+    return true;
+  }
+
   #free(index: number): void {
     const station = this.#stations[index];
-    const machine = this.#machines[station.machine];
     station.isRunning = false;
-    machine.running -= 1;
+    const machine = this.#machines[station.machine];
+    if (!station.isResting) machine.running -= 1;
+    station.isResting = false;
     // Behind those that wait already, so that no thread keeps a core from another.
     this.#offer(index);
+    this.#fill(machine);
+  }
+  /** Gives a core back. */
+  #release(index: number): void {
+    const machine = this.#machines[index];
+    machine.running -= 1;
+    this.#fill(machine);
+  }
+  #fill(machine: Machine): void {
     while (machine.running < machine.cores && machine.ready.length > 0) this.#start(machine.ready.shift()!);
   }
 }

@@ -2,7 +2,8 @@ import '../../protocol/da/install.ts';
 import '../../protocol/keccak/install.ts';
 import { beforeAll, expect, test } from 'vitest';
 import { readCalibration } from './calibration.ts';
-import { type CoreRun, type CoreSetup, simulateCore } from './core.ts';
+import type { CoreRun, CoreSetup } from './core/setup.ts';
+import { simulateCore } from './core/world.ts';
 import { lies, oldHalves, roundsOf, withheld } from './hostile.ts';
 import { inputsOf } from './inputs.ts';
 import { money } from './ledger.ts';
@@ -47,6 +48,11 @@ const CORE: CoreSetup = {
   seconds: 5,
   batchSeconds: 1.5,
   bundleOf64: 4e-4,
+  chunk: 3e-4,
+  commit: [
+    [0.5, 1e-3],
+    [1, 5e-3],
+  ],
   latency: 0.005,
   loss: 0.02,
   resend: 0.2,

@@ -2,7 +2,8 @@
 import { MESSAGE_WORK } from '../../durable/shard/intake.ts';
 import { BUNDLE_WORK, INTERACTION_WORK } from '../../durable/shard/prices.ts';
 import type { Calibration } from './calibration.ts';
-import { type CoreRun, simulateCore } from './core.ts';
+import type { CoreRun } from './core/setup.ts';
+import { simulateCore } from './core/world.ts';
 import { MODES, type Mode, type ModeCost, costs, defaults } from './cost.ts';
 import { batchesOf } from './da.ts';
 import { type Lie, type OldHalves, type Withheld, lies, oldHalves, withheld } from './hostile.ts';
@@ -71,15 +72,20 @@ export interface Study {
   readonly comparison: Comparison | null;
 }
 
-/** Of each agent: ten calls a second, half a second between halves, a relay thread for 400. */
+/** Of each agent: ten calls a second, half a second between halves. */
 const RATE = 10;
 const WINDOW_SECONDS = 0.5;
-const AGENTS_A_RELAY = 400;
+/** How busy relay threads are meant to be: what is left is for uneven sessions, and for more of them. */
+const RELAY_UTILISATION = 0.6;
 const LATENCY = 0.01;
 const CROSS = 0.1;
 const CREDIT = 1000;
 const COMMITTEE = { n: 16, k: 6 };
 const QUORUM = 11;
+
+/** Relay threads for so many agents: by what a call costs a relay, as measured. */
+const relaysFor = (inputs: Inputs, agents: number): number =>
+  Math.max(1, Math.ceil((agents * RATE * sparseCosts(inputs, RATE, WINDOW_SECONDS).relay) / RELAY_UTILISATION));
 
 const populationSetup = (inputs: Inputs, seed: number, agents: number, seconds: number): PopulationSetup => ({
   seed,
@@ -87,7 +93,7 @@ const populationSetup = (inputs: Inputs, seed: number, agents: number, seconds: 
   rate: RATE,
   seconds,
   warmUp: seconds / 2,
-  relays: Math.max(1, Math.ceil(agents / AGENTS_A_RELAY)),
+  relays: relaysFor(inputs, agents),
   end: inputs.end,
   packet: inputs.packet,
   sign: inputs.sign,
@@ -143,6 +149,8 @@ async function corePoint(
     seconds,
     batchSeconds: seconds / 4,
     bundleOf64: inputs.bundle,
+    chunk: inputs.shard.chunk,
+    commit: inputs.shard.commit,
     latency: 0.005,
     loss: 0.01,
     resend: 0.2,

@@ -80,6 +80,17 @@ describe.skipIf(!ready)('the report', () => {
         if (value !== null)
           expect(await cells.locator(`[data-${name}]`).getAttribute(`data-${name}`)).toBe(String(value));
     }
+    // Who does not agree is said to, with by how much; each suite's figures have a date and a command.
+    const differing = study.table.filter(({ agrees }) => agrees === false);
+    const said = await page.locator('#differ li').allInnerTexts();
+    expect(said.length).toBe(differing.length);
+    for (const [i, { name }] of differing.entries()) expect(said[i]).toContain(name);
+    for (const [suite, { command, date }] of Object.entries(study.calibration.suites)) {
+      const text = await page.locator(`#provenance tr[data-suite="${suite}"]`).innerText();
+      expect(text).toContain(command);
+      expect(text).toContain(date.slice(0, 10));
+    }
+    expect(await page.locator('#summary li').count()).toBeGreaterThan(1);
     // Marks are inside their plot, labels have units to be read, and nothing is fetched.
     const isInside = await page.locator('svg').evaluateAll((all) =>
       all.every((svg) => {
@@ -97,6 +108,12 @@ describe.skipIf(!ready)('the report', () => {
     );
     expect(isInside).toBe(true);
     expect(await page.locator('figure .label').count()).toBeGreaterThan(12);
+    // On a phone, tables scroll by themselves; the page does not.
+    await page.setViewportSize({ width: 390, height: 800 });
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
+    expect(
+      await page.locator('.remark p').evaluateAll((all) => all.every(({ clientWidth }) => clientWidth < 390)),
+    ).toBe(true);
     expect(asked).toEqual([url]);
     expect(errors).toEqual([]);
     await page.close();

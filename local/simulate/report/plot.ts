@@ -144,7 +144,8 @@ export function bars({ id, title, label, bars: all }: Bars): string {
   const height = all.length * row + EDGE.bottom;
   const left = 220;
   const scale = scaleOf(
-    { label, isLog: true },
+    // Down to below the least, which else had no length.
+    { label, isLog: true, from: Math.min(...all.map(({ value }) => value).filter((value) => value > 0)) / 3 },
     all.map(({ value }) => value),
     left,
     WIDTH - 80,

@@ -55,6 +55,8 @@ export function csv(study: Study): string {
   for (const [i, { fleet, mode, callsPerSession, binds, rate, remedy }] of study.path.entries())
     add('path', String(i + 1), { ...fleet, mode, callsPerSession, binds, rate, remedy });
   for (const [mode, cost] of Object.entries(study.costs)) add('costs', mode, { ...cost });
+  for (const [suite, { date, commit, command, machine, load, metrics }] of Object.entries(study.calibration.suites))
+    add('calibration', suite, { date, commit, command, cpu: machine.cpu, cores: machine.cores, load, ...metrics });
   if (study.comparison !== null) {
     const { workflow, calls, rollupSeconds } = study.comparison;
     for (const [side, of] of Object.entries(workflow)) add('workflow', side, { ...of });
