@@ -52,6 +52,12 @@ export const figureOr = ({ suites }: Calibration, suite: string, name: string): 
 /** Whose processors the figures are of: those of the suites that pairs and shards are held against. */
 export const machineOf = ({ suites }: Calibration): Machine => suites.session.machine;
 
+/** Load average, for each core, above which something else was running. */
+const CROWDED_LOAD = 0.5;
+
+/** Whether a machine had other work when a suite was measured: then times by the clock are worse than the product's. */
+export const isCrowded = ({ load, machine }: Measured): boolean => load !== null && load > CROWDED_LOAD * machine.cores;
+
 /** What is checked out, as provenance has it. */
 export function commitAtHand(): string | null {
   try {

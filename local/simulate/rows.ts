@@ -1,5 +1,5 @@
 /** The rows of the paper's table: where each figure comes from. */
-import { type Calibration, figureOr } from './calibration.ts';
+import { type Calibration, figureOr, isCrowded } from './calibration.ts';
 import { simulatePair } from './bench-pair.ts';
 import { TIMER_SECONDS, simulateScaling, simulateShard } from './bench-shard.ts';
 import { MEASURED_BUNDLE, type Mode, type ModeCost } from './cost.ts';
@@ -8,7 +8,7 @@ import { BUSY_CHUNK, FAR_SECONDS, type Inputs, MACHINE_AGENTS, PER_REQUEST } fro
 import { mm1, pacedPercentile, pairRate } from './model.ts';
 import { meanExcess, quantile } from './quantiles.ts';
 import type { ScalePoint } from './study.ts';
-import { type JudgedRow, judge } from './table.ts';
+import { type JudgedRow, type Row, judge } from './table.ts';
 
 /** Steps of the dispute that is measured. */
 const DISPUTE_STEPS = 16_384;
@@ -18,11 +18,15 @@ const STEADY_REQUESTS = 16_000;
 const ms = (seconds: number): number => seconds * 1000;
 const fixed = (value: number, digits = 2): string => value.toFixed(digits);
 
-/** What of a difference in time is no processor's: computed from the row. */
-const beside =
-  (what: string) =>
-  ({ simulated, measured, unit }: { simulated: number | null; measured: number | null; unit: string }): string =>
-    `${fixed(Math.abs(measured! - simulated!))} ${unit} ${measured! > simulated! ? 'more' : 'less'} than the simulation has stations for: ${what}`;
+/** What of a difference no station of the simulation accounts for, computed from the row; and whether the suite was measured beside other work. */
+function besides({ suites }: Calibration, suite: string): (what: string) => (row: Row) => string {
+  const crowd = isCrowded(suites[suite])
+    ? `; and other work shared the cores while it was measured (load ${suites[suite].load})`
+    : '';
+  return (what) =>
+    ({ simulated, measured, unit }) =>
+      `${fixed(Math.abs(measured! - simulated!))} ${unit} ${measured! > simulated! ? 'more' : 'less'} than the simulation has stations for: ${what}${crowd}`;
+}
 
 export function pairRows(inputs: Inputs, calibration: Calibration, seed: number, quick: boolean): JudgedRow[] {
   const { pair: call, cores, hop, sign } = inputs;
@@ -31,6 +35,7 @@ export function pairRows(inputs: Inputs, calibration: Calibration, seed: number,
   const steady = simulatePair({ ...common, hop, rate: 1000, calls: 5000 });
   const far = simulatePair({ ...common, hop: hop + FAR_SECONDS / 4, rate: 200, calls: 800 });
   const of = (name: string): number | null => figureOr(calibration, 'session', name);
+  const beside = besides(calibration, 'session');
   const each = call.caller + call.relay + call.callee;
   // At a thousand calls a second each thread is an M/M/1 of its own.
   const queueing = mm1(1000, call.caller).sojourn + mm1(1000, call.relay).sojourn + mm1(1000, call.callee).sojourn;
@@ -96,6 +101,7 @@ function shardRate({ bundle, client, cores, shard }: Inputs, shards: number): nu
 export function shardRows(inputs: Inputs, calibration: Calibration, seed: number): JudgedRow[] {
   const { client, cores, shard: costs } = inputs;
   const of = (name: string): number | null => figureOr(calibration, 'shard', name);
+  const beside = besides(calibration, 'shard');
   const rate = of('interactionsPerSecond');
   const setup = {
     seed,

@@ -157,6 +157,7 @@ test('the same seed writes the same report', async () => {
   ];
   expect(html(one)).toBe(html(two));
   expect(csv(one)).toBe(csv(two));
+  expect(JSON.stringify(one)).toBe(JSON.stringify(two));
   // Anything that chance decides has a seed of its own.
   expect(csv({ ...one, queues: queueCurves(10, 1000) })).not.toBe(csv({ ...one, queues: queueCurves(9, 1000) }));
   for (const { deposited, held } of one.core) expect(held).toBe(deposited);

@@ -208,7 +208,7 @@ const coreTable = ({ core: points }: Study): string =>
   table(
     'core-table',
     [
-      ['shards'],
+      'shards',
       'across',
       'model, interactions/s',
       'simulated',
@@ -231,7 +231,7 @@ const path = ({ path: steps }: Study): string =>
   table(
     'path',
     [
-      ['calls/s'],
+      'calls/s',
       ['binds'],
       'pairs',
       'sidecars’ cores',

@@ -1,4 +1,5 @@
 /** The paper's table in the report, what parts the figures of a row, and where the measured ones come from. */
+import { isCrowded } from '../calibration.ts';
 import type { Study } from '../study.ts';
 import { AGREEMENT, type JudgedRow } from '../table.ts';
 import { escape } from './plot.ts';
@@ -38,8 +39,6 @@ export function agreement({ table: rows }: Study): string {
     : `${said}<p>The others, by how much, and why:</p><ul id="differ">${differing.map(line).join('')}</ul>`;
 }
 
-/** Load average above which something else was running, for each core. */
-const BUSY_LOAD = 0.5;
 const PROVENANCE: readonly Column[] = [['suite'], ['when, UTC'], ['by'], ['commit'], ['machine'], 'load before'];
 
 /** When, where and by what each suite's figures were measured. */
@@ -48,13 +47,13 @@ export const provenance = ({ calibration }: Study): string =>
   table(
     'provenance',
     PROVENANCE,
-    Object.entries(calibration.suites).map(([suite, { date, command, commit, machine, load, metrics }]) => {
+    Object.entries(calibration.suites).map(([suite, measured]) => {
+      const { date, command, commit, machine, load, metrics } = measured;
       const where = `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGb} GB, Node ${machine.node}`;
       const figures = Object.entries(metrics)
         .filter(([, value]) => value !== null)
         .map(([name, value]) => `${name} ${number(value)}`);
-      const isBusy = load !== null && load > BUSY_LOAD * machine.cores;
       const told = [suite, date.slice(0, 16).replace('T', ' '), command, commit ?? '–', where].map(words).join('');
-      return `<tr data-suite="${escape(suite)}">${told}${cell(number(load), isBusy ? ' class="bad"' : '')}</tr>${remark(PROVENANCE.length, figures.join(', '))}`;
+      return `<tr data-suite="${escape(suite)}">${told}${cell(number(load), isCrowded(measured) ? ' class="bad"' : '')}</tr>${remark(PROVENANCE.length, figures.join(', '))}`;
     }),
   );
