@@ -1,9 +1,10 @@
 /** Measures the machine at hand: the short forms of the benches, one after the other, each a process of its own. What one measured is kept whatever becomes of the next. */
 import { spawn } from 'node:child_process';
 import { renameSync, writeFileSync } from 'node:fs';
-import { loadavg } from 'node:os';
+import { cpus } from 'node:os';
 import { createInterface } from 'node:readline';
 import { inRepository } from '../paths.ts';
+import { sleep } from '../process.ts';
 import {
   type BenchLine,
   type Calibration,
@@ -47,7 +48,7 @@ export async function calibrate(
   for (const [i, suite] of suites.entries()) {
     const say = (what: string): void => progress(i, suites.length, `bench ${suite}: ${what}`);
     say('starting');
-    const load = Math.round(100 * loadavg()[0]) / 100;
+    const load = await busyCores();
     try {
       const measured = suite === 'signatures' ? await signatures(before) : await runBench(suite, say);
       const lacks = (NEEDED as Record<string, readonly string[]>)[suite]?.find(
@@ -62,6 +63,17 @@ export async function calibrate(
     }
   }
   return { calibration, failed };
+}
+
+/** Milliseconds that all cores together have worked since the machine started. */
+const worked = (): number =>
+  cpus().reduce((sum, { times: { user, nice, sys, irq } }) => sum + user + nice + sys + irq, 0);
+
+/** How many cores are busy, over a second in which this process does nothing. */
+async function busyCores(): Promise<number> {
+  const [before, start] = [worked(), performance.now()];
+  await sleep(1000);
+  return Number(((worked() - before) / (performance.now() - start)).toFixed(2));
 }
 
 /** Whole or not at all. */

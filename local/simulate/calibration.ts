@@ -25,7 +25,7 @@ export interface Measured {
   /** What was run. */
   readonly command: string;
   readonly machine: Machine;
-  /** The machine's load average of a minute, before; null when nobody looked. About 0 where nothing else ran. */
+  /** Cores that other work kept busy in the second before; null when nobody looked. */
   readonly load: number | null;
   readonly metrics: Metrics;
 }
@@ -52,11 +52,11 @@ export const figureOr = ({ suites }: Calibration, suite: string, name: string): 
 /** Whose processors the figures are of: those of the suites that pairs and shards are held against. */
 export const machineOf = ({ suites }: Calibration): Machine => suites.session.machine;
 
-/** Load average, for each core, above which something else was running. */
-const CROWDED_LOAD = 0.5;
+/** Share of a machine that other work may take before it tells. */
+const CROWDED = 0.2;
 
 /** Whether a machine had other work when a suite was measured: then times by the clock are worse than the product's. */
-export const isCrowded = ({ load, machine }: Measured): boolean => load !== null && load > CROWDED_LOAD * machine.cores;
+export const isCrowded = ({ load, machine }: Measured): boolean => load !== null && load > CROWDED * machine.cores;
 
 /** What is checked out, as provenance has it. */
 export function commitAtHand(): string | null {
@@ -99,7 +99,8 @@ export function readCalibration(path: string = STORED_CALIBRATION): Calibration 
   if (lines.length === 0)
     throw new Error(`${path} is neither a calibration nor the output of npm run bench -- … --json`);
   return lines.reduce<Calibration>(
-    (calibration, { suite, ...line }) => withSuite(calibration, suite, { ...line, commit: null, load: null }),
+    (calibration, { suite, date, command, machine, metrics }) =>
+      withSuite(calibration, suite, { date, commit: null, command, machine, load: null, metrics }),
     readCalibration(),
   );
 }

@@ -21,7 +21,7 @@ const fixed = (value: number, digits = 2): string => value.toFixed(digits);
 /** What of a difference no station of the simulation accounts for, computed from the row; and whether the suite was measured beside other work. */
 function besides({ suites }: Calibration, suite: string): (what: string) => (row: Row) => string {
   const crowd = isCrowded(suites[suite])
-    ? `; and other work shared the cores while it was measured (load ${suites[suite].load})`
+    ? `; and other work shared the cores while it was measured (${suites[suite].load} of ${suites[suite].machine.cores} busy before)`
     : '';
   return (what) =>
     ({ simulated, measured, unit }) =>

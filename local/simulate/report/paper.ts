@@ -39,11 +39,11 @@ export function agreement({ table: rows }: Study): string {
     : `${said}<p>The others, by how much, and why:</p><ul id="differ">${differing.map(line).join('')}</ul>`;
 }
 
-const PROVENANCE: readonly Column[] = [['suite'], ['when, UTC'], ['by'], ['commit'], ['machine'], 'load before'];
+const PROVENANCE: readonly Column[] = [['suite'], ['when, UTC'], ['by'], ['commit'], ['machine'], 'cores busy before'];
 
 /** When, where and by what each suite's figures were measured. */
 export const provenance = ({ calibration }: Study): string =>
-  `<p>Each suite’s figures are of one run. A load well above 0 before it says that the machine had other work: then times by the clock are worse than the product’s, while processor time, bytes and gas hold.</p>` +
+  `<p>Each suite’s figures are of one run. Cores that were busy in the second before it say that the machine had other work: then times by the clock are worse than the product’s, while processor time, bytes and gas hold.</p>` +
   table(
     'provenance',
     PROVENANCE,
