@@ -146,7 +146,7 @@ export class Watch {
       const { header } = posted;
       const intake = await this.#verifier.begin(header);
       if (typeof intake !== 'number') return this.#overtaken(number, intake.error.detail);
-      const failed = await this.#bring(intake, posted);
+      const failed = await this.#bring(intake, posted, number <= look.finalized);
       if (failed) return this.#overtaken(number, failed.error.detail);
       const batch = await this.#verifier.finish(intake, unhex(await this.#chain.accumulator(header.inboxCursor)));
       if (isFailure(batch)) return this.#overtaken(number, batch.error.detail);
@@ -162,9 +162,12 @@ export class Watch {
   }
 
   /** Brings the data to the verifier, from wherever it is. */
-  async #bring(intake: number, posted: PostedData): Promise<Failure | null> {
-    if (posted.header.da !== Da.calldata) {
-      const carrier = await readCarrier(this.#chain, posted, this.#settings);
+  async #bring(intake: number, posted: PostedData, isFinal: boolean): Promise<Failure | null> {
+    const { da } = posted.header;
+    if (da !== Da.calldata) {
+      // Until then members owe it: what they withhold is demanded, whoever else may have it.
+      const archives = da === Da.committee && !isFinal ? [] : this.#settings.archives;
+      const carrier = await readCarrier(this.#chain, posted, { ...this.#settings, archives });
       return this.#verifier.carry(intake, encodeCarrier(carrier));
     }
     for await (const records of postedRecords(this.#chain, posted)) {

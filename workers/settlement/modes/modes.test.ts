@@ -25,8 +25,11 @@ import { Signing } from '../../../protocol/eip712.ts';
 import { keccak } from '../../../protocol/hash.ts';
 import { MemoryShard } from '../../../test/support/memory-shard.ts';
 import { CommitteeChain } from '../../committee/chain.ts';
-import type { SettlementEnv } from '../env.ts';
+import { Chain } from '../chain.ts';
+import { type SettlementEnv, readSources } from '../env.ts';
 import { readRecords } from '../order.ts';
+import { findPosted } from '../posted.ts';
+import { readPosted } from './read.ts';
 import { wholeOf } from './whole.ts';
 
 const execute = promisify(execFile);
@@ -259,7 +262,7 @@ test('every program that reads batches reads them in all modes', async () => {
   expect(lost).toMatchObject({ code: 1, stderr: expect.stringMatching(/data of batch 1 .*COMMITTEE_MEMBERS/) });
 }, 240_000);
 
-test('blobs that L1 forgot come from an archive, which is not believed', async () => {
+test('what L1 and members forgot comes from an archive, which is not believed', async () => {
   const sql = openSql(':memory:');
   const late = new VerifierHost(sql, sql.together, { shards: 1, chainId: l1.chainId, root: l1.root });
   let isLying = true;
@@ -284,7 +287,26 @@ test('blobs that L1 forgot come from an archive, which is not believed', async (
     expect(await follow(), 'the second batch is in blobs').toBe(1);
     isLying = false;
     expect(await follow()).toBe(4);
+
+    // The first is the committee's, and not final: who looks after it takes it from nobody else. Who only wants to know does.
+    await late.drop(1);
+    places = only([]);
+    expect(await follow()).toBe(0);
+    const chain = new Chain(l1.rpc, l1.root);
+    const posted = await findPosted(chain, 1, await chain.block());
+    const sources = readSources({ ARCHIVE_URLS: `http://127.0.0.1:${port}` });
+    const frames = async (): Promise<number> => {
+      let count = 0;
+      for await (const records of readPosted(chain, posted, sources))
+        for (const record of records) count += record.frames.length;
+      return count;
+    };
+    const [{ ranges }] = await shard.batches({ limit: 1 });
+    expect(await frames()).toBe(ranges[0].frames);
+    isLying = true;
+    await expect(frames()).rejects.toThrow('too few members');
   } finally {
+    places = {};
     archive.close();
   }
 }, 120_000);

@@ -1,5 +1,5 @@
 /**
- * A posted batch's data from where it was made available: blobs from L1's beacon chain or, when that has forgotten them, an archive; columns from a
+ * A posted batch's data from where it was made available, or, when it is forgotten there, from an archive: blobs from L1's beacon chain, columns from a
  * committee's members. Nobody is believed: what is read here is what the batch's `dataRoot` is of, or it is not shown.
  */
 import { type Hex, concat, equal, hex, readUint, unhex } from '../../../protocol/bytes.ts';
@@ -13,7 +13,7 @@ import {
   faultIn,
   recordsOf,
 } from '../../../protocol/da/carrier.ts';
-import { columnRoot } from '../../../protocol/da/columns.ts';
+import { type Code, columnRoot, committeeRoot, encodeColumns } from '../../../protocol/da/columns.ts';
 import { commitBlob } from '../../../protocol/da/kzg.ts';
 import { decodeData } from '../../../protocol/da/layout.ts';
 import type { ChunkRecord } from '../../../protocol/trace.ts';
@@ -77,7 +77,11 @@ async function readBlobs(
       found.set(await hashOf(blob), blob);
   }
   if (!hashes.every((hash) => found.has(hash)))
-    for (const blob of await fromArchives(header.number, length, sources)) found.set(await hashOf(blob), blob);
+    for await (const data of fromArchives(header.number, length, sources)) {
+      if (data.length !== length) continue;
+      for (const blob of encodeBlobs(data)) found.set(await hashOf(blob), blob);
+      if (hashes.every((hash) => found.has(hash))) break;
+    }
   const blobs = hashes.map((hash) => found.get(hash));
   const isWhole = blobs.every((blob) => blob !== undefined);
   if (
@@ -130,12 +134,12 @@ async function slotOf(chain: Chain, blockNumber: bigint, beacon: string, slotSec
   return (timestamp - BigInt(data.genesis_time)) / BigInt(slotSeconds);
 }
 
-async function fromArchives(number: number, length: number, { archives }: DataSources): Promise<Uint8Array[]> {
+/** What archives say is a batch's data, one after the other: at most so many bytes. */
+async function* fromArchives(number: number, most: number, { archives }: DataSources): AsyncGenerator<Uint8Array> {
   for (const archive of archives) {
-    const data = await read(`${archive}/archive/${number}`, length).catch(() => null);
-    if (data?.length === length) return encodeBlobs(data);
+    const data = await read(`${archive}/archive/${number}`, most).catch(() => null);
+    if (data && data.length > 0) yield data;
   }
-  return [];
 }
 
 async function read(url: string, maxBytes: number): Promise<Uint8Array> {
@@ -157,20 +161,43 @@ async function readColumns(
   { rpc, root }: Chain,
   posted: PostedData,
   epoch: number,
-  { members }: DataSources,
+  sources: DataSources,
 ): Promise<ColumnsCarrier> {
   const { header } = posted;
+  const { members } = sources;
   const committee = new CommitteeChain(rpc, root);
   const { code } = await committee.terms();
   const list = await endpointsOf(committee, epoch, members);
   const dataRoot = unhex(header.dataRoot);
   const { known } = await new Demands(committee).of(posted);
   const result = await retrieve(list, { dataRoot, code, timeoutMs: READ_MS, maxBytes: MAX_DATA_BYTES, known });
-  if (isUnavailable(result)) throw new NotShown(`too few members have the data of batch ${header.number}`);
+  if (isUnavailable(result)) {
+    const archived = await columnsFromArchives(header.number, dataRoot, epoch, code, sources);
+    if (archived === null) throw new NotShown(`too few members have the data of batch ${header.number}`);
+    return archived;
+  }
   const { length, roots } = result.commitment;
   const columns = await shown(result, list, code.k, dataRoot);
   if (columns === null) throw new NotShown(`a column of batch ${header.number} is not as committed, and withheld`);
   return { da: Da.committee, length, epoch: result.commitment.epoch, k: code.k, roots, columns };
+}
+
+/** The columns of what an archive has; null where none has what the `dataRoot` is of. */
+async function columnsFromArchives(
+  number: number,
+  dataRoot: Uint8Array,
+  epoch: number,
+  code: Code,
+  sources: DataSources,
+): Promise<ColumnsCarrier | null> {
+  for await (const data of fromArchives(number, MAX_DATA_BYTES, sources)) {
+    const columns = encodeColumns(data, code);
+    const roots = columns.map(columnRoot);
+    if (!equal(committeeRoot(data.length, epoch, roots), dataRoot)) continue;
+    const own = new Map(columns.slice(0, code.k).entries());
+    return { da: Da.committee, length: data.length, epoch, k: code.k, roots, columns: own };
+  }
+  return null;
 }
 
 /** What to do at L1 about a batch whose columns can't be read. */
