@@ -7,7 +7,7 @@ import { formatId, parseId, shardOf } from '../protocol/ids.ts';
 import type { SigningKey } from '../protocol/keys.ts';
 import type { App } from './app.ts';
 import type { Config, SessionConfig } from './config.ts';
-import { Core, type NetworkFacts } from './core.ts';
+import { Core, type Fetch, type NetworkFacts } from './core.ts';
 import { refusal } from './errors.ts';
 import { Far } from './far.ts';
 import { FirstContact } from './firstcontact.ts';
@@ -53,6 +53,8 @@ export interface AgentOptions {
   readonly app: Pick<App, 'serve'>;
   /** The way to the gateway for first-contact calls. */
   readonly gateway: Pick<HttpClient, 'send'>;
+  /** The way to it for all else; the platform's `fetch`, where the runtime brings none. */
+  readonly fetch?: Fetch;
   readonly dial: Dial;
   /** The way of the local app to what is not AGNT2, if it has one. */
   readonly egress?: OutboundOptions['egress'];
@@ -110,7 +112,7 @@ export class Agent {
     this.#session = { ...config.session };
     this.#onEvent = onEvent;
     this.#pace = pace;
-    this.#core = new Core(config.gateway);
+    this.#core = new Core(config.gateway, options.fetch);
     this.#policy = new Policy(config.policy, store.policy);
     this.#peers = new Peers(this.#core, pace.peersTtlMs, ({ services }) => this.#policy.see(services));
     this.#startMetrics(metrics);

@@ -129,11 +129,29 @@ function receiptOf(value: unknown, steps?: unknown): SignedReceipt {
   return receiptFromJson({ ...json, outcomes: json.outcomes ?? steps ?? [] } as unknown as ReceiptJson);
 }
 
+interface Asked {
+  readonly method?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array;
+}
+
+/** What of `fetch` is used here. Rejects when no answer comes before `signal` aborts; `json` when it breaks off or is none. */
+export type Fetch = (
+  url: string,
+  init: Asked & { readonly signal: AbortSignal },
+) => Promise<Pick<Response, 'ok' | 'status' | 'json'>>;
+
+/** A gateway has no business elsewhere; Workers know no `error`. */
+const platformFetch: Fetch = (url, init) => fetch(url, { ...(init as RequestInit), redirect: 'manual' });
+
 export class Core {
   readonly #base: string;
+  readonly #carry: Fetch;
 
-  constructor(base: string) {
+  /** `base`: the gateway's URL, without a trailing slash. `carry`: how requests get there, where the platform's `fetch` is not meant to. */
+  constructor(base: string, carry: Fetch = platformFetch) {
     this.#base = base;
+    this.#carry = carry;
   }
 
   get base(): string {
@@ -141,15 +159,10 @@ export class Core {
   }
 
   /** One JSON request. Throws the gateway's own code, `gateway_unavailable` when it can't be reached or says 5xx, `gateway_failed` for nonsense. */
-  async #fetch(path: string, init: RequestInit = {}): Promise<unknown> {
-    let response: Response;
+  async #fetch(path: string, init: Asked = {}): Promise<unknown> {
+    let response: Awaited<ReturnType<Fetch>>;
     try {
-      response = await fetch(this.#base + path, {
-        ...init,
-        signal: AbortSignal.timeout(TIMEOUT_MS),
-        // A gateway has no business elsewhere; Workers know no `error`.
-        redirect: 'manual',
-      });
+      response = await this.#carry(this.#base + path, { ...init, signal: AbortSignal.timeout(TIMEOUT_MS) });
     } catch (cause) {
       throw refusal('gateway_unavailable', "the gateway can't be reached", cause);
     }
@@ -350,9 +363,7 @@ export class Core {
     const type = many ? 'application/vnd.agnt2.bundles' : 'application/octet-stream';
     let json: Json;
     try {
-      json = object(
-        await this.#fetch('/bundles', { method: 'POST', headers: { 'content-type': type }, body: body as BodyInit }),
-      );
+      json = object(await this.#fetch('/bundles', { method: 'POST', headers: { 'content-type': type }, body }));
     } catch (error) {
       // One refused bundle is answered by its problem itself; a gateway in trouble is no verdict on the bundle.
       if (!many && error instanceof GatewayRefusal && error.status < 500 && error.status !== 429)
@@ -375,7 +386,7 @@ export class Core {
     await this.#fetch(`/services/${formatId(service)}/metadata`, {
       method: 'PUT',
       headers: { 'content-type': 'application/json' },
-      body: document as BodyInit,
+      body: document,
     });
   }
 
@@ -384,7 +395,7 @@ export class Core {
     await this.#fetch(`/directory/${name}`, {
       method: 'PUT',
       headers: { 'content-type': 'application/json', 'agnt2-signature': signature, 'agnt2-time': String(timeMs) },
-      body: record as BodyInit,
+      body: record,
     });
   }
 }

@@ -15,6 +15,7 @@ import { Egress, type EgressOptions } from './egress/egress.ts';
 import { DirectLinks } from './direct.ts';
 import { refusal } from './errors.ts';
 import { HttpClient } from './http/client.ts';
+import { fetchBy } from './http/fetch.ts';
 import { acceptHttp2 } from './http/h2-server.ts';
 import { type ExchangeServer, createExchangeServer, listen } from './http/server.ts';
 import { Metrics } from './metrics.ts';
@@ -104,6 +105,7 @@ export class Sidecar {
       storeOf: (session) => this.#sessions.storeOf(session),
       app: this.#app,
       gateway: this.#gateway,
+      fetch: fetchBy(this.#gateway),
       dial,
       egress: this.#egress,
       links: async (identity, onError) => {
@@ -140,7 +142,7 @@ export class Sidecar {
         policy: agent.policy,
         nextKey: () => agent.nextKey(),
         unready: () => this.#unready,
-        status: async () => ({ ...(await agent.status()), ready: this.ready }),
+        status: async () => ({ ...(await agent.status()), ready: this.ready, reason: this.#unready }),
         sessions: () => agent.sessions(),
         halves: () => agent.halves(),
         openSession: (peer) => agent.openSession(peer),

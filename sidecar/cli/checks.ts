@@ -135,7 +135,9 @@ export const gateway: Check = async (facts) => {
   try {
     facts.network = await new Core(own.gateway).status();
   } catch (error) {
-    return codeOf(error) === 'gateway_unavailable'
+    // Whatever says something else than JSON is there, and is something else.
+    const isSilent = codeOf(error) === 'gateway_unavailable' && !((error as Error).cause instanceof SyntaxError);
+    return isSilent
       ? fault(
           'gateway_unreachable',
           `no gateway answers at ${own.gateway}`,
@@ -264,11 +266,26 @@ export const ports: Check = async (facts) => {
   return ok(`the sidecar does not run; ports ${own.listen.port} and ${own.admin.port} are free for it`);
 };
 
+/** Why a sidecar that runs takes no calls, and what to do about it. */
+const UNREADY: Readonly<Record<string, readonly [why: string, mend: string]>> = {
+  starting: [
+    'has not heard its gateway or the chain yet',
+    'agnt2 logs says what it waits for; what the config said when it started holds until it is started again',
+  ],
+  offline: ['the gateway could bring it no call: its socket there is not open', 'agnt2 logs says why'],
+  key_expired: [
+    'its machine key expired: it signs nothing',
+    "set 'signer.expires' to a later time, or have the owner rotate the key, and start the sidecar again",
+  ],
+  draining: ['it is about to end, and takes no new calls', 'wait for it, then agnt2 sidecar'],
+};
+
 export const ready: Check = async ({ config: own, isRunning }) => {
   if (own === undefined || isRunning !== true) return [];
   const status = await new Admin(own).status();
   if (status?.ready === true) return ok('the sidecar is ready');
-  return fault('not_ready', 'the sidecar runs, but has not reached its gateway or is not online there', 'agnt2 logs');
+  const [why, mend] = UNREADY[status?.reason ?? 'draining'] ?? [`it says ${status?.reason}`, 'agnt2 logs'];
+  return fault('not_ready', `the sidecar runs, but ${why}`, mend);
 };
 
 export const name: Check = async ({ config: own, network: seen, file }) => {

@@ -40,6 +40,8 @@ export function urlOf({ host, port }: Endpoint): string {
 export interface SidecarStatus {
   readonly agent: string;
   readonly ready: boolean;
+  /** Why it is not, as `/readyz` has it; null when it is. */
+  readonly reason: string | null;
   readonly [field: string]: unknown;
 }
 

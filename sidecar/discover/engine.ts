@@ -2,8 +2,9 @@
  * The few questions asked of a Docker engine, over its UNIX socket: what there is, and what changes. Nothing here can send it
  * anything but a GET. @see https://docs.docker.com/reference/api/engine/version/v1.41/
  */
-import http, { type IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { refusal } from '../errors.ts';
+import { http } from '../http/node.ts';
 import type { ContainerFacts } from './labels.ts';
 
 /** Of engines from 20.10 on. */
