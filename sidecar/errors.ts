@@ -13,8 +13,8 @@ const HTTP_STATUS: Readonly<Record<string, number>> = {
   over_peer_cap: 402,
   over_service_cap: 402,
   over_new_peer_cap: 402,
+  over_ceiling: 402,
   insufficient_balance: 402,
-  session_exhausted: 402,
   payment_required: 402,
   escrow_too_small: 402,
   over_price: 402,
@@ -57,6 +57,9 @@ const HTTP_STATUS: Readonly<Record<string, number>> = {
   cancelled: 499,
   internal: 500,
 };
+
+/** All of them. */
+export const CODES: readonly string[] = Object.keys(HTTP_STATUS);
 
 export const httpStatusOf = (code: string): number => HTTP_STATUS[code] ?? 502;
 

@@ -13,9 +13,10 @@ import { until } from '../../local/process.ts';
 import { Discovery } from '../../sidecar/discover/discover.ts';
 import { Engine } from '../../sidecar/discover/engine.ts';
 import { type Attempt, SPOOFED, UNREACHABLE, get, outside, refusals } from '../support/docker/attempts.ts';
+import type { Part } from '../support/docker/agents.ts';
 import { NoEngine, dockerMissing } from '../support/docker/engine.ts';
 import { Internet } from '../support/docker/internet.ts';
-import { type Tried, mixed } from '../support/docker/limits.ts';
+import { BOUNDLESS, DEARER, SPENT, type Tried, UNPOLICED, mixed, risen } from '../support/docker/limits.ts';
 import { IMAGES } from '../support/docker/images.ts';
 import { FETCH, MCP } from '../support/docker/programs.ts';
 import { readme } from '../support/docker/readme.ts';
@@ -29,7 +30,7 @@ if (missing !== null) console.warn(`Containers are not tested: ${missing}.`);
 const POLICY = { perCall: '100', perDay: '50000' };
 const PRICE = { page: 2, dear: 11, paper: 4, tool: 5, commit: 6, stream: 3 };
 /** Far below what the calls come to. */
-const TIGHT = { perCall: '10', perPeer: '12', perHour: '1000', perDay: '16' };
+const TIGHT = { perCall: '10', perPeer: '12', perHour: '1000', perDay: '16', priceRise: 10 };
 
 /** What an app that keeps notes has, told in the words of `firestore.ts`. */
 const NOTES = {
@@ -55,7 +56,12 @@ describe.skipIf(missing !== null)('containers', () => {
     const building = Town.build([
       { name: 'web', image: 'nginx', price: `GET /=${PRICE.page}; GET /dear=${PRICE.dear}; *=3`, policy: POLICY },
       { name: 'papers', image: 'python', price: `GET /*=${PRICE.paper}; *=9`, policy: POLICY },
-      { name: 'tools', image: 'mcp', price: `POST /mcp=${PRICE.tool}; GET /mcp=0; DELETE /mcp=0; *=7`, policy: POLICY },
+      {
+        name: 'tools',
+        image: 'mcp',
+        price: `POST /mcp=${PRICE.tool}; GET /mcp=0; DELETE /mcp=0; GET /dearest=300000; *=200000`,
+        policy: POLICY,
+      },
       {
         name: 'notes',
         image: 'firestore',
@@ -289,7 +295,7 @@ describe.skipIf(missing !== null)('containers', () => {
 
   test('no limit that a person set gives way to the app: what waits for a person, what fails, what is outside', async () => {
     const { docker } = town;
-    const [guest, web] = ['guest', 'web'].map((name) => town.get(name));
+    const [guest, web, papers] = ['guest', 'web', 'papers'].map((name) => town.get(name));
     const tries = async (tried: readonly Tried[]): Promise<void> => {
       const results = await town.attempt(
         'guest',
@@ -309,8 +315,6 @@ describe.skipIf(missing !== null)('containers', () => {
     const { config, tried } = mixed(new URL(town.gateway.url));
     await guest.configure(config);
     await tries(tried);
-    await internet.end(sidecar);
-
     const { approvals } = JSON.parse(await guest.admin('GET', '/admin/approvals')) as {
       approvals: { approval: string }[];
     };
@@ -320,32 +324,55 @@ describe.skipIf(missing !== null)('containers', () => {
     await tries([{ ...tried[1], status: 404, code: undefined, says: undefined }, tried[1]]);
     acknowledged.page += 1;
     acknowledged.dear += 1;
+
+    await guest.configure(UNPOLICED.config);
+    await tries(UNPOLICED.tried);
+    await internet.end(sidecar);
+    await guest.configure(SPENT.config);
+    await tries(SPENT.tried);
+    acknowledged.page += 1;
+    acknowledged.paper += 1;
+    papers.label(DEARER);
+    await papers.reloads(() => papers.compose('up', '--detach'));
+    await tries(risen(papers.agent.id));
+    await guest.restart(BOUNDLESS.config);
+    await tries(BOUNDLESS.tried);
+    acknowledged.page += 1;
   });
 
   test('kills of apps and sidecars lose no answer that was paid for, and charge nobody twice', async () => {
     const [papers, web] = [town.get('papers'), town.get('web')];
-    const traffic = new Traffic(await papers.container('app'), 'http://web.agnt2/', 1000);
-    const deaths: (() => Promise<void>)[] = [
-      () => web.kill('app'),
-      () => web.kill('sidecar'),
-      () => papers.kill('sidecar'),
-      () => Promise.all([web.kill('app', 'sidecar'), papers.kill('sidecar')]).then(() => {}),
-    ];
-    const back = async (): Promise<void> => {
-      await Promise.all([web.start('app', 'sidecar'), papers.start('sidecar')]);
-      await Promise.all([web.ready(), papers.ready()]);
+    const callers: Traffic[] = [];
+    const start = async (): Promise<Traffic> => {
+      const traffic = new Traffic(await papers.container('app'), 'http://web.agnt2/', 100_000 * (callers.length + 1));
+      callers.push(traffic);
+      return traffic;
     };
-    for (const kill of deaths) {
+    /** Who is killed: parts of the callee, and of the caller, whose calls end with its app. */
+    const deaths: readonly (readonly [callee: readonly Part[], caller: readonly Part[]])[] = [
+      [['app'], []],
+      [['sidecar'], []],
+      [[], ['sidecar']],
+      [['app', 'sidecar'], ['sidecar']],
+      [[], ['app']],
+      [[], ['app', 'sidecar']],
+    ];
+    let traffic = await start();
+    for (const [callee, caller] of deaths) {
       await traffic.more(6);
-      await kill();
-      await back();
+      await Promise.all([web.kill(...callee), papers.kill(...caller)]);
+      if (caller.includes('app')) await traffic.end();
+      await Promise.all([web.start(...callee), papers.start(...caller)]);
+      await Promise.all([callee.length > 0 && web.ready(), caller.length > 0 && papers.ready()]);
+      if (caller.includes('app')) traffic = await start();
     }
     await traffic.more(6);
     await traffic.end();
-    acknowledged.page += traffic.answered.size;
+    const answered = callers.flatMap((each) => [...each.answered]);
+    acknowledged.page += answered.length;
     const numbers = [...(await web.logs('app')).matchAll(/GET \/\?n=(\d+) /g)].map(([, n]) => Number(n));
     expect(numbers.length).toBe(new Set(numbers).size);
-    expect(numbers).toEqual(expect.arrayContaining([...traffic.answered].slice(0, 3)));
+    expect(numbers).toEqual(expect.arrayContaining(answered.slice(0, 3)));
   }, 300_000);
 
   test('labels are followed on the engine, and refused when they are not clear', async () => {

@@ -108,6 +108,14 @@ export class ComposedAgent {
     await this.reloads(() => this.#write({ ...this.#options.config, ...more }));
   }
 
+  /** Kills the sidecar, and starts it again by other settings, those too that can't change while it runs. */
+  async restart(more: Readonly<Record<string, unknown>>): Promise<void> {
+    await this.kill('sidecar');
+    this.#write({ ...this.#options.config, ...more });
+    await this.start('sidecar');
+    await this.ready();
+  }
+
   /** Waits until the sidecar goes by what `change` changed. */
   async reloads(change: () => unknown): Promise<void> {
     const reloads = async (): Promise<number> => (await this.logs('sidecar')).split('"event":"reloaded"').length;
@@ -136,6 +144,7 @@ export class ComposedAgent {
   }
 
   async #each(parts: readonly Part[], verb: readonly string[]): Promise<void> {
+    if (parts.length === 0) return;
     const ids = await Promise.all(parts.map((part) => this.container(part)));
     await this.#options.docker.run(...verb, ...ids);
   }

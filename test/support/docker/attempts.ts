@@ -39,6 +39,8 @@ const raw = (
   kind: 'raw',
   data: [`${method} ${target} HTTP/1.1`, `host: ${host}`, ...fields, '', body].join('\r\n'),
 });
+/** A call of a peer by its id, to the sidecar itself. */
+export const getOf = (agent: string, path: string): Attempt => raw(`/agents/${agent}${path}`);
 const denied = (name: string, url: string): Refusal => ({
   name,
   attempt: get(url),
@@ -90,6 +92,12 @@ export const refusals = (gateway: string, l1: string): readonly Refusal[] => [
   tunnel('a tunnel to the gateway', new URL(gateway).host),
   tunnel('a tunnel to L1', new URL(l1).host),
   tunnel('a tunnel to a peer, at a port that is not its', 'web.agnt2:8403'),
+  {
+    name: 'a tunnel inside a tunnel',
+    attempt: { ...tunnelTo('169.254.169.254:80'), tunnel: 'web.agnt2:80' },
+    status: 403,
+    code: 'connect_denied',
+  },
   trick('a dot segment', 'http://web.agnt2/free/../dear'),
   trick('an escaped dot segment', 'http://web.agnt2/%2e%2e/dear'),
   trick('an escaped slash', 'http://web.agnt2/free%2f..%2fdear'),

@@ -24,9 +24,13 @@ def tell(secure):
             with known.wrap_socket(secure.accept()[0], server_side=True) as client: client.sendall(b'over TLS')
         except OSError: pass
 threading.Thread(target=tell, args=[socket.create_server(('', 443))], daemon=True).start()
-silent = socket.create_server(('', ${SILENT_PORT}))
+silent = socket.create_server(('', ${SILENT_PORT}), backlog=1024)
 class Site(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers['content-length']))
+        self.do_GET()
     def do_GET(self):
+        if self.path == '/garbled': return self.wfile.write(b'not HTTP\\r\\n\\r\\n')
         away = self.path == '/away'
         body = b'' if away else b'x' * (100000 if self.path == '/large' else 10)
         self.send_response(302 if away else 200)

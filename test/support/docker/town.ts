@@ -21,7 +21,7 @@ export interface Inhabitant {
   readonly name: string;
   readonly image: keyof typeof IMAGES;
   readonly price: string;
-  readonly policy: Record<string, string>;
+  readonly policy: Readonly<Record<string, string | number>>;
   /** Labels of the app beyond its name and price. */
   readonly labels?: Readonly<Record<string, string>>;
   /** Whether the app knows of no proxy. */
