@@ -4,7 +4,6 @@
  * moments, of all sessions to the same point; the peer and the relay hold copies of the halves, and the records come back on resume.
  */
 import { Reader, writeUint } from '../../protocol/bytes.ts';
-import { room } from '../../protocol/whole.ts';
 import type { Direction } from '../../protocol/half.ts';
 import type { Database, Statement } from '../database.ts';
 import { openDatabase } from '../sqlite.ts';
@@ -55,11 +54,10 @@ export class SessionFile {
     this.#onError = onError;
     this.#tables = new SessionTables(this.#db);
     this.#setGeneration = this.#db.prepare('UPDATE session_journal SET generation = ?');
-    this.#journal = Journal.open(`${path}.ahead`);
     this.#generation = Number(this.#db.prepare('SELECT generation FROM session_journal').get()!.generation) + 1;
-    this.#journal.begin(this.#generation);
-    for (const entry of this.#journal.read(this.#generation)) this.#replay(entry);
-    this.settle();
+    for (const entry of Journal.read(`${path}.ahead`, this.#generation)) this.#replay(entry);
+    this.#intoTables();
+    this.#journal = Journal.create(`${path}.ahead`, this.#generation);
   }
 
   /** The store of one session. */
@@ -86,10 +84,14 @@ export class SessionFile {
 
   /** @internal All of them or none; on return they outlive the process. */
   write(store: JournaledStore, session: number, writes: readonly Write[]): void {
-    const parts = writes.flatMap((write) => [headOf(session, write), ...write.parts]);
-    if (!this.#journal.append(parts)) {
+    let length = 0;
+    for (const write of writes) length += HEAD_BYTES + lengthOf(write);
+    const fill = (bytes: Uint8Array, at: number): void => {
+      for (const write of writes) at = put(bytes, at, session, write);
+    };
+    if (!this.#journal.append(length, fill)) {
       this.settle();
-      if (!this.#journal.append(parts)) return this.settle(() => store.put(writes));
+      if (!this.#journal.append(length, fill)) return this.settle(() => store.put(writes));
     }
     store.behind(writes);
     this.#ahead.add(store);
@@ -114,6 +116,11 @@ export class SessionFile {
   /** Puts all that the journal has, and what `more` puts besides, into the SQLite. */
   settle(more: (() => void) | null = null): void {
     if (this.#ahead.size === 0 && more === null) return;
+    this.#intoTables(more);
+    this.#journal.begin(this.#generation);
+  }
+
+  #intoTables(more: (() => void) | null = null): void {
     this.#db.transaction(() => {
       for (const store of this.#ahead) store.putBehind();
       more?.();
@@ -122,7 +129,6 @@ export class SessionFile {
     for (const store of this.#ahead) store.settled();
     this.#ahead.clear();
     this.#generation += 1;
-    this.#journal.begin(this.#generation);
   }
 
   close(): void {
@@ -133,16 +139,26 @@ export class SessionFile {
   }
 }
 
-function headOf(session: number, { kind, dir, from, parts }: Write): Uint8Array {
-  const head = room(HEAD_BYTES);
-  head[0] = kind;
-  writeUint(head, 1, 8, session);
-  head[9] = dir;
-  writeUint(head, 10, 8, from);
+function lengthOf({ parts }: Write): number {
   let length = 0;
   for (const part of parts) length += part.length;
-  writeUint(head, 18, 4, length);
-  return head;
+  return length;
+}
+
+/** Puts a write with its head at a place; the place behind it. */
+function put(bytes: Uint8Array, start: number, session: number, write: Write): number {
+  const { kind, dir, from, parts } = write;
+  bytes[start] = kind;
+  writeUint(bytes, start + 1, 8, session);
+  bytes[start + 9] = dir;
+  writeUint(bytes, start + 10, 8, from);
+  writeUint(bytes, start + 18, 4, lengthOf(write));
+  let at = start + HEAD_BYTES;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return at;
 }
 
 /** What a direction wrote since the SQLite was written. */
