@@ -1,11 +1,16 @@
 /** What accounting costs on a call's path: the whole call with everything on against the same with it off, in short rounds by turns on warm processes. */
 import net from 'node:net';
-import { median, percentile } from './suite.ts';
+import { isShort, median, percentile } from './suite.ts';
 
 const BODY_BYTES = 1024;
-/** One after the other, so that what one call leaves to be done falls on the next of its own kind. */
-const CALLS = 100;
-const PAIRS = 80;
+/** Of a round, one after the other, so that what one call leaves to be done falls on the next of its own kind. */
+const CALLS = 60;
+const PAIRS = isShort ? 40 : 300;
+/** Calls in flight at saturation, and calls of a round of it. */
+const SATURATION = 32;
+const SATURATED_CALLS = 3000;
+const RATE_ROUNDS = isShort ? 2 : 8;
+const WARM_ROUNDS = 6;
 
 /** A request of the local app to its sidecar, or to what stands for it. */
 const requestFor = (target: string, port: number): Buffer =>
@@ -76,46 +81,103 @@ export interface Measured {
 export type OnPath = {
   readonly offP50Us: number;
   readonly onP50Us: number;
+  /** Median of the differences of the rounds, each of both kinds one after the other. */
   readonly onPathUs: number;
-  /** Half of the rounds' differences lie within so much of their median. */
-  readonly onPathSpreadUs: number;
+  /** The median lies between these with 95 % confidence. */
+  readonly onPathLowUs: number;
+  readonly onPathHighUs: number;
   readonly cpuPerRequestOffUs: number;
   readonly cpuPerRequestOnUs: number;
+  /** With {@link SATURATION} calls in flight, and the CPU time of a request then. */
+  readonly requestsPerSecondOff: number;
+  readonly requestsPerSecondOn: number;
+  readonly cpuSaturatedOffUs: number;
+  readonly cpuSaturatedOnUs: number;
 };
+
+type Which = 'off' | 'on';
+const WHICH: readonly Which[] = ['off', 'on'];
+/** Neither is always the first. */
+const turn = (round: number): readonly Which[] => (round % 2 === 0 ? WHICH : WHICH.toReversed());
+
+/** Between which of the values their median lies with 95 % confidence, by their order alone: whatever their distribution, a machine with others on it makes it a wide one. */
+function around(values: readonly number[]): [number, number] {
+  const sorted = values.toSorted((a, b) => a - b);
+  const away = 0.98 * Math.sqrt(sorted.length);
+  const middle = (sorted.length - 1) / 2;
+  return [
+    sorted[Math.max(0, Math.floor(middle - away))],
+    sorted[Math.min(sorted.length - 1, Math.ceil(middle + away))],
+  ];
+}
 
 /** Calls through both, by turns. */
 export async function measureOnPath(target: string, off: Measured, on: Measured): Promise<OnPath> {
   const sides = { off, on };
+  const cpu = async (which: Which, calls: number, work: () => Promise<void>): Promise<number> => {
+    const before = await sides[which].cpuUs();
+    await work();
+    return ((await sides[which].cpuUs()) - before) / calls;
+  };
+  /** Requests a second, and the CPU time of one, with many in flight. */
+  const saturate = async (which: Which): Promise<{ rate: number; cpu: number }> => {
+    const clients = await Promise.all(
+      Array.from({ length: SATURATION }, () => RawClient.connect(target, sides[which].port)),
+    );
+    let left = SATURATED_CALLS;
+    const run = async (client: RawClient): Promise<void> => {
+      while (left-- > 0) await client.call();
+    };
+    let ms = 0;
+    const cpuUs = await cpu(which, SATURATED_CALLS, async () => {
+      const began = performance.now();
+      await Promise.all(clients.map(run));
+      ms = performance.now() - began;
+    });
+    for (const client of clients) client.close();
+    return { rate: SATURATED_CALLS / (ms / 1000), cpu: cpuUs };
+  };
+  // A sidecar that has been at work for minutes, not one that is still being compiled: more code takes longer.
+  for (let round = 0; round < WARM_ROUNDS; round++) for (const which of turn(round)) await saturate(which);
+  const rates = { off: [] as number[], on: [] as number[] };
+  const saturatedCpu = { off: [] as number[], on: [] as number[] };
+  for (let round = 0; round < RATE_ROUNDS; round++)
+    for (const which of turn(round)) {
+      const measured = await saturate(which);
+      rates[which].push(measured.rate);
+      saturatedCpu[which].push(measured.cpu);
+    }
   const clients = {
     off: await RawClient.connect(target, off.port),
     on: await RawClient.connect(target, on.port),
   };
-  const round = async (which: 'off' | 'on'): Promise<{ p50: number; cpu: number }> => {
-    const samples: number[] = [];
-    const before = await sides[which].cpuUs();
-    for (let i = 0; i < CALLS; i++) samples.push(await clients[which].call());
-    return { p50: percentile(samples, 50), cpu: ((await sides[which].cpuUs()) - before) / CALLS };
-  };
-  for (let i = 0; i < 20; i++) for (const which of ['off', 'on'] as const) await round(which);
   const p50 = { off: [] as number[], on: [] as number[] };
-  const cpu = { off: [] as number[], on: [] as number[] };
-  for (let i = 0; i < PAIRS; i++)
-    // Neither is always the first.
-    for (const which of i % 2 === 0 ? (['off', 'on'] as const) : (['on', 'off'] as const)) {
-      const measured = await round(which);
-      p50[which].push(measured.p50);
-      cpu[which].push(measured.cpu);
+  const cpuUs = { off: [] as number[], on: [] as number[] };
+  for (let round = -WARM_ROUNDS; round < PAIRS; round++)
+    for (const which of turn(round)) {
+      const samples: number[] = [];
+      const spent = await cpu(which, CALLS, async () => {
+        for (let i = 0; i < CALLS; i++) samples.push(await clients[which].call());
+      });
+      if (round < 0) continue;
+      p50[which].push(percentile(samples, 50));
+      cpuUs[which].push(spent);
     }
   clients.off.close();
   clients.on.close();
   const differences = p50.on.map((us, i) => us - p50.off[i]);
-  const onPathUs = median(differences);
+  const [onPathLowUs, onPathHighUs] = around(differences);
   return {
     offP50Us: median(p50.off),
     onP50Us: median(p50.on),
-    onPathUs,
-    onPathSpreadUs: median(differences.map((us) => Math.abs(us - onPathUs))),
-    cpuPerRequestOffUs: median(cpu.off),
-    cpuPerRequestOnUs: median(cpu.on),
+    onPathUs: median(differences),
+    onPathLowUs,
+    onPathHighUs,
+    cpuPerRequestOffUs: median(cpuUs.off),
+    cpuPerRequestOnUs: median(cpuUs.on),
+    requestsPerSecondOff: median(rates.off),
+    requestsPerSecondOn: median(rates.on),
+    cpuSaturatedOffUs: median(saturatedCpu.off),
+    cpuSaturatedOnUs: median(saturatedCpu.on),
   };
 }

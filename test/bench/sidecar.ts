@@ -18,7 +18,6 @@ import { type Findings, type Metric, type Suite, isShort, median, percentile } f
 
 const ROUNDS = 5;
 const CALLS = 1500;
-const SATURATION = 32;
 const LARGE = 2 * 2 ** 30;
 const BODY = Buffer.alloc(1024, 'q');
 /** What a local app asks its sidecar for. */
@@ -96,14 +95,14 @@ async function peer(name: 'nginx' | 'haproxy', origin: number, dir: string): Pro
 }
 
 /** One POST of 1 KiB; microseconds. */
-function call(port: number, agent: http.Agent, base = ''): Promise<number> {
+function call(port: number, agent: http.Agent): Promise<number> {
   return new Promise((resolve, reject) => {
     const start = performance.now();
     const request = http.request({
       host: '127.0.0.1',
       port,
       method: 'POST',
-      path: `${base}/echo`,
+      path: '/echo',
       agent,
       headers: { 'content-length': BODY.length },
     });
@@ -123,20 +122,6 @@ async function latencies(port: number, calls: number): Promise<number[]> {
   for (let i = 0; i < calls; i++) out.push(await call(port, agent));
   agent.destroy();
   return out;
-}
-
-/** Requests a second with many in flight. */
-async function saturated(port: number, calls: number, base: string): Promise<number> {
-  const agent = new http.Agent({ keepAlive: true, maxSockets: SATURATION });
-  const start = performance.now();
-  let left = calls;
-  await Promise.all(
-    Array.from({ length: SATURATION }, async () => {
-      while (left-- > 0) await call(port, agent, base);
-    }),
-  );
-  agent.destroy();
-  return calls / ((performance.now() - start) / 1000);
 }
 
 /** Milliseconds an SSE event took from the origin, whose clock is ours, to here. */
@@ -248,9 +233,6 @@ export const suite: Suite = {
         );
       }
       const onPath = await wholeCall();
-      const rates = { on: [] as number[], off: [] as number[] };
-      for (let round = 0; round < 3; round++)
-        for (const which of ['off', 'on'] as const) rates[which].push(await saturated(callers[which].port, 4000, PEER));
       progress(`a body of ${LARGE / 2 ** 20} MiB each way`);
       const large = await growth([callers.on, pairs.on], async () => {
         await transfer(callers.on.port, 'up', LARGE);
@@ -275,8 +257,6 @@ export const suite: Suite = {
           haproxyP99Us: of(p99, 'haproxy'),
           hopVsNginx: nginx === null ? null : (hopUs! - direct!) / (nginx - direct!),
           ...onPath,
-          requestsPerSecondOn: median(rates.on),
-          requestsPerSecondOff: median(rates.off),
           rssMb: Math.max((await callers.on.usage()).rssMb, (await pairs.on.usage()).rssMb),
           largeBodyRssGrowthMb: large,
           sseFirstByteDirectMs: median(events.direct),
