@@ -22,10 +22,12 @@ const ignore = (): void => {};
 class IncomingCall implements IncomingHandle {
   readonly id: number;
   readonly takes: readonly unknown[];
-  /** Null of a request that came whole, with this body and digest. */
+  /** Null of a request that came whole. */
   readonly in: Inflow | null;
   readonly whole: Whole | null;
-  readonly requestDigest: Uint8Array;
+  /** The body of a request that came whole, in the packet it came in, until it is hashed. */
+  #unhashed: Uint8Array | null;
+  #requestDigest: Uint8Array;
   /** Null until a response is streamed; a whole one has this digest. */
   out: Outflow | null = null;
   responseDigest: Uint8Array;
@@ -41,13 +43,21 @@ class IncomingCall implements IncomingHandle {
   /** It was ended where its meter had run out. */
   cut = false;
 
-  constructor(id: number, takes: unknown, body: Inflow | Whole, requestDigest: Uint8Array, none: Uint8Array) {
+  constructor(id: number, takes: unknown, body: Inflow | Whole, unhashed: Uint8Array | null, none: Uint8Array) {
     this.id = id;
     this.takes = Array.isArray(takes) ? takes : [];
     this.in = body instanceof Inflow ? body : null;
     this.whole = body instanceof Whole ? body : null;
-    this.requestDigest = requestDigest;
+    this.#unhashed = unhashed;
+    this.#requestDigest = none;
     this.responseDigest = none;
+  }
+
+  /** Of a body that came whole. */
+  get requestDigest(): Uint8Array {
+    if (this.#unhashed !== null) this.#requestDigest = sha(this.#unhashed);
+    this.#unhashed = null;
+    return this.#requestDigest;
   }
 
   /** Whether the whole request has arrived. */
@@ -113,10 +123,10 @@ export class IncomingCalls {
     try {
       const head = this.#admit(packet, parts, at);
       const trailers = decodeTrailers(packet.subarray(parts.starts[last], parts.ends[last]));
-      const body = copyOf(bytes);
-      const digest = this.#mux.digests && body.length > 0 ? sha(body) : this.#none;
-      this.#open(id, head, new Whole(body, this.#mux), digest, trailers);
-      this.#count(id, body);
+      const unhashed = this.#mux.digests && bytes.length > 0 ? bytes : null;
+      // What is handed out is a copy: who gets it may change it before it is hashed.
+      this.#open(id, head, new Whole(copyOf(bytes), this.#mux), unhashed, trailers);
+      this.#count(id, bytes);
     } catch (error) {
       this.#refuse(id, safeCode(error), 'fault');
     }
@@ -128,7 +138,7 @@ export class IncomingCalls {
       if (call !== undefined) throw malformed('a second request head');
       const id = parts.calls[at];
       const flow = new Inflow(this.#mux, id, this.#hash(), ignore);
-      this.#open(id, this.#admit(packet, parts, at), flow, EMPTY, []);
+      this.#open(id, this.#admit(packet, parts, at), flow, null, []);
       return;
     }
     if (call === undefined) return;
@@ -169,10 +179,18 @@ export class IncomingCalls {
     return head;
   }
 
-  #open(id: number, head: RequestHead, body: Inflow | Whole, digest: Uint8Array, trailers: [string, string][]): void {
-    const call = new IncomingCall(id, head.takes, body, digest, this.#none);
+  #open(
+    id: number,
+    head: RequestHead,
+    body: Inflow | Whole,
+    unhashed: Uint8Array | null,
+    trailers: [string, string][],
+  ): void {
+    const call = new IncomingCall(id, head.takes, body, unhashed, this.#none);
     call.trailers = trailers;
     this.#calls.set(id, call);
+    // While the handler has it.
+    if (unhashed !== null) this.#mux.parts.afterTurn(() => void call.requestDigest);
     const request: ExchangeRequest = {
       method: head.method,
       target: head.target,

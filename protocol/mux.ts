@@ -64,7 +64,7 @@ export interface CallOptions {
   readonly meter?: Meter | null;
   /** Milliseconds from now after which the call is cancelled with `deadline_exceeded`. */
   readonly deadlineMs?: number;
-  /** Sees the response end synchronously, in order of arrival; what it throws fails the call. */
+  /** Sees the response end, in order of arrival; of an answer that came whole, in the turn in which that is handed on. What it throws fails the call. */
   readonly onEnd?: (end: Uint8Array, digests: Digests, status: number) => void;
   /** The call was lost with its socket. `digests` are of what had passed; `complete` when the whole request had been sent. */
   readonly onLost?: (digests: Digests, complete: boolean) => void;
@@ -90,6 +90,8 @@ export interface MuxOptions extends PartsOptions {
   readonly maxQueued?: number;
   /** Hash bodies as they pass. Default true. */
   readonly digests?: boolean;
+  /** Ends of our calls were seen by their `onEnd`, some of them after their answers were handed on. */
+  readonly settled?: () => void;
 }
 
 /** What both kinds of calls share. */

@@ -23,15 +23,19 @@ class OutgoingCall implements OpenCall, Abortable {
   readonly sink: CallSink;
   readonly #calls: OutgoingCalls;
   readonly interim: ExchangeRequest['interim'];
-  /** Null once a whole request has been sent, whose body has this digest. */
+  /** Null once a whole request has been sent. */
   out: Outflow | null = null;
-  requestDigest: Uint8Array = EMPTY;
+  /** The body of a request that was sent whole, until it is hashed. */
+  request: Uint8Array | null = null;
+  #requestDigest: Uint8Array = EMPTY;
   in: Inflow | null = null;
   response!: ExchangeResponse;
   interims = 0;
   trailers: [string, string][] | null = null;
   status = 0;
   answered = false;
+  /** Its answer is whole and handed on; what is left is to account for it. */
+  whole = false;
   cancelled: Agnt2Error | null = null;
   /** Why the answer is not whole though it has an end. */
   short: Agnt2Error | null = null;
@@ -51,6 +55,13 @@ class OutgoingCall implements OpenCall, Abortable {
     this.#signal = request.signal;
     watch(request.signal, this);
     if (sink.deadlineMs !== undefined) this.timer = setTimeout(() => this.#expired(), sink.deadlineMs);
+  }
+
+  /** Of a body that was sent whole. */
+  get requestDigest(): Uint8Array {
+    if (this.request !== null) this.#requestDigest = digestOf(this.request);
+    this.request = null;
+    return this.#requestDigest;
   }
 
   get end(): Promise<Uint8Array> {
@@ -88,9 +99,18 @@ class OutgoingCall implements OpenCall, Abortable {
   }
 }
 
+/** An answer that was handed on before it was accounted for; `bytes` is its body, in the packet it came in. */
+interface Unsettled {
+  readonly call: OutgoingCall;
+  readonly bytes: Uint8Array;
+  readonly end: Uint8Array;
+}
+
 export class OutgoingCalls {
   readonly #mux: MuxContext;
   readonly #calls = new Map<number, OutgoingCall>();
+  #unsettled: Unsettled[] = [];
+  readonly #settleNow = (): void => this.settle();
   readonly #heads = new HeadReader<ResponseHead>();
   #next: number;
 
@@ -122,10 +142,13 @@ export class OutgoingCalls {
     this.#calls.set(id, call);
     const whole = parts.takeWhole(request.body);
     if (whole !== null) {
-      if (digests) call.requestDigest = digestOf(whole);
       sink.meter?.count('request', whole);
       if (whole.length > 0) parts.write(PartKind.requestData, id, whole);
       parts.write(PartKind.requestEnd, id, trailersOf(request));
+      if (!digests) return;
+      call.request = whole;
+      // Behind the packet; for who will ask.
+      if (sink.onEnd !== undefined) parts.afterTurn(() => void call.requestDigest);
       return;
     }
     const out = (call.out = new Outflow(this.#hash()));
@@ -164,6 +187,8 @@ export class OutgoingCalls {
 
   /** Part number `at` of a packet, which is of a call of ours. */
   take(packet: Uint8Array, parts: PartIndex, at: number): void {
+    // Accounts are kept in the order in which calls end.
+    this.settle();
     const call = this.#calls.get(parts.calls[at]);
     // Parts of a call that ended here cross our own end on the way; they mean nothing any more.
     if (call === undefined) return;
@@ -185,11 +210,7 @@ export class OutgoingCalls {
       for (let i = at; i <= last; i++) this.take(packet, parts, i);
       return;
     }
-    try {
-      this.#onWhole(call, head, bytes, copyOf(packet.subarray(parts.starts[last], parts.ends[last])));
-    } catch (error) {
-      this.#break(call, error);
-    }
+    this.#onWhole(call, head, bytes, copyOf(packet.subarray(parts.starts[last], parts.ends[last])));
   }
 
   /** The head of an answer in which nothing is amiss; null for one to be looked at part by part. */
@@ -203,24 +224,37 @@ export class OutgoingCalls {
     }
   }
 
+  /** Whoever asked waits for the answer; the accounts, which are between the two sides, can wait until it has left for there. */
   #onWhole(call: OutgoingCall, head: ResponseHead, bytes: Uint8Array, end: Uint8Array): void {
     call.answered = true;
+    call.whole = true;
     call.status = head.status;
-    const body = copyOf(bytes);
-    const responseBody = this.#mux.digests ? digestOf(body) : EMPTY;
-    call.sink.meter?.count('response', body);
-    this.#calls.delete(call.id);
     call.release();
     call.out?.stop();
-    try {
-      call.sink.onEnd?.(end, { requestBody: this.#requestDigest(call), responseBody }, head.status);
-    } catch (error) {
-      // It was answered, if not well: who waits for the body hears why.
-      this.#open(call, head, this.#inflow(call));
-      throw error;
+    this.#unsettled.push({ call, bytes, end });
+    if (call.sink.onEnd === undefined) this.settle();
+    else if (this.#unsettled.length === 1) this.#mux.parts.afterTurn(this.#settleNow);
+    // What is handed out is a copy: who gets it may change it before it is hashed.
+    this.#open(call, head, new Whole(copyOf(bytes), this.#mux));
+  }
+
+  /** Accounts for the answers handed on, in the order in which they came. */
+  settle(): void {
+    if (this.#unsettled.length === 0) return;
+    const unsettled = this.#unsettled;
+    this.#unsettled = [];
+    for (const { call, bytes, end } of unsettled) {
+      this.#calls.delete(call.id);
+      const { sink } = call;
+      try {
+        sink.meter?.count('response', bytes);
+        sink.onEnd?.(end, this.#digestsOf(call, bytes), call.status);
+        call.ended(end);
+      } catch (error) {
+        this.#fail(call, error);
+      }
     }
-    call.ended(end);
-    this.#open(call, head, new Whole(body, this.#mux));
+    this.#mux.options.settled?.();
   }
 
   #onPart(call: OutgoingCall, packet: Uint8Array, parts: PartIndex, at: number): void {
@@ -311,7 +345,7 @@ export class OutgoingCalls {
 
   /** Gives a call up towards its caller; its entry stays until the callee has said how it ended. */
   cancel(call: OutgoingCall, error: Agnt2Error): void {
-    if (call.cancelled !== null || this.#calls.get(call.id) !== call) return;
+    if (call.cancelled !== null || call.whole || this.#calls.get(call.id) !== call) return;
     call.cancelled = error;
     call.release();
     call.out?.stop();
@@ -344,6 +378,7 @@ export class OutgoingCalls {
   }
 
   close(error: Agnt2Error): void {
+    this.settle();
     for (const call of this.#calls.values()) {
       call.sink.onLost?.(this.#digestsOf(call), call.out === null || call.out.finished || call.cancelled !== null);
       this.#fail(call, error);
@@ -358,12 +393,9 @@ export class OutgoingCalls {
     return call.out === null ? call.requestDigest : (call.out.hash?.digest() ?? EMPTY);
   }
 
-  #digestsOf(call: OutgoingCall): Digests {
-    const none = this.#mux.digests ? EMPTY_HASH : EMPTY;
-    return {
-      requestBody: this.#requestDigest(call),
-      responseBody: call.in === null ? none : (call.in.hash?.digest() ?? EMPTY),
-    };
+  #digestsOf(call: OutgoingCall, whole: Uint8Array = EMPTY): Digests {
+    const responseBody = call.in === null ? (this.#mux.digests ? digestOf(whole) : EMPTY) : call.in.hash?.digest();
+    return { requestBody: this.#requestDigest(call), responseBody: responseBody ?? EMPTY };
   }
 }
 

@@ -36,9 +36,11 @@ export class Parts {
   #scheduled = false;
   #closed = false;
   #congested: (() => void)[] = [];
+  #afterTurn: (() => void)[] = [];
   readonly #endOfTurn = (): void => {
     this.#scheduled = false;
     this.flush();
+    if (this.#afterTurn.length > 0) for (const run of this.#afterTurn.splice(0)) run();
   };
 
   constructor(options: PartsOptions) {
@@ -56,6 +58,16 @@ export class Parts {
     this.#varint(body.length);
     this.#packet.set(body, this.#length);
     this.#length += body.length;
+    this.#schedule();
+  }
+
+  /** Runs what nobody waits for: at the end of the turn, behind all that is sent in it. */
+  afterTurn(run: () => void): void {
+    this.#afterTurn.push(run);
+    this.#schedule();
+  }
+
+  #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
     nextTurn(this.#endOfTurn);

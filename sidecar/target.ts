@@ -26,8 +26,18 @@ function plain(escape: string): string {
   return byte < 0x80 && UNRESERVED.test(char) ? char : escape.toUpperCase();
 }
 
+/** What was normalised last: calls come in runs of the same target. */
+let last = { raw: '', normal: '' };
+
 /** Normalises an origin-form target (path and query). Total: the one form, or `bad_target`. */
 export function normaliseTarget(raw: string): string {
+  if (raw === last.raw && raw !== '') return last.normal;
+  const normal = normalised(raw);
+  last = { raw, normal };
+  return normal;
+}
+
+function normalised(raw: string): string {
   if (raw.length > MAX_TARGET) throw bad(`is longer than ${MAX_TARGET} characters`);
   const mark = raw.indexOf('?');
   const path = mark < 0 ? raw : raw.slice(0, mark);

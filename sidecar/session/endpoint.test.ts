@@ -7,7 +7,16 @@ import { encodeCallRecord } from '../../protocol/call.ts';
 import { codeOf } from '../../protocol/errors.ts';
 import { leafHash, sha, verifyInclusion } from '../../protocol/log.ts';
 import { verifyP256 } from '../../protocol/keys.ts';
-import { PartKind, decodeCalls, decodeHello, encodeCalls, encodeError, encodeHello } from '../../protocol/packet.ts';
+import {
+  PacketType,
+  PartKind,
+  decodeCalls,
+  decodeHello,
+  decodeSigned,
+  encodeCalls,
+  encodeError,
+  encodeHello,
+} from '../../protocol/packet.ts';
 import type { SessionEndpoint } from './endpoint.ts';
 import { SessionFile } from './store-sqlite.ts';
 import { memoryStore } from './store.ts';
@@ -200,7 +209,8 @@ describe('SessionEndpoint', () => {
         );
       };
       const call = await left.call(request('POST', '/', 'x'), { maxPrice: 5 });
-      expect(await code(text(call.response))).toBe('record_rejected');
+      // Who asked has the answer, which came whole; its record is looked at behind it.
+      expect(await text(call.response)).toBe('x');
       expect(await code(call.record)).toBe('record_rejected');
       await sleep(5);
       expect(errors).toEqual(['record_rejected', 'peer record_rejected']);
@@ -293,6 +303,31 @@ describe('SessionEndpoint', () => {
       await step();
     }
     expect(left.proveCall(7).path).toEqual(right.proveCall(7, 0).path);
+  });
+
+  test('a payer that lost its log sends the half again which only the relay had', async () => {
+    const { a, facts, pipe, left, right } = await pair();
+    await go(left, 3);
+    await left.flush();
+    let half: Uint8Array | undefined;
+    pipe.tap = (from, packet) => {
+      if (from !== 'a' || packet[0] !== PacketType.half) return packet;
+      half = packet;
+      return null;
+    };
+    await go(left, 2);
+    const soon = { timeout: 10_000, interval: 2 };
+    await expect.poll(() => left.halves().pays!.half.calls, soon).toBe(5);
+    left.close();
+    pipe.tap = (_, packet) => packet;
+    const again = endpoint('a', { ...a, store: memoryStore() }, facts);
+    void again.attach(pipe.socket('a'));
+    const kept = decodeSigned(half!);
+    pipe.inject('a', encodeHello({ halves: [{ half: kept.half, payer: kept.signature }], credit: 0 }), 'a');
+    await expect.poll(() => right.halves().earns!.half, soon).toMatchObject({ calls: 5, paid: 10 });
+    await expect.poll(() => again.halves().receipts.pays?.half.calls, soon).toBe(5);
+    again.close();
+    right.close();
   });
 
   test('a record the payer never saw comes again on resume and is paid once', async () => {

@@ -152,9 +152,12 @@ export class Resumption {
     // Before the peer's hello they are of an older pairing, and follow what this side said in another life.
     if (!this.#greeted || (status.state !== 'resuming' && status.state !== 'ready')) return;
     const { dir, records } = decodeRecords(packet);
-    if (dir === payer.dir) payer.resume(records, this.#sure ? 0 : options.credit);
-    else {
-      const restored = payee.restoring;
+    const restored = dir === payer.dir ? payer.restoring : payee.restoring;
+    if (dir === payer.dir) {
+      payer.resume(records, this.#sure ? 0 : options.credit);
+      // This side's hello could not say it, and its peer may never have had it.
+      if (restored && !payer.restoring) this.#parts.signer.repeat();
+    } else {
       payee.resume(records);
       if (restored && !payee.restoring && payee.receipt?.half.seq !== payee.half!.half.seq)
         this.#parts.countersigner.countersign(payee.half!);
@@ -188,6 +191,7 @@ export class Resumption {
       buffered: () => line.buffered,
       numbering: options.role === 'a' ? 'even' : 'odd',
       handler: (request, meta, call) => desk.answer(request, meta, call),
+      settled: () => line.commit(),
     });
     this.mux = mux;
     status.state = 'ready';

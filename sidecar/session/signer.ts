@@ -102,6 +102,12 @@ export class Signer {
     line.send(encodeHalvesPacket(signed));
   }
 
+  /** Sends the newest half once more. */
+  repeat(): void {
+    const { payer, line } = this.#context;
+    if (payer.half !== null) line.send(encodeHalvesPacket([payer.half]));
+  }
+
   async onReceipt(packet: Uint8Array): Promise<void> {
     const { options, payer, peerKey, status } = this.#context;
     const { half, signature } = decodeSigned(packet);
