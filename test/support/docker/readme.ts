@@ -19,7 +19,7 @@ const NGINX = 'nginx';
 export interface Outcome {
   /** What the last command printed. */
   readonly page: string;
-  /** Base units that it cost its caller, and brought the agent it called. */
+  /** Base units that it cost both its callers together, and brought the agent they called. */
   readonly earned: number;
 }
 
@@ -51,19 +51,26 @@ export async function readme(docker: Docker, net: TestNetwork): Promise<Outcome>
     const isElsewhere = system.gateway !== 'http://127.0.0.1:8787' || system.l1 !== 'http://127.0.0.1:8545';
     const where = isElsewhere ? ` --gateway ${system.gateway} --l1 ${system.l1}` : '';
     await Promise.all(rest.slice(0, 2).map((line) => shell(line + where)));
-    const page = await shell(rest[2].replace('docker compose', [command, ...args].join(' ')));
+    const ask = rest[2].replace('docker compose', [command, ...args].join(' '));
+    const page = await shell(ask);
+    // The same for one whose environment names no proxy.
+    await shell(`${rest[1].replace('visitor', 'walker')} --transparent${where}`);
+    const walked = await shell(ask.replace('visitor', 'walker'));
+    if (walked !== page) throw new Error(`without a proxy setting the page is ${walked}`);
     const core = new Core(system.gateway);
     const agentOf = (name: string): number =>
       parseId((JSON.parse(readFileSync(join(dir, name, 'agnt2.json'), 'utf8')) as { agent: string }).agent);
-    const [shop, visitor] = [agentOf('shop'), agentOf('visitor')];
     const DEPOSIT = 100_000;
+    const paid = async (name: string): Promise<number> => DEPOSIT - (await core.agent(agentOf(name))).balance;
     let earned = 0;
-    await until('the shop to be paid', async () => (earned = (await core.agent(shop)).balance - DEPOSIT) > 0);
-    const paid = DEPOSIT - (await core.agent(visitor)).balance;
-    if (paid !== earned) throw new Error(`the visitor paid ${paid}, the shop earned ${earned}`);
+    await until('the shop to be paid by both', async () => {
+      const [visitor, walker] = [await paid('visitor'), await paid('walker')];
+      earned = -(await paid('shop'));
+      return visitor > 0 && walker > 0 && earned === visitor + walker;
+    });
     return { page, earned };
   } finally {
-    for (const name of ['shop', 'visitor'])
+    for (const name of ['shop', 'visitor', 'walker'])
       await compose(name, 'down', '--volumes', '--timeout', '1').catch(console.error);
     if (images === '') await docker.run('rmi', NGINX);
     await system.end();
