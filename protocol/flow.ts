@@ -99,10 +99,11 @@ export class Inflow implements AsyncIterableIterator<Uint8Array> {
     for (const reader of this.#readers.splice(0)) reader.resolve({ value: undefined, done: true });
   }
 
+  /** The body breaks off here. What had come before is read first; what still comes is dropped. */
   fail(error: Error): void {
     if (this.#error !== null || (this.ended && this.#chunks.length === 0)) return;
     this.#error = error;
-    this.discard();
+    this.#discard = true;
     for (const reader of this.#readers.splice(0)) reader.reject(error);
   }
 
@@ -128,10 +129,9 @@ export class Inflow implements AsyncIterableIterator<Uint8Array> {
   }
 
   return(): Promise<IteratorResult<Uint8Array>> {
-    if (!this.ended && !this.#discard) {
-      this.discard();
-      this.#abandon();
-    }
+    const isEarly = !this.ended && !this.#discard;
+    this.discard();
+    if (isEarly) this.#abandon();
     return Promise.resolve({ value: undefined, done: true });
   }
 

@@ -75,6 +75,7 @@ class IncomingCall implements IncomingHandle {
   /** Both bodies end here. */
   stop(error: Error): void {
     this.in?.fail(error);
+    this.in?.discard();
     this.whole?.release();
     this.out?.stop();
   }

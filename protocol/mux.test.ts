@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { utf8 } from './bytes.ts';
 import { Agnt2Error, codeOf } from './errors.ts';
 import { sha } from './hash.ts';
+import { Meter } from './meter.ts';
 import { PartKind, STREAM_WINDOW, decodeCalls, encodeCalls, encodeHead } from './packet.ts';
 import { CallMux, type Digests, type IncomingHandler, type MuxOptions } from './mux.ts';
 import { body, bytesOf, collect, request, text } from '../sidecar/session/testing.ts';
@@ -27,6 +28,11 @@ const echo: IncomingHandler = async (req, meta, { id }) => ({
   },
   end: () => bytesOf('end'),
 });
+
+async function until(reached: () => boolean): Promise<void> {
+  for (const end = Date.now() + 10_000; !reached(); await new Promise((resolve) => setTimeout(resolve, 1)))
+    if (Date.now() > end) throw new Error('never');
+}
 
 /** Two muxes joined by turns of the event loop. */
 function join(left: Partial<MuxOptions> = {}, right: Partial<MuxOptions> = {}) {
@@ -146,12 +152,16 @@ describe('CallMux', () => {
 
   test('cancelling before the head costs nothing, after it still ends with the end', async () => {
     const events: string[] = [];
-    const gate = Promise.withResolvers<void>();
+    const [asked, aborted, gate] = [0, 1, 2].map(() => Promise.withResolvers<void>());
     const { a, b } = join(
       {},
       {
         handler: async (req) => {
-          req.signal.addEventListener('abort', () => events.push(`abort ${req.target}`));
+          req.signal.addEventListener('abort', () => {
+            events.push(`abort ${req.target}`);
+            aborted.resolve();
+          });
+          asked.resolve();
           if (req.target === '/slow') await gate.promise;
           return {
             response: {
@@ -173,10 +183,10 @@ describe('CallMux', () => {
     );
     const early = new AbortController();
     const slow = code(a.call(request('GET', '/slow', '', early.signal)));
-    await new Promise((r) => setTimeout(r, 5));
+    await asked.promise;
     early.abort();
     expect(await slow).toBe('cancelled');
-    await new Promise((r) => setTimeout(r, 5));
+    await aborted.promise;
     gate.resolve();
     const late = new AbortController();
     const open = await a.call(request('GET', '/late', '', late.signal));
@@ -185,6 +195,86 @@ describe('CallMux', () => {
     await open.end;
     expect(events).toEqual(['abort /slow', 'failed /slow', 'end /late', 'abort /late']);
     expect(a.inFlight.outgoing + b.inFlight.incoming).toBe(0);
+  });
+
+  test('what came of an answer before it broke off is read before the error, however late', async () => {
+    const { a } = join(
+      {},
+      {
+        handler: async (req, _, call) => {
+          if (req.target === '/cut') call.meter = new Meter({ unit: 'byte', each: 1, price: 1, base: 0 }, 6);
+          return {
+            response: {
+              status: 200,
+              headers: [],
+              body: (async function* () {
+                for (const chunk of ['one', 'two']) {
+                  yield bytesOf(chunk);
+                  await new Promise((resolve) => setImmediate(resolve));
+                }
+                if (req.target === '/break') throw new Error('app broke');
+                if (req.target === '/cut') yield bytesOf('three');
+                await new Promise(() => {});
+              })(),
+            },
+            end: () => new Uint8Array(1),
+          };
+        },
+      },
+    );
+    const read = async (body: AsyncIterable<Uint8Array>): Promise<string[]> => {
+      const seen: string[] = [];
+      try {
+        for await (const chunk of body) seen.push(new TextDecoder().decode(chunk));
+      } catch (error) {
+        seen.push(codeOf(error));
+      }
+      return seen;
+    };
+    for (const [target, why] of [
+      ['/break', 'internal'],
+      ['/cut', 'over_price'],
+    ]) {
+      const open = await a.call(request('GET', target));
+      // All of it is here, and nobody has read any of it.
+      await open.end.catch(() => {});
+      expect(await read(open.response.body)).toEqual(['one', 'two', why]);
+    }
+    const lost = await a.call(request('GET', '/lost'));
+    const chunks = lost.response.body[Symbol.asyncIterator]();
+    expect(new TextDecoder().decode((await chunks.next()).value as Uint8Array)).toBe('one');
+    for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
+    a.close();
+    expect(await read({ [Symbol.asyncIterator]: () => chunks })).toEqual(['two', 'session_lost']);
+  });
+
+  test('an answer that is left half read gives its room back, also when all of it had come', async () => {
+    const SIZE = 40_000;
+    const { a } = join(
+      { maxQueued: 3 * SIZE },
+      {
+        handler: async () => ({
+          response: {
+            status: 200,
+            headers: [],
+            body: (async function* () {
+              yield new Uint8Array(SIZE);
+              await new Promise((resolve) => setImmediate(resolve));
+              yield new Uint8Array(SIZE);
+            })(),
+          },
+          end: () => new Uint8Array(1),
+        }),
+      },
+    );
+    for (let i = 0; i < 5; i++) {
+      const open = await a.call(request('GET', `/${i}`));
+      await open.end;
+      for await (const chunk of open.response.body) {
+        expect(chunk.length).toBe(SIZE);
+        break;
+      }
+    }
   });
 
   test('deadline, refusal, body failure, lost socket: coded', async () => {
@@ -284,7 +374,7 @@ describe('CallMux', () => {
         { kind: PartKind.requestEnd, call: 0, body: new Uint8Array(0) },
       ]),
     );
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await until(() => kinds.includes(PartKind.responseEnd));
     expect(kinds).toEqual([PartKind.responseHead, PartKind.responseEnd]);
   });
 
@@ -308,8 +398,7 @@ describe('CallMux', () => {
       });
       const failed = code(a.call(request('GET', '/')).then(({ end }) => end));
       a.receive(encodeCalls(parts.map(([kind, bytes]) => ({ kind, call: 0, body: bytes }))));
-      await new Promise((resolve) => setTimeout(resolve, 5));
-      expect(sent).toContain(PartKind.cancel);
+      await until(() => sent.includes(PartKind.cancel));
       a.close();
       expect(await failed).toMatch(/^(?:malformed|session_lost)$/);
     }
@@ -373,7 +462,7 @@ describe('CallMux', () => {
         { kind: PartKind.requestEnd, call: 0, body: new Uint8Array(0) },
       ]),
     );
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await until(() => ends.length > 0);
     expect(ends[0].requestBody).toEqual(sha(bytesOf('all')));
   });
 
@@ -420,9 +509,9 @@ describe('CallMux', () => {
     }
     expect(most).toBe(8);
     for (const wake of wakes.splice(0)) wake();
-    await new Promise((resolve) => setImmediate(resolve));
+    await until(() => working === 0);
     const after = a.call(request('GET', '/'));
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await until(() => wakes.length > 0);
     for (const wake of wakes) wake();
     expect((await after).response.status).toBe(200);
     expect(b.inFlight.incoming).toBeLessThanOrEqual(1);

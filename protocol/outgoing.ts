@@ -350,6 +350,7 @@ export class OutgoingCalls {
     call.release();
     call.out?.stop();
     call.in?.fail(error);
+    call.in?.discard();
     this.#tell(call, error);
     this.#mux.parts.write(PartKind.cancel, call.id, utf8(error.code));
   }

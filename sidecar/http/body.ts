@@ -65,9 +65,9 @@ export class Incoming implements AsyncIterableIterator<Uint8Array> {
     this.#reader = null;
   }
 
+  /** The message breaks off here; what had come before is read first. */
   fail(error: unknown): void {
     if (this.#source === null) return;
-    this.#chunks = [];
     this.#error = error;
     this.#release();
     this.#reader?.reject(error);

@@ -227,8 +227,11 @@ export class Connection implements Receiver<RequestHead> {
     } catch (error) {
       if (codeOf(error) !== 'cancelled') this.#server.onError(error);
       exchange.answering();
-      if (exchange.isAnswering) this.#socket.destroy();
-      else if (!exchange.isOver) {
+      if (exchange.isAnswering) {
+        // What there is of it is sent, without what would make it look whole.
+        exchange.isOver = true;
+        this.#end();
+      } else if (!exchange.isOver) {
         exchange.isAnswering = true;
         // The rest of an upload nobody reads would stand before the next request on this connection.
         exchange.persists &&= exchange.isReceived && !this.#server.isClosing;

@@ -31,8 +31,9 @@ const PREFACE = 'PRI ';
 /** How long a connection may stay without a first byte, or without a stream. */
 const SILENT_MS = 30_000;
 const IDLE_MS = 75_000;
-/** How long one that is told to go may take. */
+/** How long one that is told to go may take, and what there is of a broken answer to leave. */
 const LINGER_MS = 2000;
+const LINGER_POLL_MS = 2;
 const SWEEP_MS = 1000;
 const MAX_STREAMS = 256;
 /** Heads as long as those of HTTP/1.1. */
@@ -85,13 +86,17 @@ const grpcRefusal = ({ status, code, detail }: Problem): Header[] => [
   ['grpc-message', `${code}: ${detail}`.replace(/[^ -$&-~]+/g, encodeURIComponent)],
 ];
 
+/** Resets a stream once what there is of its answer is sent. Not `close`: it would first end the body, and a cut answer would look whole. */
+async function breakOff(stream: ServerHttp2Stream, cause: unknown): Promise<void> {
+  const end = performance.now() + LINGER_MS;
+  while (stream.writableLength > 0 && !stream.destroyed && performance.now() < end)
+    await new Promise((resolve) => setTimeout(resolve, LINGER_POLL_MS));
+  stream.destroy(new Error('the answer broke off', { cause }));
+}
+
 function respondProblem(stream: ServerHttp2Stream, error: unknown, fields: readonly Header[], method: string): void {
   if (stream.destroyed || stream.closed) return;
-  if (stream.headersSent) {
-    // Not `close`: it would first end the body, and a cut answer would look whole.
-    stream.destroy(new Error('the answer broke off', { cause: error }));
-    return;
-  }
+  if (stream.headersSent) return void breakOff(stream, error);
   const problem = problemOf(error);
   if (isGrpc(fields)) {
     stream.respond({ ':status': 200, ...toOutgoing(grpcRefusal(problem)) }, { endStream: true });

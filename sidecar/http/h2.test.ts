@@ -167,6 +167,19 @@ test('a stream the caller resets is reset at the app, and one the app resets bre
   expect(cut).toMatchObject({ status: 200, body: 'a part', rst: http2.constants.NGHTTP2_INTERNAL_ERROR });
 });
 
+test('what came of an answer before it broke off reaches the caller, however fast both came', async () => {
+  const port = await hops.hop(async () => ({
+    status: 200,
+    headers: [],
+    body: (async function* () {
+      for (let i = 0; i < 40; i++) yield Buffer.alloc(1000, 120);
+      throw new Error('broken');
+    })(),
+  }));
+  const cut = await ask(await connect(port), { ':path': '/' });
+  expect([cut.body.length, cut.rst]).toEqual([40_000, http2.constants.NGHTTP2_INTERNAL_ERROR]);
+});
+
 test('an app of HTTP/2 that is not there, goes away or answers no HTTP is told by its code', async () => {
   const app = new App('h2c://127.0.0.1:1', new Metrics());
   hops.atEnd(() => app.close());

@@ -101,14 +101,20 @@ export async function acceptUpgrade(
         ? refusal('peer_failed', 'the peer answered with headers that are not HTTP', error)
         : error;
     }
-    socket.end();
-    setTimeout(() => socket.destroy(), LINGER_MS).unref();
+    finish(socket);
   } catch (error) {
     opened.resolve(false);
-    if (answered) socket.destroy();
+    // What there is of the answer still goes.
+    if (answered) finish(socket);
     else refuse(error);
     gone.abort(refusal('cancelled', 'the call was refused'));
   }
+}
+
+/** Ends a connection once all is written, whether or not its other end does. */
+function finish(socket: Duplex): void {
+  socket.end();
+  setTimeout(() => socket.destroy(), LINGER_MS).unref();
 }
 
 /** Asks an app for a WebSocket. As `HttpClient.send`; an app that answers otherwise has its answer passed on. */
@@ -173,10 +179,7 @@ export function sendUpgrade(
       socket.on('error', () => {});
       signal.addEventListener('abort', () => socket.destroy(), { once: true });
       void pour(request.body, socket).then(
-        () => {
-          socket.end();
-          setTimeout(() => socket.destroy(), LINGER_MS).unref();
-        },
+        () => finish(socket),
         () => socket.destroy(),
       );
       resolve({ status: 101, headers: fields, body: received(socket, first) });
