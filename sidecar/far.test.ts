@@ -110,12 +110,14 @@ async function ask(port: number, path: string, init: RequestInit = {}): Promise<
 const post = { method: 'POST' };
 
 /** Whether no call of its sessions is without a half. */
-async function isSigned({ ports }: { ports: { admin: number } }): Promise<boolean> {
-  const { sessions } = JSON.parse((await ask(ports.admin, '/admin/sessions')).body) as {
-    sessions: { unsigned: { pays: number; earns: number } }[];
-  };
-  return sessions.every(({ unsigned: { pays, earns } }) => pays === 0 && earns === 0);
+interface Shown {
+  readonly state: string;
+  readonly unsigned: { readonly pays: number; readonly earns: number };
 }
+const shown = async ({ ports }: { ports: { admin: number } }): Promise<Shown[]> =>
+  (JSON.parse((await ask(ports.admin, '/admin/sessions')).body) as { sessions: Shown[] }).sessions;
+const isSigned = async (sidecar: { ports: { admin: number } }): Promise<boolean> =>
+  (await shown(sidecar)).every(({ unsigned: { pays, earns } }) => pays === 0 && earns === 0);
 
 /** A bundle of alice's own making, not through her sidecar. Answers the value of its last interaction, and its place. */
 async function submit(
@@ -308,8 +310,8 @@ test.each([true, false])(
     await eventually(async () => (await isSigned(alices)) && (await isSigned(bobs)), 'all calls signed for');
     gateway.deadRelays = true;
     gateway.cutSessions();
-    await sleep(50);
     const left = payer ? alices : bobs;
+    await eventually(async () => (await shown(left)).every(({ state }) => state !== 'ready'), 'it has heard');
     expect(await ask(left.ports.admin, '/admin/sessions/1:1/close', post)).toMatchObject({ status: 200 });
     expect(events.some(({ who, event }) => who === (payer ? 'alice' : 'bob') && event === 'session_exiting')).toBe(
       true,

@@ -132,6 +132,14 @@ const echo: RequestListener = async (incoming, response) => {
   );
 };
 
+interface Shown {
+  readonly session: string;
+  readonly state: string;
+  readonly unsigned: { readonly earns: number };
+}
+const sessionsOf = async ({ ports }: Sidecar): Promise<Shown[]> =>
+  (JSON.parse((await request(ports.admin, '/admin/sessions')).body) as { sessions: Shown[] }).sessions;
+
 test('a first call goes through Core by name and through the proxy form, and is paid when answered', async () => {
   await callee(echo);
   const { ports } = await caller();
@@ -209,24 +217,29 @@ test('the callee calls back through the same session once it has earned somethin
   await request(ports.admin, '/admin/sessions/bob/open', { method: 'POST' });
   for (let i = 0; i < 3; i++)
     expect((await request(ports.listen, '/agents/bob/run', {}, 'x')).body).toContain('session');
-  await sleep(50);
+  // Bob pays with what he has earned, once it is signed for.
+  await eventually(async () => (await sessionsOf(bobs)).every(({ unsigned }) => unsigned.earns === 0), 'signed for');
   expect(await request(bobs.ports.listen, '/agents/alice/run', {}, 'back')).toMatchObject({
     body: `POST /run session ${formatId(bob.id)} back`,
   });
 });
 
 test('SIGTERM order: in-flight calls finish, sessions close together, everything is paid', async () => {
+  const [asked, draining] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
   await callee(async (incoming, response) => {
     await read(incoming);
-    if (incoming.url === '/run?slow') await sleep(300);
+    asked.resolve();
+    await draining.promise;
     response.end('done');
   });
   const alices = await caller({ session: { deposit: 1000, credit: 500 } });
   const { ports } = alices;
   await request(ports.admin, '/admin/sessions/bob/open', { method: 'POST' });
-  const slow = request(ports.listen, '/agents/bob/run?slow', {}, 'x');
-  await sleep(50);
+  const slow = request(ports.listen, '/agents/bob/run', {}, 'x');
+  await asked.promise;
   const stopped = alices.stop();
+  await eventually(() => events.some(({ who, event }) => who === 'alice' && event === 'draining'), 'draining');
+  draining.resolve();
   expect(await slow).toMatchObject({ status: 200, body: 'done' });
   await stopped;
   expect(
@@ -254,21 +267,14 @@ test('a peer that is gone: settle what it signed, exit, finalize after the delay
   const alices = await caller({ session: { deposit: 1000, credit: 500, exitDelay: 60 } });
   await request(alices.ports.admin, '/admin/sessions/bob/open', { method: 'POST' });
   for (let i = 0; i < 5; i++) await request(alices.ports.listen, '/agents/bob/run', {}, 'x');
-  await eventually(async () => {
-    const { sessions } = JSON.parse((await request(bobs.ports.admin, '/admin/sessions')).body) as {
-      sessions: { unsigned: { earns: number } }[];
-    };
-    return sessions.every(({ unsigned }) => unsigned.earns === 0);
-  }, 'all calls signed for');
+  await eventually(async () => (await sessionsOf(bobs)).every(({ unsigned }) => unsigned.earns === 0), 'signed for');
   gateway.deadRelays = true;
   gateway.cutSessions();
-  await sleep(50);
-  const { sessions } = JSON.parse((await request(bobs.ports.admin, '/admin/sessions')).body) as {
-    sessions: { session: string }[];
-  };
-  expect(
-    await request(bobs.ports.admin, `/admin/sessions/${sessions[0].session}/close`, { method: 'POST' }),
-  ).toMatchObject({ status: 200 });
+  await eventually(async () => (await sessionsOf(bobs))[0].state !== 'ready', 'bob has heard');
+  const [{ session }] = await sessionsOf(bobs);
+  expect(await request(bobs.ports.admin, `/admin/sessions/${session}/close`, { method: 'POST' })).toMatchObject({
+    status: 200,
+  });
   expect(events.some(({ who, event }) => who === 'bob' && event === 'session_exiting')).toBe(true);
   expect(gateway.balance(bob)).toBe(0);
   await gateway.tick(120);
@@ -446,7 +452,12 @@ test(
   async () => {
     const stateDir = join(dir, 'crash');
     let hang = false;
-    const origin = await app((incoming, response) => void (hang ? incoming.resume() : response.end('ok')));
+    const asked = Promise.withResolvers<void>();
+    const origin = await app((incoming, response) => {
+      if (!hang) return void response.end('ok');
+      incoming.resume();
+      asked.resolve();
+    });
     const config = {
       gateway: gateway.url,
       agent: formatId(bob.id),
@@ -475,8 +486,7 @@ test(
     const { ports } = await caller();
     hang = true;
     const lost = request(ports.listen, '/agents/bob/run', {}, 'x').catch(() => null);
-    await eventually(() => gateway.engine.machine.escrowExists(256), 'hanging call');
-    await sleep(200);
+    await asked.promise;
     hang = false;
     // Its answer is out before the bundle with its respond leaves.
     expect((await request(ports.listen, '/agents/bob/run', {}, 'x')).status).toBe(200);

@@ -31,6 +31,9 @@ const code = async (promise: Promise<unknown>): Promise<string> => {
   }
 };
 const sleep = (ms: number) => new Promise((r) => setTimeout(r, ms));
+async function until(reached: () => boolean): Promise<void> {
+  for (const end = Date.now() + 10_000; !reached(); await sleep(1)) if (Date.now() > end) throw new Error('never');
+}
 const go = async (from: SessionEndpoint, n: number, maxPrice = 2): Promise<void> => {
   await Promise.all(
     Array.from({ length: n }, async (_, i) => {
@@ -212,7 +215,7 @@ describe('SessionEndpoint', () => {
       // Who asked has the answer, which came whole; its record is looked at behind it.
       expect(await text(call.response)).toBe('x');
       expect(await code(call.record)).toBe('record_rejected');
-      await sleep(5);
+      await until(() => errors.length > 1);
       expect(errors).toEqual(['record_rejected', 'peer record_rejected']);
       expect(left.state).toBe('stopped');
       expect(left.halves().pays).toBe(null);
@@ -336,7 +339,7 @@ describe('SessionEndpoint', () => {
     await left.flush();
     pipe.tap = (from, packet) => (from === 'b' && packet[0] === 1 ? null : packet);
     const lost = code(left.call(request('GET', '/gone'), { maxPrice: 2 }));
-    await sleep(10);
+    await until(() => right.accrued.earns === 8);
     pipe.tap = (_, packet) => packet;
     pipe.cut('b');
     expect(await lost).toBe('session_lost');
@@ -377,7 +380,7 @@ describe('SessionEndpoint', () => {
     const last = endpoint('a', a, facts, { credit: 5 });
     void last.attach(pipe.socket('a'));
     void endpoint('b', b, facts).attach(pipe.socket('b'));
-    for (const end = Date.now() + 5000; last.state !== 'stopped' && Date.now() < end;) await sleep(2);
+    await until(() => last.state === 'stopped');
     expect(last.error!.code).toBe('record_rejected');
     expect(last.accrued.pays).toBe(8);
   });
@@ -389,7 +392,7 @@ describe('SessionEndpoint', () => {
     right.close();
     b.store.append(0, 1, [forged(1)]);
     void endpoint('b', b, facts).attach(pipe.socket('b'));
-    for (const end = Date.now() + 5000; left.state !== 'stopped' && Date.now() < end;) await sleep(2);
+    await until(() => left.state === 'stopped');
     expect(left.error!.code).toBe('record_rejected');
     expect(left.accrued.pays).toBe(2);
   });
@@ -415,14 +418,14 @@ describe('SessionEndpoint', () => {
       inject = null;
       return bad ?? packet;
     };
+    const packetsIn = right.counters.packetsIn;
     left.call(request('GET', '/'), { maxPrice: 2 }).catch(() => {});
-    await sleep(10);
+    await until(() => right.counters.packetsIn > packetsIn);
     expect(right.halves().earns).toEqual(before);
     expect(right.state).toBe('ready');
     inject = forged;
     left.call(request('GET', '/'), { maxPrice: 2 }).catch(() => {});
-    await sleep(10);
-    expect(right.state).toBe('offline');
+    await until(() => right.state === 'offline');
     expect(right.halves().earns!.half.seq).toBeLessThanOrEqual(before!.half.seq + 1);
   });
 
