@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { concat, equal } from '../../protocol/bytes.ts';
 import type { Sealing } from '../../protocol/seal.ts';
 
-/** Work that takes until the world lets it be done: signatures and their checks. */
+/** Work that takes until the world lets it be done: signatures, their checks, and keys of pairings. */
 export const work: { take<T>(run: () => T): Promise<T> } = { take: () => Promise.reject(new Error('no world')) };
 
 /** What a key signs in these worlds. */
@@ -21,12 +21,13 @@ const TAG_BYTES = 16;
 
 /** Keys that anyone could guess, and packets that anyone could read, in the order they were sealed in or not at all. */
 export const cheapSealing: Sealing = {
-  pairingKey: async () => {
-    const publicKey = new Uint8Array(randomBytes(64));
-    const agree = async (peer: Uint8Array): Promise<Uint8Array> =>
-      publicKey.map((byte, i) => byte ^ peer[i]).subarray(0, 32);
-    return { publicKey, agree };
-  },
+  pairingKey: () =>
+    work.take(() => {
+      const publicKey = new Uint8Array(randomBytes(64));
+      const agree = (peer: Uint8Array): Promise<Uint8Array> =>
+        work.take(() => publicKey.map((byte, i) => byte ^ peer[i]).subarray(0, 32));
+      return { publicKey, agree };
+    }),
   seal: (key, nonce, packet) => concat(packet, tagOf(key, nonce, packet)),
   open: (key, nonce, packet) => {
     const text = packet.slice(0, -TAG_BYTES);

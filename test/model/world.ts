@@ -8,12 +8,20 @@ import { cheapSealing, cheapSignature, work } from './cheap.ts';
 import { decodeCallRecord, requestHash } from '../../protocol/call.ts';
 import { concat, equal, hex } from '../../protocol/bytes.ts';
 import type { Signing } from '../../protocol/eip712.ts';
-import { type Direction, type Half, type SignedHalf, covers, encodeHalf } from '../../protocol/half.ts';
+import {
+  type Direction,
+  type Half,
+  SIGNATURE_BYTES,
+  type SignedHalf,
+  covers,
+  encodeHalf,
+} from '../../protocol/half.ts';
 import type { MachineKey } from '../../protocol/keys.ts';
 import { leafHash, rootOf, sha } from '../../protocol/log.ts';
 import {
   PacketType,
   decodeHello,
+  decodeNewest,
   decodeSigned,
   encodeError,
   encodeHalfPacket,
@@ -74,16 +82,20 @@ class MortalStore implements SessionStore {
   readonly disk: MemoryStore;
   fuse = Infinity;
   dead = false;
+  readonly #onMoment: () => void;
   readonly #onDeath: () => void;
 
-  constructor(disk: MemoryStore, onDeath: () => void) {
+  constructor(disk: MemoryStore, onMoment: () => void, onDeath: () => void) {
     this.disk = disk;
+    this.#onMoment = onMoment;
     this.#onDeath = onDeath;
   }
   #write(run: () => void): void {
+    if (!this.dead) this.#onMoment();
     if (this.dead) return;
     run();
     if ((this.fuse -= 1) <= 0) this.die();
+    else this.#onMoment();
   }
   die(): void {
     if (this.dead) return;
@@ -120,14 +132,19 @@ class Link implements PacketSocket {
   toldParty = false;
   /** Hellos its party has still to say: one for each `peer_online`. */
   owes = 0;
+  readonly #onMoment: () => void;
   #onPacket: (packet: Uint8Array) => void = () => {};
   #onClose: (reason: string) => void = () => {};
 
-  constructor(role: Role) {
+  constructor(role: Role, onMoment: () => void) {
     this.role = role;
+    this.#onMoment = onMoment;
   }
   send(packet: Uint8Array): void {
-    if (!this.over) this.up.push(packet);
+    if (!this.over) this.#onMoment();
+    if (this.over) return;
+    this.up.push(packet);
+    this.#onMoment();
   }
   buffered(): number {
     return 0;
@@ -167,6 +184,8 @@ class Relay {
   /** Every half that ever came, by direction: any two of them must agree. */
   readonly seen: [Map<string, Half>, Map<string, Half>] = [new Map(), new Map()];
   refused = 0;
+  /** Halves of the packet that had most. */
+  most = 0;
 
   join(link: Link): void {
     this.current[link.role] = link;
@@ -201,7 +220,10 @@ class Relay {
     const packet = link.up.shift()!;
     if (this.current[link.role] !== link) return;
     if (packet[0] === PacketType.half) {
-      const { half, signature } = decodeSigned(packet);
+      const { half, signature } = decodeNewest(packet);
+      const all = halvesOf(packet);
+      this.most = Math.max(this.most, all.length);
+      for (const each of all) this.seen[each.dir].set(hex(encodeHalf(each)), each);
       if (!this.#keep({ half, payer: signature })) {
         link.down.push(encodeError('stale_half', ''));
         return;
@@ -215,6 +237,7 @@ class Relay {
     } else if (packet[0] === PacketType.hello) {
       link.owes -= 1;
       for (const signed of decodeHello(packet).halves) {
+        this.seen[signed.half.dir].set(hex(encodeHalf(signed.half)), signed.half);
         const known = this.halves[signed.half.dir];
         if (known === null || signed.half.seq > known.half.seq) this.#keep(signed);
         else if (signed.payee !== undefined && signed.half.seq === known.half.seq)
@@ -228,7 +251,6 @@ class Relay {
 
   #keep(signed: SignedHalf): boolean {
     const { half } = signed;
-    this.seen[half.dir].set(hex(encodeHalf(half)), half);
     const known = this.halves[half.dir]?.half;
     if (known !== undefined) {
       if (equal(encodeHalf(known), encodeHalf(half))) return true;
@@ -242,6 +264,15 @@ class Relay {
   }
 }
 
+/** All halves of a packet. */
+function halvesOf(packet: Uint8Array): Half[] {
+  const each = encodeHalfPacket(decodeNewest(packet).half, new Uint8Array(SIGNATURE_BYTES)).length - 1;
+  return Array.from({ length: (packet.length - 1) / each }, (_, i) => {
+    const at = 1 + i * each;
+    return decodeSigned(concat(packet.subarray(0, 1), packet.subarray(at, at + each))).half;
+  });
+}
+
 class Side {
   readonly role: Role;
   readonly world: World;
@@ -253,6 +284,9 @@ class Side {
   served = 0;
   crashes = 0;
   losses = 0;
+  /** Just before and just after each of its writes and packets, counted; it dies at one of them. */
+  moments = 0;
+  diesAt = Infinity;
   readonly errors: string[] = [];
   #calls = 0;
 
@@ -263,7 +297,7 @@ class Side {
   }
 
   #begin(disk: MemoryStore): [MortalStore, SessionEndpoint] {
-    const store = new MortalStore(disk, () => {
+    const store = new MortalStore(disk, this.#moment, () => {
       this.crashes += 1;
       this.link?.cut(this.world.random);
     });
@@ -277,6 +311,7 @@ class Side {
       credit: CREDIT,
       peerWaitMs: 300,
       windowMs: 2,
+      windowCalls: this.world.windowCalls,
       quote: () => PRICE,
       onError: (error) => this.errors.push(error.code),
       handler: async (request) => {
@@ -288,6 +323,10 @@ class Side {
     return [store, endpoint];
   }
 
+  readonly #moment = (): void => {
+    if ((this.moments += 1) === this.diesAt) this.store.die();
+  };
+
   async *#goods(): AsyncGenerator<Uint8Array> {
     // The head has left: from here on the peer has something of this side.
     this.served += PRICE;
@@ -297,7 +336,7 @@ class Side {
   }
 
   connect(): void {
-    this.link = new Link(this.role);
+    this.link = new Link(this.role, this.#moment);
     this.world.links.push(this.link);
     this.world.relay.join(this.link);
     void this.endpoint.attach(this.link);
@@ -346,13 +385,16 @@ export class World {
   readonly relay = new Relay();
   links: Link[] = [];
   readonly sides: Record<Role, Side>;
+  /** Calls a half covers at most. */
+  readonly windowCalls: number | undefined;
   events = 0;
   calls = 0;
   answered = 0;
   #jobs: (() => void)[] = [];
 
-  constructor(seed: number) {
+  constructor(seed: number, windowCalls?: number) {
     this.random = new Random(seed);
+    this.windowCalls = windowCalls;
     useClock(this.clock);
     work.take = (run) => this.after(run);
     this.sides = { a: new Side('a', this), b: new Side('b', this) };

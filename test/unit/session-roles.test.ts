@@ -1,8 +1,10 @@
 /** Petra, who crashes wherever one can; Robert, who comes back with nothing; Mallory, who cheats. */
 import { describe, expect, test, vi } from 'vitest';
+import { codeOf } from '../../protocol/errors.ts';
 import { type Half, encodeHalf } from '../../protocol/half.ts';
-import { encodeHalfPacket } from '../../protocol/packet.ts';
+import { PacketType, encodeHalfPacket } from '../../protocol/packet.ts';
 import { cheapSignature } from '../model/cheap.ts';
+import { settled } from '../model/clock.ts';
 import { CREDIT, FACTS, PRICE, World } from '../model/world.ts';
 
 vi.mock('../../protocol/keys.ts', async (original) => {
@@ -11,8 +13,8 @@ vi.mock('../../protocol/keys.ts', async (original) => {
 });
 
 /** A world in which both sides make three calls, run for `events` of its events. */
-async function begin(seed: number, events: number): Promise<World> {
-  const world = new World(seed);
+async function begin(seed: number, events: number, windowCalls?: number): Promise<World> {
+  const world = new World(seed, windowCalls);
   for (let n = 0; n < 3; n++) for (const role of ['a', 'b'] as const) world.sides[role].call();
   await world.steps(events);
   return world;
@@ -20,49 +22,59 @@ async function begin(seed: number, events: number): Promise<World> {
 
 describe('Petra', () => {
   // Signatures, their checks, packets, turns and the app's answers are events: no await of an endpoint is left out.
-  for (const fault of ['crash', 'lose'] as const) {
-    test(
-      `crashes before every event of a session, her store ${fault === 'lose' ? 'lost' : 'kept'}`,
-      { timeout: 300_000 },
-      async () => {
-        let tried = 0;
-        for (const role of ['a', 'b'] as const) {
-          for (let at = 0; ; at++) {
-            const world = await begin(7, at);
-            try {
-              const reached = world.events;
-              world.fault(fault, role);
-              const drained = await world.heal();
-              expect(world.broken(drained), `${role} at ${at}`).toBeNull();
-              tried += 1;
-              if (reached < at || at > 400) break;
-            } finally {
-              world.end();
-            }
+  for (const [fault, windowCalls, what] of [
+    ['crash', undefined, 'her store kept'],
+    ['crash', 1, 'her store kept, several halves in a packet'],
+    ['lose', undefined, 'her store lost'],
+  ] as const) {
+    test(`crashes before every event of a session, ${what}`, { timeout: 300_000 }, async () => {
+      let [tried, most] = [0, 0];
+      for (const role of ['a', 'b'] as const) {
+        for (let at = 0; ; at++) {
+          const world = await begin(7, at, windowCalls);
+          try {
+            const reached = world.events;
+            world.fault(fault, role);
+            const drained = await world.heal();
+            expect(world.broken(drained), `${role} at ${at}`).toBeNull();
+            most = Math.max(most, world.relay.most);
+            tried += 1;
+            if (reached < at) break;
+          } finally {
+            world.end();
           }
         }
-        console.log(`${fault}: ${tried} crashes`);
-        expect(tried).toBeGreaterThan(100);
-      },
-    );
+      }
+      console.log(`${fault}: ${tried} crashes, up to ${most} halves in a packet`);
+      expect(tried).toBeGreaterThan(100);
+      expect(most > 1).toBe(windowCalls === 1);
+    });
   }
 
-  test('crashes after every write of hers', { timeout: 300_000 }, async () => {
-    for (const role of ['a', 'b'] as const) {
-      for (let fuse = 1; fuse <= 20; fuse++) {
-        const world = new World(7);
-        try {
-          world.sides[role].store.fuse = fuse;
-          for (let n = 0; n < 3; n++) for (const each of ['a', 'b'] as const) world.sides[each].call();
-          await world.steps(150);
-          const drained = await world.heal();
-          expect(world.broken(drained), `${role} after ${fuse} writes`).toBeNull();
-        } finally {
-          world.end();
+  // Between two awaits nothing of her is seen but these; a death anywhere else is a death at one of them.
+  for (const windowCalls of [undefined, 1]) {
+    test(`crashes just before and just after every write and every packet of hers (${windowCalls ?? 256} calls a half)`, async () => {
+      let tried = 0;
+      for (const role of ['a', 'b'] as const) {
+        for (let at = 1; ; at++) {
+          const world = await begin(7, 0, windowCalls);
+          try {
+            const petra = world.sides[role];
+            petra.diesAt = at;
+            // Once more, if she died while both were draining.
+            const drained = (await world.heal()) || (await world.heal());
+            expect(world.broken(drained), `${role} at ${at}`).toBeNull();
+            if (petra.crashes === 0) break;
+            tried += 1;
+          } finally {
+            world.end();
+          }
         }
       }
-    }
-  });
+      console.log(`${tried} crashes`);
+      expect(tried).toBeGreaterThan(60);
+    });
+  }
 });
 
 describe('Robert', () => {
@@ -105,34 +117,88 @@ describe('Robert', () => {
       }
     });
   }
+
+  test('b comes back with nothing, his newest half with the relay alone: the peer has it from him', async () => {
+    const world = new World(3);
+    try {
+      const { a, b } = world.sides;
+      b.call();
+      for (let n = 0; n < 400 && world.relay.halves[1] === null; n++) {
+        await world.step(true);
+        if (a.link !== null) a.link.down = a.link.down.filter(([type]) => type !== PacketType.half);
+      }
+      expect(a.endpoint.halves().earns).toBeNull();
+      world.fault('lose', 'b');
+      const drained = await world.heal();
+      expect([drained, world.broken(drained)]).toEqual([true, null]);
+      expect(a.endpoint.halves().earns!.half).toEqual(b.endpoint.halves().pays!.half);
+    } finally {
+      world.end();
+    }
+  });
 });
 
 /** Mallory is b, and everything she signs is signed as it should be. */
 describe('Mallory', () => {
   const CALLS = 3;
 
-  test('stops answering at every message, and gets no more than the credit', { timeout: 300_000 }, async () => {
+  /** Of what she says, `swallow` says what does not leave; it is asked once for each message. What a lost, and how it got out. */
+  async function silence(world: World, swallow: (packet: Uint8Array) => boolean): Promise<number> {
+    // What she still hears she uses.
+    const take = world.relay.take.bind(world.relay);
+    world.relay.take = (link) => {
+      if (link.role === 'b' && link.up.length > 0 && swallow(link.up[0])) link.up.shift();
+      else take(link);
+    };
+    await world.steps(400);
+    const { a } = world.sides;
+    let out = '';
+    a.endpoint.drain(1500).then(
+      () => (out = 'drained'),
+      (error: unknown) => (out = codeOf(error)),
+    );
+    await settled();
+    for (let n = 0; n < 2000 && out === ''; n++) if (!(await world.step(true))) break;
+    // Whatever she does, a is told where it stands, and has the halves to leave with.
+    expect(['drained', 'drain_timeout']).toContain(out);
+    const { pays, earns } = a.endpoint.halves();
+    expect(pays?.half.paid ?? 0).toBeLessThanOrEqual(CALLS * PRICE);
+    return a.served - (earns?.half.paid ?? 0);
+  }
+
+  test('stops answering at every event, and gets no more than the credit', { timeout: 300_000 }, async () => {
     let most = 0;
-    for (let at = 0; at < 80; at++) {
+    for (let at = 0; ; at++) {
       const world = await begin(7, at);
+      const reached = world.events;
       try {
-        // What she still hears she uses; nothing of hers leaves any more.
-        const take = world.relay.take.bind(world.relay);
-        world.relay.take = (link) => {
-          if (link.role === 'b' && link.up.length > 0) link.up.shift();
-          else take(link);
-        };
-        await world.steps(400);
-        const { a } = world.sides;
-        const lost = a.served - (a.endpoint.halves().earns?.half.paid ?? 0);
+        const lost = await silence(world, () => true);
         expect(lost, `silent from ${at}`).toBeLessThanOrEqual(CREDIT);
         most = Math.max(most, lost);
+        if (reached < at) break;
       } finally {
         world.end();
       }
     }
     // She does get something, or this would show nothing.
     expect(most).toBeGreaterThan(0);
+  });
+
+  test('stops saying one kind of message, at each of that kind, and gets no more than the credit', async () => {
+    const kinds = ['calls', 'half', 'receipt', 'hello', 'bind'] as const;
+    for (const kind of kinds)
+      for (let last = 0; ; last++) {
+        const world = await begin(7, 0);
+        try {
+          let said = 0;
+          const lost = await silence(world, ([type]) => type === PacketType[kind] && (said += 1) > last);
+          expect(lost, `${last} × ${kind}`).toBeLessThanOrEqual(CREDIT);
+          expect(said, kind).toBeGreaterThan(0);
+          if (said <= last) break;
+        } finally {
+          world.end();
+        }
+      }
   });
 
   for (const [what, forge, stops] of [
