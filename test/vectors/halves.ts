@@ -34,7 +34,9 @@ export function halvesVector(seeded: (label: string) => Uint8Array, domain: Doma
     const calls = over.calls ?? seq;
     return { session: SESSION, dir: 0, seq, calls, paid: calls * PRICE, root: rootOf(sha, leaves.slice(0, calls)), ...over };
   };
-  const sign = (of: Half, scalar = scalarA): Uint8Array => p256.sign(sha(signing.half(of)), scalar, { prehash: false, lowS: true });
+  const elsewhere = new Signing({ ...domain, chainId: domain.chainId + 1 });
+  const beside = new Signing({ ...domain, root: `0x${'be'.repeat(20)}` });
+  const sign = (of: Half, scalar = scalarA, by = signing): Uint8Array => p256.sign(sha(by.half(of)), scalar, { prehash: false, lowS: true });
   const row = (of: Half, payer = sign(of)): Row => ({ half: of, payer });
   const unsigned = (of: Half): Row => row(of, new Uint8Array(64));
   const highS = (signature: Uint8Array): Uint8Array => {
@@ -80,6 +82,8 @@ export function halvesVector(seeded: (label: string) => Uint8Array, domain: Doma
     ['the last signed by the payee', [row(half(1)), row(second, sign(second, scalarB))], 'bad_signature', 'bad_signature'],
     ['the last with a high s', [row(half(1)), row(second, highS(sign(second)))], 'bad_signature', 'bad_signature'],
     ['the last with the signature of the one before', [row(half(1)), row(second, sign(half(1)))], 'bad_signature', 'bad_signature'],
+    ['the last signed for another chain', [row(half(1)), row(second, sign(second, scalarA, elsewhere))], 'bad_signature', 'bad_signature'],
+    ['the last signed for another deployment', [row(half(1)), row(second, sign(second, scalarA, beside))], 'bad_signature', 'bad_signature'],
     ['another session', foreign, 'wrong_session', 'malformed'],
     ['what the sender earns', earned.map((each) => row(each, sign(each, scalarB))), 'bad_signature', 'malformed'],
     // The relay has no log to look it up in.
