@@ -55,11 +55,17 @@ export interface CallRecord {
 
 export const CALL_RECORD_BYTES = 90;
 
+/** Where in a record its price stands. */
+const PRICE_AT = 72;
+
+/** The price of the record at `at`. */
+export const priceOf = (bytes: Uint8Array, at = 0): number => readUint(bytes, at + PRICE_AT, 8);
+
 export function encodeCallRecord(record: CallRecord, out: Uint8Array = new Uint8Array(CALL_RECORD_BYTES)): Uint8Array {
   writeUint(out, 0, 8, record.index);
   out.set(record.requestHash, 8);
   out.set(record.responseHash, 40);
-  writeUint(out, 72, 8, record.price);
+  writeUint(out, PRICE_AT, 8, record.price);
   writeUint(out, 80, 2, record.status);
   writeUint(out, 82, 8, record.timeMs);
   return out;
@@ -69,7 +75,7 @@ export function encodeCallRecord(record: CallRecord, out: Uint8Array = new Uint8
 export function decodeCallRecord(bytes: Uint8Array): CallRecord {
   if (bytes.length !== CALL_RECORD_BYTES) throw malformed(`a call record has ${CALL_RECORD_BYTES} bytes`);
   const index = readUint(bytes, 0, 8);
-  const price = readUint(bytes, 72, 8);
+  const price = priceOf(bytes);
   const timeMs = readUint(bytes, 82, 8);
   if (index > MAX_AMOUNT || price > MAX_AMOUNT || timeMs > MAX_AMOUNT) throw malformed('number above 2^53-1');
   return {

@@ -10,13 +10,16 @@ export type HashFn = (bytes: Uint8Array) => Uint8Array;
 
 /** Hashing copies nothing it keeps, so leaves and nodes are put together in place. Leaves are tagged 0, nodes 1. */
 const leafScratch = new Uint8Array(4 * 1024);
+/** The part of it that the last leaf took: records of a log are of one length. */
+let leaf = leafScratch;
 const nodeScratch = new Uint8Array(65);
 nodeScratch[0] = 1;
 
 export function leafHash(hash: HashFn, record: Uint8Array): Uint8Array {
   if (record.length >= leafScratch.length) return hash(concat(Uint8Array.of(0), record));
-  leafScratch.set(record, 1);
-  return hash(leafScratch.subarray(0, record.length + 1));
+  if (leaf.length !== record.length + 1) leaf = leafScratch.subarray(0, record.length + 1);
+  leaf.set(record, 1);
+  return hash(leaf);
 }
 
 export function nodeHash(hash: HashFn, left: Uint8Array, right: Uint8Array): Uint8Array {
@@ -85,18 +88,26 @@ export function rootOf(hash: HashFn, leaves: readonly Uint8Array[]): Uint8Array 
 }
 
 /** Audit path of one leaf, from the leaf up (RFC 6962 PATH). */
-export function inclusionPath(hash: HashFn, leaves: readonly Uint8Array[], index: number): Uint8Array[] {
+export const inclusionPath = (hash: HashFn, leaves: readonly Uint8Array[], index: number): Uint8Array[] =>
+  pathThrough(leaves.length, index, (from, to) => subtree(hash, leaves, from, to));
+
+/** As {@link inclusionPath}, of `size` leaves that need not be here all at once: `headOf` is the head over those with `from ≤ index < to`. */
+export function pathThrough(
+  size: number,
+  index: number,
+  headOf: (from: number, to: number) => Uint8Array,
+): Uint8Array[] {
   const path: Uint8Array[] = [];
   let from = 0;
-  let to = leaves.length;
+  let to = size;
   if (index < 0 || index >= to) throw new RangeError(`no leaf ${index} among ${to}`);
   while (to - from > 1) {
     const split = from + splitOf(to - from);
     if (index < split) {
-      path.unshift(subtree(hash, leaves, split, to));
+      path.unshift(headOf(split, to));
       to = split;
     } else {
-      path.unshift(subtree(hash, leaves, from, split));
+      path.unshift(headOf(from, split));
       from = split;
     }
   }

@@ -23,13 +23,14 @@ export class PaidCall implements CallSink, SessionCall {
   readonly #method: string;
   readonly #target: string;
   readonly #maxPrice: number;
-  readonly meta: Record<string, string>;
+  readonly #rate: SessionCallOptions['rate'];
   readonly meter: Meter | null;
   readonly deadlineMs: number | undefined;
   readonly #onRecord: SessionCallOptions['onRecord'];
   readonly #resolve: (call: SessionCall) => void;
   readonly #reject: (error: unknown) => void;
   #open: OpenCall | null = null;
+  #record: CallRecord | null = null;
   #over = false;
 
   constructor(
@@ -43,7 +44,7 @@ export class PaidCall implements CallSink, SessionCall {
     this.#method = method;
     this.#target = target;
     this.#maxPrice = maxPrice;
-    this.meta = { max: String(maxPrice), ...(rate !== undefined && { rate: encodeRate(rate) }) };
+    this.#rate = rate;
     this.meter = rate === undefined ? null : new Meter(rate, maxPrice);
     this.deadlineMs = deadlineMs;
     this.#onRecord = onRecord;
@@ -51,12 +52,18 @@ export class PaidCall implements CallSink, SessionCall {
     this.#reject = reject;
   }
 
+  /** Asked for once, so not kept for as long as the call lasts. */
+  get meta(): Record<string, string> {
+    const max = String(this.#maxPrice);
+    return this.#rate === undefined ? { max } : { max, rate: encodeRate(this.#rate) };
+  }
+
   get response(): ExchangeResponse {
     return this.#open!.response;
   }
 
   get record(): Promise<CallRecord> {
-    const record = this.#open!.end.then(decodeCallRecord);
+    const record = this.#open!.end.then((end) => this.#record ?? decodeCallRecord(end));
     record.catch(() => {});
     return record;
   }
@@ -71,9 +78,8 @@ export class PaidCall implements CallSink, SessionCall {
   }
 
   onEnd(end: Uint8Array, { requestBody, responseBody }: Digests, status: number): void {
-    let record: CallRecord;
     try {
-      record = this.#context.ledger.accept(end, {
+      this.#record = this.#context.ledger.accept(end, {
         requestHash: requestHash(this.#method, this.#target, requestBody),
         responseHash: responseHash(status, responseBody),
         status,
@@ -87,7 +93,7 @@ export class PaidCall implements CallSink, SessionCall {
       this.#end();
       this.#context.recorded();
     }
-    this.#onRecord?.(record);
+    this.#onRecord?.(this.#record);
   }
 
   onLost({ requestBody }: Digests, complete: boolean): void {

@@ -2,12 +2,19 @@
  * One direction of a session as one of its parties keeps it: the call log, what was signed of it, what was not. Pure
  * bookkeeping, no clock and no socket; the endpoint persists what these hand out before it sends it.
  */
-import { CALL_RECORD_BYTES, type CallRecord, decodeCallRecord, encodeCallRecord } from '../../protocol/call.ts';
+import {
+  CALL_RECORD_BYTES,
+  type CallRecord,
+  decodeCallRecord,
+  encodeCallRecord,
+  priceOf,
+} from '../../protocol/call.ts';
 import { equal, hex } from '../../protocol/bytes.ts';
 import { Agnt2Error } from '../../protocol/errors.ts';
 import { type Direction, type Half, type SignedHalf, covers } from '../../protocol/half.ts';
-import { Frontier, inclusionPath, leafHash, sha } from '../../protocol/log.ts';
+import { Frontier, pathThrough, sha } from '../../protocol/log.ts';
 import { room } from '../../protocol/whole.ts';
+import { RecordQueue } from './queue.ts';
 import type { SessionStore } from './store.ts';
 import type { CallProof } from './types.ts';
 
@@ -15,6 +22,8 @@ import type { CallProof } from './types.ts';
 export const MAX_UNSIGNED_CALLS = 65_536;
 /** Calls whose fate a lost socket hid; more than were in flight can't be. */
 const MAX_ORPHANS = 65_536;
+/** Records read from the store at once. */
+const READ_RECORDS = 4096;
 
 const conflict = (detail: string): Agnt2Error => new Agnt2Error('log_conflict', detail);
 const rejected = (detail: string): Agnt2Error => new Agnt2Error('record_rejected', detail);
@@ -35,9 +44,9 @@ abstract class Ledger {
   /** Log over the first leaves, and their price; the rest waits in `pending` until a half counts it. */
   protected frontier: Frontier;
   protected sum: number;
-  protected pending: { bytes: Uint8Array; price: number }[] = [];
+  protected readonly pending = new RecordQueue();
   /** Of the pending ones, how many the store has. */
-  #stored: number;
+  #saved: number;
 
   constructor(session: number, dir: Direction, store: SessionStore) {
     this.session = session;
@@ -52,7 +61,7 @@ abstract class Ledger {
     this.accrued = this.sum;
     for (const bytes of store.records(dir, this.frontier.size, store.count(dir)))
       this.push(bytes, decodeCallRecord(bytes).price);
-    this.#stored = this.pending.length;
+    this.#saved = this.pending.length;
   }
 
   get size(): number {
@@ -72,37 +81,34 @@ abstract class Ledger {
   }
 
   protected push(bytes: Uint8Array, price: number): void {
-    this.pending.push({ bytes, price });
+    this.pending.push(bytes);
     this.accrued += price;
   }
 
   /** Price of the first `calls` records; `calls` is at or above the frontier. */
   protected sumAt(calls: number): number {
-    let sum = this.sum;
-    for (let i = 0; i < calls - this.frontier.size; i++) sum += this.pending[i].price;
-    return sum;
+    return this.sum + this.pending.cost(calls - this.frontier.size);
   }
 
   /** Moves the frontier up to `calls` leaves. False, and nothing changes, if the root then isn't `root`. */
   protected advance(calls: number, root: Uint8Array | null): boolean {
     const frontier = this.frontier.clone();
     const n = calls - frontier.size;
-    for (let i = 0; i < n; i++) frontier.append(this.pending[i].bytes);
+    for (let i = 0; i < n; i++) frontier.append(this.pending.at(i));
     if (root !== null && !equal(frontier.root(), root)) return false;
     this.commit();
     this.sum = this.sumAt(calls);
     this.frontier = frontier;
-    this.pending.splice(0, n);
-    this.#stored -= n;
+    this.pending.drop(n);
+    this.#saved -= n;
     return true;
   }
 
   /** Writes records that are not in the store yet. */
   commit(): void {
-    if (this.#stored === this.pending.length) return;
-    const fresh = this.pending.slice(this.#stored).map((p) => p.bytes);
-    this.store.append(this.dir, this.frontier.size + this.#stored, fresh);
-    this.#stored = this.pending.length;
+    if (this.#saved === this.pending.length) return;
+    this.store.append(this.dir, this.frontier.size + this.#saved, this.pending.copies(this.#saved));
+    this.#saved = this.pending.length;
   }
 
   /** Writes everything. */
@@ -112,6 +118,7 @@ abstract class Ledger {
       const { half, receipt, allowance, sum, frontier } = this;
       this.store.save(this.dir, { half, receipt, allowance, sum, stack: frontier.stack, leaves: frontier.size });
     });
+    this.pending.trim();
   }
 
   /** Records from `from` up, of the log as it stands. */
@@ -126,9 +133,10 @@ abstract class Ledger {
     if (!half) throw new Agnt2Error('not_signed', `no half counts call ${index} yet`);
     if (!(index >= 0) || this.size < half.half.calls)
       throw new Agnt2Error('unknown_call', `no record of call ${index}`);
-    const records = this.recordsFrom(0).slice(0, half.half.calls);
-    const leaves = records.map((record) => leafHash(sha, record));
-    return { dir: this.dir, record: decodeCallRecord(records[index]), half, path: inclusionPath(sha, leaves, index) };
+    this.commit();
+    const [record] = this.store.records(this.dir, index, index + 1);
+    const path = pathThrough(half.half.calls, index, (from, to) => this.#rootOf(from, to));
+    return { dir: this.dir, record: decodeCallRecord(record), half, path };
   }
 
   /** A receipt over a half at least as new as the one held. */
@@ -141,18 +149,25 @@ abstract class Ledger {
   protected checkAgainst(target: Half): void {
     const held = target.calls >= this.frontier.size;
     const sum = held ? this.sumAt(target.calls) : this.#sumOf(target.calls);
-    const same = held ? this.advance(target.calls, target.root) : equal(this.#rootOf(target.calls), target.root);
+    const same = held ? this.advance(target.calls, target.root) : equal(this.#rootOf(0, target.calls), target.root);
     if (sum !== target.paid || !same)
       throw conflict(`the log here is not the one a half over ${target.calls} calls was signed for`);
   }
 
   #sumOf(calls: number): number {
-    return this.store.records(this.dir, 0, calls).reduce((sum, bytes) => sum + decodeCallRecord(bytes).price, 0);
+    let sum = 0;
+    for (const bytes of this.#stored(0, calls)) sum += priceOf(bytes);
+    return sum;
   }
-  #rootOf(calls: number): Uint8Array {
+  #rootOf(from: number, to: number): Uint8Array {
     const frontier = new Frontier(sha);
-    for (const bytes of this.store.records(this.dir, 0, calls)) frontier.append(bytes);
+    for (const bytes of this.#stored(from, to)) frontier.append(bytes);
     return frontier.root();
+  }
+  /** Records of the store, a few at a time: a log is longer than memory. */
+  *#stored(from: number, to: number): Generator<Uint8Array> {
+    for (let at = from; at < to; at += READ_RECORDS)
+      yield* this.store.records(this.dir, at, Math.min(to, at + READ_RECORDS));
   }
 
   /** Of records sent again, those above this log; the others must be the ones held. */
@@ -160,8 +175,9 @@ abstract class Ledger {
     if (records.length === 0) return [];
     const from = decodeCallRecord(records[0]).index;
     if (from > this.size) throw conflict(`records from ${from}, the log has ${this.size}`);
-    const known = this.recordsFrom(from);
-    for (let i = 0; i < Math.min(known.length, records.length); i++) {
+    this.commit();
+    const known = this.store.records(this.dir, from, Math.min(this.size, from + records.length));
+    for (let i = 0; i < known.length; i++) {
       if (!equal(known[i], records[i])) throw conflict(`two records of call ${from + i}`);
     }
     return records.slice(known.length);

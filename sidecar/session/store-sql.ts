@@ -46,8 +46,10 @@ export class SessionTables {
     this.#save.run(session, dir, snapshot);
   }
 
+  /** Takes records in pieces of one or more. */
   append(session: number, dir: Direction, from: number, records: readonly Uint8Array[]): void {
-    this.#append.run(session, dir, from, records.length, concat(...records));
+    const bytes = concat(...records);
+    this.#append.run(session, dir, from, bytes.length / CALL_RECORD_BYTES, bytes);
   }
 
   records(session: number, dir: Direction, from: number, to: number): Uint8Array[] {

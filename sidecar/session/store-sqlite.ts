@@ -3,7 +3,7 @@
  * returns; twice a second all of it goes into the SQLite, in one transaction for all sessions. A crash of the process loses nothing. A power cut may lose the last
  * moments, of all sessions to the same point; the peer and the relay hold copies of the halves, and the records come back on resume.
  */
-import { Reader, writeUint } from '../../protocol/bytes.ts';
+import { Reader, concat, writeUint } from '../../protocol/bytes.ts';
 import type { Direction } from '../../protocol/half.ts';
 import type { Database, Statement } from '../database.ts';
 import { openDatabase } from '../sqlite.ts';
@@ -164,6 +164,7 @@ function put(bytes: Uint8Array, start: number, session: number, write: Write): n
 /** What a direction wrote since the SQLite was written. */
 interface Behind {
   from: number;
+  /** Those of a write in one piece: an object for each would stay for longer than V8's young heap lasts. */
   records: Uint8Array[];
   snapshot: Uint8Array | null;
 }
@@ -240,7 +241,7 @@ class JournaledStore implements SessionStore {
       if (kind === SNAPSHOT) behind.snapshot = parts[0];
       else {
         if (behind.records.length === 0) behind.from = from;
-        for (const record of parts) behind.records.push(record);
+        behind.records.push(parts.length === 1 ? parts[0] : concat(...parts));
       }
     }
   }

@@ -14,7 +14,7 @@ parentPort!.on('message', (message: EndOptions[] | 'close' | 'held') => {
     } else if (message === 'held') {
       parentPort!.postMessage(held());
     } else {
-      ends = await Promise.all(message.map(connectEnd));
+      ends.push(...(await Promise.all(message.map(connectEnd))));
       parentPort!.postMessage('connected');
     }
   })();

@@ -6,6 +6,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 // As a sidecar does: short messages are hashed in WebAssembly.
 import '../../protocol/keccak/install.ts';
+import { CallSignal } from '../../protocol/aborts.ts';
 import { Signing, type Domain } from '../../protocol/eip712.ts';
 import { formatId } from '../../protocol/ids.ts';
 import { MachineKey } from '../../protocol/keys.ts';
@@ -57,6 +58,10 @@ async function directSocket({ url, role, facts }: EndOptions, identity: Identity
   return links.connect(peer, role, () => dial(url, room, identity));
 }
 
+/** The sessions of this thread's ends, as those of a sidecar, in one file. */
+let file: SessionFile | null = null;
+const openFile = (): SessionFile => new SessionFile(join(mkdtempSync(join(tmpdir(), 'agnt2-bench-')), 'sessions.db'));
+
 /** Connects one end and keeps it for as long as the process runs. */
 export async function connectEnd(options: EndOptions): Promise<SessionEndpoint> {
   const key = await MachineKey.import(options.secret);
@@ -67,7 +72,7 @@ export async function connectEnd(options: EndOptions): Promise<SessionEndpoint> 
     role,
     key,
     signing,
-    store: new SessionFile(join(mkdtempSync(join(tmpdir(), 'agnt2-bench-')), 'sessions.db')).storeOf(facts.session),
+    store: (file ??= openFile()).storeOf(facts.session),
     credit: CREDIT,
     quote: () => PRICE,
     ...(windowCalls ? { windowCalls } : {}),
@@ -99,13 +104,12 @@ export function held(): number {
 }
 
 const body = new Uint8Array(BODY_BYTES).fill(113);
-const { signal } = new AbortController();
 export const request = (): ExchangeRequest => ({
   method: 'POST',
   target: '/bench',
   headers: [],
   body: new Whole(body),
-  signal,
+  signal: new CallSignal(),
 });
 
 /** One whole paid call: sent, answered, read, recorded. */

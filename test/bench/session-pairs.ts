@@ -9,15 +9,17 @@ import { formatId } from '../../protocol/ids.ts';
 import { sleep } from '../../local/process.ts';
 import { dial } from '../../sidecar/dial.ts';
 import type { SessionEndpoint, SessionFacts } from '../../sidecar/session/index.ts';
-import { Isolate, totalOf } from './isolate.ts';
+import { Isolate } from './isolate.ts';
 import { type EndOptions, callOnce, connectEnd, held } from './session-end.ts';
 import { type BenchStack, packBundles } from './stack.ts';
+import { slope } from './suite.ts';
 
 /** Of one pair: enough that each side has work while the other's packet is on its way. */
 export const IN_FLIGHT = 1024;
 const DEPOSIT = 1_000_000_000;
-/** Idle sessions twice, and how long until their objects sleep. */
-export const IDLE = 200;
+/** Idle sessions, so many times that many, and how long until their objects sleep. */
+const IDLE = 200;
+const IDLE_STEPS = 5;
 const IDLE_DEPOSIT = 1_000;
 const ASLEEP_MS = 15_000;
 
@@ -105,25 +107,32 @@ export class Bench {
     await this.#callee.terminate();
   }
 
-  /** KiB that one more idle session takes: of JavaScript in a sidecar, and in the relay's isolate once its object sleeps. */
-  async idle(): Promise<{ sidecar: number; relay: number }> {
+  /**
+   * KiB that one more idle session takes once its object sleeps: of JavaScript in a sidecar, of JavaScript in the relay's isolate, and of all memory of
+   * workerd. Slopes over growing numbers of sessions: what the first ones made a runtime allocate for good is not an idle session's.
+   */
+  async idle(): Promise<{ sidecar: number; relay: number; relayProcess: number }> {
     const isolate = await Isolate.connect();
+    const steps: { sidecar: number; relay: number; relayProcess: number }[] = [];
+    const all: Pair[] = [];
     try {
-      const first = await this.pairs(IDLE, {}, IDLE_DEPOSIT);
-      await sleep(ASLEEP_MS);
-      const [ours, theirs] = [held(), totalOf(await isolate.collected())];
-      // What the first ones made the runtime allocate for good is not an idle session's.
-      const more = await this.pairs(IDLE, {}, IDLE_DEPOSIT);
-      await sleep(ASLEEP_MS);
-      const idle = {
-        sidecar: Math.max(0, held() - ours) / IDLE / 1024,
-        relay: Math.max(0, totalOf(await isolate.collected()) - theirs) / IDLE / 1024,
-      };
-      await this.release([...first, ...more]);
-      return idle;
+      while (steps.length < IDLE_STEPS) {
+        all.push(...(await this.pairs(IDLE, {}, IDLE_DEPOSIT)));
+        await sleep(ASLEEP_MS);
+        const { used, embedder, buffers, wasm } = await isolate.collected();
+        steps.push({
+          sidecar: held(),
+          // Without the room in the heap's pages, which comes and goes by more than all of them take.
+          relay: used + embedder + buffers + wasm,
+          relayProcess: this.#stack.memoryBytes(),
+        });
+      }
+      await this.release(all);
     } finally {
       isolate.close();
     }
+    const each = (what: keyof (typeof steps)[number]): number => slope(steps.map((step) => step[what])) / IDLE / 1024;
+    return { sidecar: each('sidecar'), relay: each('relay'), relayProcess: each('relayProcess') };
   }
 
   /**
@@ -186,4 +195,43 @@ export async function saturate(pairs: readonly Pair[], callsPerPair: number, inF
     }),
   );
   return (pairs.length * callsPerPair) / ((performance.now() - start) / 1000);
+}
+
+export interface Cost {
+  /** Calls a second. */
+  readonly rate: number;
+  /** Microseconds of CPU of all processes for a call: both ends and workerd. */
+  readonly micros: number;
+}
+
+/**
+ * What a call costs while each of the pairs has so many in flight, over so many calls of all: not at the beginning, where they all start at once, nor
+ * at the end, where fewer and fewer are left.
+ */
+export async function costOf(
+  stack: BenchStack,
+  pairs: readonly Pair[],
+  calls: number,
+  inFlight: number,
+): Promise<Cost> {
+  const look = () => {
+    const { user, system } = process.cpuUsage();
+    return { ms: performance.now(), micros: user + system + stack.cpuMicros() };
+  };
+  const first = 2 * pairs.length * inFlight;
+  let [begin, end] = [look(), look()];
+  let made = 0;
+  await Promise.all(
+    pairs.flatMap(({ caller }) =>
+      Array.from({ length: inFlight }, async () => {
+        while (made < first + calls) {
+          await callOnce(caller);
+          made += 1;
+          if (made === first) begin = look();
+          if (made === first + calls) end = look();
+        }
+      }),
+    ),
+  );
+  return { rate: (1000 * calls) / (end.ms - begin.ms), micros: (end.micros - begin.micros) / calls };
 }

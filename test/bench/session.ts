@@ -5,20 +5,20 @@
 import { MachineKey } from '../../protocol/keys.ts';
 import type { SessionEndpoint } from '../../sidecar/session/index.ts';
 import { callOnce } from './session-end.ts';
-import { Bench, IDLE, IN_FLIGHT, type Pair, saturate } from './session-pairs.ts';
-import { type BenchStack, benchStack } from './stack.ts';
+import { Bench, type Cost, IN_FLIGHT, type Pair, costOf, saturate } from './session-pairs.ts';
+import { benchStack } from './stack.ts';
 import { type Findings, type Suite, isShort, median, percentile } from './suite.ts';
 import { x402Note, x402Rates } from './x402.ts';
 
 const ROUNDS = isShort ? 2 : 5;
-/** How many pairs the cost of a call is measured with, and calls of such a round. */
+/** How many pairs the cost of a call is measured with, and calls that a round measures. */
 const PAIRS = [1, 8, 64] as const;
 const ROUND_CALLS = 40_960;
 const WARM_UP_CALLS = 200;
 /** Calls one after the other, as a session makes them that calls rarely. */
 const SPARSE_CALLS = 1000;
-const COST_ROUNDS = 3;
-/** Of each of the pairs, the one as the 64. */
+const COST_ROUNDS = 5;
+/** Of each of the pairs, the one as the 64; or of all together. */
 const COST_IN_FLIGHT = 512;
 
 /** Milliseconds from when each call was due, at a steady rate. */
@@ -34,25 +34,6 @@ async function steady(caller: SessionEndpoint, callsPerSecond: number, seconds: 
   }
   await Promise.all(calls);
   return out;
-}
-
-interface Cost {
-  /** Calls a second. */
-  readonly rate: number;
-  /** Microseconds of CPU of all processes for a call: both ends and workerd. */
-  readonly micros: number;
-}
-
-/** The medians of a few rounds. */
-async function costOf(stack: BenchStack, pairs: readonly Pair[], callsPerPair: number, depth: number): Promise<Cost> {
-  const rounds: Cost[] = [];
-  while (rounds.length < COST_ROUNDS) {
-    const [ends, relay] = [process.cpuUsage(), stack.cpuMicros()];
-    const rate = await saturate(pairs, callsPerPair, depth);
-    const { user, system } = process.cpuUsage(ends);
-    rounds.push({ rate, micros: (user + system + stack.cpuMicros() - relay) / (pairs.length * callsPerPair) });
-  }
-  return { rate: median(rounds.map(({ rate }) => rate)), micros: median(rounds.map(({ micros }) => micros)) };
 }
 
 export const suite: Suite = {
@@ -125,19 +106,28 @@ export const suite: Suite = {
         perCall.push(2_000 / ((performance.now() - start) / 1000));
       }
       await bench.release(strict);
-      const costs: Record<number, { each: Cost; shared: Cost }> = {};
+      const sets = new Map<number, { pairs: Pair[]; each: Cost[]; shared: Cost[] }>();
       for (const count of PAIRS) {
-        const many = await bench.pairs(count);
-        await saturate(many, WARM_UP_CALLS);
-        const share = COST_IN_FLIGHT / count;
-        // Rounds of so many calls that few of them are at the beginning and end, where less is in flight.
-        const each = await costOf(stack, many, Math.max(ROUND_CALLS / count, 8 * COST_IN_FLIGHT), COST_IN_FLIGHT);
-        const shared = await costOf(stack, many, ROUND_CALLS / count, share);
-        costs[count] = { each, shared };
-        progress(`${count} pairs: ${Math.round(each.rate)} calls/s, ${each.micros.toFixed(1)} µs of CPU each`);
-        progress(`${count} pairs, ${share} calls in flight each: ${shared.micros.toFixed(1)} µs`);
-        await bench.release(many);
+        const pairs = await bench.pairs(count);
+        await saturate(pairs, WARM_UP_CALLS);
+        sets.set(count, { pairs, each: [], shared: [] });
       }
+      // In turns: what else the machine does falls on all of them.
+      for (let round = 0; round < COST_ROUNDS; round++) {
+        for (const [count, { pairs, each, shared }] of sets) {
+          each.push(await costOf(stack, pairs, ROUND_CALLS, COST_IN_FLIGHT));
+          shared.push(await costOf(stack, pairs, ROUND_CALLS, COST_IN_FLIGHT / count));
+          const [{ rate, micros }, together] = [each.at(-1)!, shared.at(-1)!];
+          progress(
+            `${count} pairs: ${Math.round(rate)} calls/s, ${micros.toFixed(1)} µs of CPU for one; with ${COST_IN_FLIGHT} in flight in all: ${together.micros.toFixed(1)} µs`,
+          );
+        }
+      }
+      const medianOf = (count: number, what: keyof Cost): number =>
+        median(sets.get(count)!.each.map((cost) => cost[what]));
+      const ratios = (count: number, load: 'each' | 'shared'): number[] =>
+        sets.get(count)![load].map(({ micros }, round) => micros / sets.get(1)![load][round].micros);
+      await bench.release([...sets.values()].flatMap(({ pairs }) => pairs));
       const bare = await bench.bareFrames(
         Math.round(bytes / packets),
         Math.max(2, Math.round((IN_FLIGHT * packets) / calls / 2)),
@@ -158,20 +148,21 @@ export const suite: Suite = {
           relayEfficiency: bare.relayMicros / (relayMicros / packets),
           // How much more the relay could pass: the ends are what is busy.
           relayHeadroom: bare.rate / ((packets / calls) * median(rates)),
-          aggregate1: costs[1].each.rate,
-          aggregate8: costs[8].each.rate,
-          aggregate64: costs[64].each.rate,
-          microsPerCall1: costs[1].each.micros,
-          microsPerCall8: costs[8].each.micros,
-          microsPerCall64: costs[64].each.micros,
-          costPerCall8Vs1: costs[8].each.micros / costs[1].each.micros,
-          costPerCall64Vs1: costs[64].each.micros / costs[1].each.micros,
-          costPerCall8Vs1SameTotal: costs[8].shared.micros / costs[1].shared.micros,
-          costPerCall64Vs1SameTotal: costs[64].shared.micros / costs[1].shared.micros,
+          aggregate1: medianOf(1, 'rate'),
+          aggregate8: medianOf(8, 'rate'),
+          aggregate64: medianOf(64, 'rate'),
+          microsPerCall1: medianOf(1, 'micros'),
+          microsPerCall8: medianOf(8, 'micros'),
+          microsPerCall64: medianOf(64, 'micros'),
+          costPerCall8Vs1: median(ratios(8, 'each')),
+          costPerCall64Vs1: median(ratios(64, 'each')),
+          costPerCall8Vs1SameTotal: median(ratios(8, 'shared')),
+          costPerCall64Vs1SameTotal: median(ratios(64, 'shared')),
           x402ExactCallsPerSecond: rate?.exact ?? null,
           x402BatchCallsPerSecond: rate?.batch ?? null,
           vsX402: rate === null ? null : median(rates) / Math.max(rate.exact, rate.batch),
           idleSessionRelayKb: idle.relay,
+          idleSessionRelayProcessKb: idle.relayProcess,
           idleSessionSidecarKb: idle.sidecar,
         },
         notes: {
@@ -179,10 +170,12 @@ export const suite: Suite = {
           relayMicrosPerCallSparse:
             'calls one after the other, each in packets of its own; halves, every 20 ms, included',
           directCallsPerSecond: 'calls over a WebSocket between the two sidecars, halves through the relay as well',
-          costPerCall64Vs1: `CPU time of all processes for a call, each pair with ${COST_IN_FLIGHT} calls in flight, as the one`,
+          costPerCall64Vs1: `CPU time of all processes for a call, each pair with ${COST_IN_FLIGHT} calls in flight, as the one; in turns with the one, the median of ${COST_ROUNDS} such ratios`,
           costPerCall64Vs1SameTotal: `the same with ${COST_IN_FLIGHT} calls in flight over all pairs together: packets hold fewer calls, the more pairs there are`,
-          idleSessionRelayKb: `of the isolate, per session of ${IDLE} more, asleep`,
-          idleSessionSidecarKb: `of JavaScript, per session of ${IDLE} more; SQLite's own memory apart`,
+          idleSessionRelayKb:
+            'live JavaScript, buffers and objects of the runtime in the isolate, for one more session that sleeps',
+          idleSessionRelayProcessKb: 'resident memory of workerd, for one more session that sleeps',
+          idleSessionSidecarKb: "JavaScript of the caller's end of one more session; SQLite's own memory apart",
         },
       };
     } finally {

@@ -29,6 +29,17 @@ export function percentile(values: readonly number[], p: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor((p / 100) * sorted.length))];
 }
 
+/** How much more each next value is: the slope of the line with the least squares. */
+export function slope(values: readonly number[]): number {
+  const middle = (values.length - 1) / 2;
+  let [up, along] = [0, 0];
+  for (const [i, value] of values.entries()) {
+    up += (i - middle) * value;
+    along += (i - middle) ** 2;
+  }
+  return up / along;
+}
+
 export const machine = () => ({
   cpu: cpus()[0]?.model ?? 'unknown',
   cores: cpus().length,
