@@ -1,7 +1,7 @@
 /** A sidecar as an operator runs it: a config file, a process, an admin port. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { NODE_FLAGS } from '../sidecar/flags.ts';
+import { MALLOC_ENV, NODE_FLAGS } from '../sidecar/flags.ts';
 import type { Agent } from './agents.ts';
 import { inRepository } from './paths.ts';
 import { freePort } from './ports.ts';
@@ -80,6 +80,7 @@ export class SidecarProcess {
         '--config',
         this.#config,
       ],
+      env: MALLOC_ENV,
       log: this.#log,
     });
   }

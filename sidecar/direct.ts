@@ -17,6 +17,7 @@ import { type Identity, type Links, type Peer, socketUrl } from './identity.ts';
 import { listen } from './http/server.ts';
 import { type DirectOptions, DirectSocket, type Offer } from './session/direct.ts';
 import { type PacketSocket, packetSocket } from './session/index.ts';
+import { passing } from './young.ts';
 
 const HANDSHAKE_MS = 5_000;
 const PING_MS = 10_000;
@@ -220,6 +221,7 @@ function linkOf(ws: WebSocket, isFirst = true): { readonly first: Promise<Uint8A
   const bare = packetSocket(ws as unknown as Parameters<typeof packetSocket>[0]);
   ws.on('message', (data, isBinary) => {
     const packet = new Uint8Array(data as ArrayBuffer);
+    passing(packet.length);
     if (!isBinary) ws.close(1003, 'binary packets only');
     else if (isFirst) resolve(packet);
     else if (hear !== null) hear(packet);

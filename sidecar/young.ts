@@ -2,7 +2,7 @@
  * Keeps the buffers of large bodies from piling up. V8 begins a young collection by the size of its own heap, of which the bytes behind a buffer are no
  * part: a body streamed through leaves hundreds of dead buffers before one begins, and what ends them is a full collection for too much
  * memory outside, many times a second. A young one finds them all, and costs a fraction of a millisecond. It takes `--expose-gc` (`flags.ts`);
- * without, V8 does as it does.
+ * without, V8 does as it does (docs/decisions/0025).
  */
 
 /** Bytes of bodies between two collections; each has been copied a few times on its way. */

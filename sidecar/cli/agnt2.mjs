@@ -25,12 +25,14 @@ if (node === process.execPath && !isEnough(process.versions.node.split('.').map(
 
 const main = fileURLToPath(new URL('main.ts', import.meta.url));
 // A sidecar stays, and its memory counts (flags.ts).
-const flags =
-  process.argv[2] === 'sidecar' ? JSON.parse(readFileSync(new URL('../flags.json', import.meta.url), 'utf8')) : [];
-const args = ['--disable-warning=ExperimentalWarning', ...flags, main, ...process.argv.slice(2)];
+const lean =
+  process.argv[2] === 'sidecar'
+    ? JSON.parse(readFileSync(new URL('../flags.json', import.meta.url), 'utf8'))
+    : { node: [], env: {} };
+const args = ['--disable-warning=ExperimentalWarning', ...lean.node, main, ...process.argv.slice(2)];
 const { HOME, XDG_CACHE_HOME } = process.env;
 const caches = XDG_CACHE_HOME || (HOME && join(HOME, '.cache'));
-const env = { ...(caches && { NODE_COMPILE_CACHE: join(caches, 'agnt2', 'compiled') }), ...process.env };
+const env = { ...lean.env, ...(caches && { NODE_COMPILE_CACHE: join(caches, 'agnt2', 'compiled') }), ...process.env };
 const child = spawn(node, args, { stdio: 'inherit', env });
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR2']) {
   // A terminal's interrupt reaches the child by itself: twice would be an impatient user.

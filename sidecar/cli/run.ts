@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { readFileSync } from 'node:fs';
-import { NODE_FLAGS } from '../flags.ts';
+import { MALLOC_ENV, NODE_FLAGS } from '../flags.ts';
 import { CONFIG, type Command, Failure, type Invocation, UsageError, countOf } from './command.ts';
 import { eventLine } from './events.ts';
 import { mendOf } from './mends.ts';
@@ -87,7 +87,11 @@ class Beside {
     const node = ['--disable-warning=ExperimentalWarning', ...NODE_FLAGS];
     const args = [...node, MAIN, 'sidecar', '--with-parent', '--config', this.#file];
     // A group of its own: an interrupt at the terminal is the command's, and the sidecar drains after it.
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+    const child = spawn(process.execPath, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...MALLOC_ENV, ...process.env },
+      detached: true,
+    });
     this.#child = child;
     const sink = createWriteStream(this.#log, { flags: 'a', mode: 0o600 });
     let rest = '';

@@ -9,6 +9,7 @@ import { unhex } from '../../protocol/bytes.ts';
 import { type Announce, type Close, type Connect, type Domain, type Pairing, Signing } from '../../protocol/eip712.ts';
 import { Agnt2Error } from '../../protocol/errors.ts';
 import { type Half, encodeHalf } from '../../protocol/half.ts';
+import { MALLOC_ENV } from '../flags.ts';
 import type { ShownKey } from '../identity.ts';
 import {
   Frames,
@@ -214,7 +215,7 @@ export async function spawnSigner({ key, expires, perHour, perDay }: SpawnOption
   const shell = existsSync('/bin/sh') ? ['/bin/sh', '-c', 'ulimit -c 0; exec "$0" "$@"', process.execPath] : null;
   const [command, ...before] = shell ?? [process.execPath];
   const child: ChildProcess = spawn(command, [...before, ...args], {
-    env: {},
+    env: MALLOC_ENV,
     stdio: ['pipe', 'ignore', 'inherit', 'pipe'],
   });
   child.on('error', () => {});

@@ -8,24 +8,24 @@ import http from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { Readable } from 'node:stream';
 import { freePort } from '../../local/ports.ts';
-import { NODE_FLAGS } from '../../sidecar/flags.ts';
+import { MALLOC_ENV, NODE_FLAGS } from '../../sidecar/flags.ts';
 import '../../protocol/keccak/install.ts';
 import { type Measured, measureOnPath } from './sidecar-onpath.ts';
 import { measureSpans } from './sidecar-spans.ts';
+import { measureWhole } from './sidecar-whole.ts';
 import { type Findings, type Metric, type Suite, isShort, median, percentile } from './suite.ts';
 
 const ROUNDS = 5;
 const CALLS = 1500;
-const LARGE = 2 * 2 ** 30;
 const BODY = Buffer.alloc(1024, 'q');
 /** What a local app asks its sidecar for. */
 const PEER = 'http://bob.agnt2';
 
 interface Role {
   readonly port: number;
-  usage(): Promise<{ rssMb: number; cpuUs: number }>;
+  /** CPU time so far, microseconds. */
+  cpuUs(): Promise<number>;
   /** Ends it in good order. */
   stop(): Promise<void>;
 }
@@ -38,7 +38,7 @@ async function role(cache: string, ...args: string[]): Promise<Role> {
     [...NODE_FLAGS, new URL('sidecar-role.ts', import.meta.url).pathname, ...args],
     {
       stdio: ['pipe', 'pipe', 'inherit'],
-      env: { ...process.env, NODE_COMPILE_CACHE: cache },
+      env: { ...MALLOC_ENV, ...process.env, NODE_COMPILE_CACHE: cache },
     },
   );
   children.push(child);
@@ -47,10 +47,10 @@ async function role(cache: string, ...args: string[]): Promise<Role> {
   const { port } = JSON.parse(await next()) as { port: number };
   return {
     port,
-    usage: async () => {
+    cpuUs: async () => {
       const line = next();
       child.stdin!.write('usage\n');
-      return JSON.parse(await line) as { rssMb: number; cpuUs: number };
+      return (JSON.parse(await line) as { cpuUs: number }).cpuUs;
     },
     stop: async () => {
       child.stdin!.end();
@@ -137,50 +137,6 @@ function sseMs(port: number, base = ''): Promise<number> {
   });
 }
 
-/** Sends or fetches a body of so many bytes, keeping none of it. */
-function transfer(port: number, direction: 'up' | 'down', bytes: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const options = {
-      host: '127.0.0.1',
-      port,
-      method: direction === 'up' ? 'POST' : 'GET',
-      path: `${PEER}${direction === 'up' ? '/up' : `/big?bytes=${bytes}`}`,
-    };
-    const request = http.request(options, (response) => {
-      response.resume().on('end', resolve).on('error', reject);
-    });
-    request.on('error', reject);
-    if (direction === 'down') {
-      request.end();
-      return;
-    }
-    const block = Buffer.alloc(64 * 1024, 'b');
-    Readable.from(
-      (function* () {
-        for (let left = bytes; left > 0; left -= block.length) yield block;
-      })(),
-    ).pipe(request);
-  });
-}
-
-/** Largest growth of memory of any of the processes while `work` runs, MiB. */
-async function growth(roles: readonly Role[], work: () => Promise<void>): Promise<number> {
-  const before = await Promise.all(roles.map((r) => r.usage()));
-  let most = 0;
-  let running = true;
-  const watch = (async () => {
-    while (running) {
-      const now = await Promise.all(roles.map((r) => r.usage()));
-      most = Math.max(most, ...now.map(({ rssMb }, i) => rssMb - before[i].rssMb));
-      await new Promise((resolve) => setTimeout(resolve, 250));
-    }
-  })();
-  await work();
-  running = false;
-  await watch;
-  return most;
-}
-
 export const suite: Suite = {
   name: 'sidecar',
   async run(progress): Promise<Findings> {
@@ -202,7 +158,7 @@ export const suite: Suite = {
       };
       const measured = (which: 'on' | 'off'): Measured => ({
         port: callers[which].port,
-        cpuUs: async () => (await pairs[which].usage()).cpuUs + (await callers[which].usage()).cpuUs,
+        cpuUs: async () => (await pairs[which].cpuUs()) + (await callers[which].cpuUs()),
       });
       const wholeCall = async () => {
         progress('the whole call, on and off by turns');
@@ -233,11 +189,8 @@ export const suite: Suite = {
         );
       }
       const onPath = await wholeCall();
-      progress(`a body of ${LARGE / 2 ** 20} MiB each way`);
-      const large = await growth([callers.on, pairs.on], async () => {
-        await transfer(callers.on.port, 'up', LARGE);
-        await transfer(callers.on.port, 'down', LARGE);
-      });
+      progress('whole sidecars, and large bodies');
+      const whole = await measureWhole(url, dir, cache);
       const events = { direct: [] as number[], on: [] as number[] };
       for (let round = 0; round < 20; round++)
         for (const which of ['direct', 'on'] as const)
@@ -257,8 +210,7 @@ export const suite: Suite = {
           haproxyP99Us: of(p99, 'haproxy'),
           hopVsNginx: nginx === null ? null : (hopUs! - direct!) / (nginx - direct!),
           ...onPath,
-          rssMb: Math.max((await callers.on.usage()).rssMb, (await pairs.on.usage()).rssMb),
-          largeBodyRssGrowthMb: large,
+          ...whole,
           sseFirstByteDirectMs: median(events.direct),
           sseFirstByteMs: median(events.on),
         },
