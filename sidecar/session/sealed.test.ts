@@ -1,5 +1,5 @@
 /** What a relay can do to calls it may not read: nothing, but end the pairing. */
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { codeOf } from '../../protocol/errors.ts';
 import { PacketType, decodeHello, encodeBind, encodeCalls, encodeHello } from '../../protocol/packet.ts';
 import { type Sealing, platformSealing, webSealing } from '../../protocol/seal.ts';
@@ -135,7 +135,7 @@ describe('a relay', () => {
     void left.attach(pipe.socket('a'));
     void right.attach(pipe.socket('b'));
     expect(await code(paid(left, '/', 'secret'))).toBe('peer_offline');
-    expect(errors).toContain('key_required');
+    await vi.waitFor(() => expect(errors).toContain('key_required'), { timeout: 10_000 });
     expect(sent).not.toContain(PacketType.calls);
   });
 
@@ -163,7 +163,8 @@ describe('a relay', () => {
       void ends[0].attach(pipe.socket('a'));
       void ends[1].attach(pipe.socket('b'));
       expect(await code(paid(ends[0], '/', 'secret'))).toBe('peer_offline');
-      expect(errors).toContain(expected);
+      // Its own wait may end before the two have heard each other.
+      await vi.waitFor(() => expect(errors).toContain(expected), { timeout: 10_000 });
       expect(sent).not.toContain(PacketType.calls);
       for (const end of ends) end.close();
     }
