@@ -1,7 +1,7 @@
 /**
  * How Node is to be started for a sidecar: the image, the command line and the local stack do. A young heap that need not grow, as hardly anything
  * outlives its call; an old one with a bound, without which it is collected late and the process takes twice the memory; and young
- * collections on demand (`young.ts`), without which a large body leaves 60 MB of dead buffers. And one arena for malloc, which gives back what
+ * collections on demand (`young.ts`), without which a large body leaves 30 MB of dead buffers. And one arena for malloc, which gives back what
  * is free at its end: glibc keeps one a thread, and what V8's compiler threads had for a moment stays theirs, 10 MB of it. Besides,
  * `NODE_COMPILE_CACHE` (a directory that outlives the process) saves every start but the first the stripping of types, and the 25 MB of what strips them.
  */

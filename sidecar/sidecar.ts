@@ -24,6 +24,7 @@ import { openStore } from './sqlite.ts';
 import type { Store } from './store.ts';
 import { AccessLog } from './telemetry/accesslog.ts';
 import { SpanExporter, otlpFrom } from './telemetry/otlp.ts';
+import { started } from './young.ts';
 import { Transparent } from './transparent/transparent.ts';
 
 export type { OnEvent, Pace } from './agent.ts';
@@ -163,6 +164,7 @@ export class Sidecar {
       await this.#transparent.start();
     }
     this.#listening = true;
+    started();
     this.#onEvent('ready', {
       agent: formatId(this.#config.agent),
       listen: this.ports.listen,
