@@ -6,7 +6,7 @@ import { sha } from './hash.ts';
 import { Meter } from './meter.ts';
 import { PartKind, STREAM_WINDOW, decodeCalls, encodeCalls, encodeHead } from './packet.ts';
 import { CallMux, type Digests, type IncomingHandler, type MuxOptions } from './mux.ts';
-import { body, bytesOf, collect, request, text } from '../sidecar/session/testing.ts';
+import { body, bytesOf, collect, request, text, until } from '../sidecar/session/testing.ts';
 
 const code = async (promise: Promise<unknown>): Promise<string> => {
   try {
@@ -28,11 +28,6 @@ const echo: IncomingHandler = async (req, meta, { id }) => ({
   },
   end: () => bytesOf('end'),
 });
-
-async function until(reached: () => boolean): Promise<void> {
-  for (const end = Date.now() + 10_000; !reached(); await new Promise((resolve) => setTimeout(resolve, 1)))
-    if (Date.now() > end) throw new Error('never');
-}
 
 /** Two muxes joined by turns of the event loop. */
 function join(left: Partial<MuxOptions> = {}, right: Partial<MuxOptions> = {}) {

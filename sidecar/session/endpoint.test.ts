@@ -20,7 +20,7 @@ import {
 import type { SessionEndpoint } from './endpoint.ts';
 import { SessionFile } from './store-sqlite.ts';
 import { memoryStore } from './store.ts';
-import { Pipe, body, bytesOf, collect, endpoint, pair, parties, request, signing, text } from './testing.ts';
+import { Pipe, body, bytesOf, collect, endpoint, pair, parties, request, signing, text, until } from './testing.ts';
 
 const code = async (promise: Promise<unknown>): Promise<string> => {
   try {
@@ -31,9 +31,6 @@ const code = async (promise: Promise<unknown>): Promise<string> => {
   }
 };
 const sleep = (ms: number) => new Promise((r) => setTimeout(r, ms));
-async function until(reached: () => boolean): Promise<void> {
-  for (const end = Date.now() + 10_000; !reached(); await sleep(1)) if (Date.now() > end) throw new Error('never');
-}
 const go = async (from: SessionEndpoint, n: number, maxPrice = 2): Promise<void> => {
   await Promise.all(
     Array.from({ length: n }, async (_, i) => {

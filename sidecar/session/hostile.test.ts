@@ -15,13 +15,10 @@ import {
   encodeReceiptPacket,
 } from '../../protocol/packet.ts';
 import { memoryStore } from './store.ts';
-import { Pipe, body, bytesOf, endpoint, openSealing, parties, request, signing } from './testing.ts';
+import { Pipe, body, bytesOf, endpoint, openSealing, parties, request, signing, until } from './testing.ts';
 
 const sleep = (ms: number) => new Promise((r) => setTimeout(r, ms));
 const code = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'none', codeOf);
-async function until(reached: () => boolean): Promise<void> {
-  for (const end = Date.now() + 5000; !reached(); await sleep(2)) if (Date.now() > end) throw new Error('never');
-}
 
 /** A payer without a ledger: it writes parts as it likes and reads what comes. */
 async function rogue(handler: Parameters<typeof endpoint>[3]) {

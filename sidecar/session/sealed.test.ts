@@ -4,14 +4,10 @@ import { codeOf } from '../../protocol/errors.ts';
 import { PacketType, decodeHello, encodeBind, encodeCalls, encodeHello } from '../../protocol/packet.ts';
 import { type Sealing, platformSealing, webSealing } from '../../protocol/seal.ts';
 import type { SessionEndpoint } from './endpoint.ts';
-import { Pipe, body, bytesOf, collect, endpoint, pair, parties, request, text } from './testing.ts';
+import { Pipe, body, bytesOf, collect, endpoint, pair, parties, request, text, until } from './testing.ts';
 import type { Role } from './types.ts';
 
 const code = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'none', codeOf);
-async function until(reached: () => boolean): Promise<void> {
-  for (const end = Date.now() + 5000; !reached(); await new Promise((r) => setTimeout(r, 1)))
-    if (Date.now() > end) throw new Error('never');
-}
 const bothReady = (left: SessionEndpoint, right: SessionEndpoint): Promise<void> =>
   until(() => left.state === 'ready' && right.state === 'ready');
 

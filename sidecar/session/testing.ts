@@ -38,6 +38,12 @@ export async function collect(source: AsyncIterable<Uint8Array>): Promise<Uint8A
 export const text = async (response: ExchangeResponse): Promise<string> =>
   new TextDecoder().decode(await collect(response.body));
 
+/** For what has no event of its own. */
+export async function until(reached: () => boolean): Promise<void> {
+  for (const end = Date.now() + 10_000; !reached(); await new Promise((resolve) => setTimeout(resolve, 1)))
+    if (Date.now() > end) throw new Error('never');
+}
+
 interface End {
   packet(packet: Uint8Array): void;
   close(reason: string): void;
