@@ -18,7 +18,7 @@ import { slope } from './suite.ts';
 export const IN_FLIGHT = 1024;
 const DEPOSIT = 1_000_000_000;
 /** Idle sessions, so many times that many, and how long until their objects sleep. */
-const IDLE = 200;
+const IDLE = 100;
 const IDLE_STEPS = 5;
 const IDLE_DEPOSIT = 1_000;
 const ASLEEP_MS = 15_000;
