@@ -7,10 +7,8 @@ import { VerifierHost } from '../../durable/verifier/host.ts';
 import { openSql } from '../../local/sql.ts';
 import type { Hex } from '../../protocol/bytes.ts';
 import { Chain } from '../../workers/settlement/chain.ts';
-import { readSettings } from '../../workers/settlement/env.ts';
 import { Games, outcomeOf, playOf, playToWire, turnOf } from '../../workers/settlement/games.ts';
 import { toWire } from '../../workers/settlement/sender.ts';
-import { Watch } from '../../workers/settlement/watch.ts';
 import { Random } from '../reference/random.ts';
 import { KINDS, type Mutant } from './kinds.ts';
 import { Liar } from './liar.ts';
@@ -40,18 +38,7 @@ beforeEach(() => {
   liar = new Liar(world, 'parted', mutant.truth, 5);
 });
 
-async function look(): Promise<void> {
-  const settings = readSettings({
-    SHARD: { getByName: () => null },
-    SHARDS: String(SHARDS),
-    CHAIN_ID: String(world.l1.chainId),
-    ROOT_ADDRESS: world.l1.root,
-    L1_RPC: world.l1.rpc,
-    L1_CONFIRMATIONS: '0',
-    CHALLENGER_KEY: world.l1.challengerKey,
-  });
-  await new Watch(settings, host, () => {}).run();
-}
+const look = (): Promise<void> => world.look(host);
 const newest = async () => (await host.games())[0];
 /** As L1 has it, whether the challenger has looked or not. */
 const playAtL1 = async (id: number): Promise<Play> => playOf((await games.record(id, 0, await chain.block()))!);

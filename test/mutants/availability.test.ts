@@ -17,9 +17,7 @@ import { encodeData } from '../../protocol/da/layout.ts';
 import { decodeCells, encodeCells } from '../../protocol/da/offer.ts';
 import { keccak } from '../../protocol/hash.ts';
 import { ownerAddress, signOwner, toCompact } from '../../protocol/keys.ts';
-import { readSettings } from '../../workers/settlement/env.ts';
 import { Refused } from '../../workers/settlement/sender.ts';
-import { Watch } from '../../workers/settlement/watch.ts';
 import { type Load, type Promised, DEMAND_WINDOW, QUORUM, STAKE, certificateOf } from './carriage.ts';
 import { DisputeWorld, SHARDS, placed } from './world.ts';
 
@@ -160,20 +158,7 @@ describe('data withheld', () => {
   let host: VerifierHost;
   afterAll(() => others.forEach((other) => other.close()));
 
-  const look = async (): Promise<void> => {
-    const settings = readSettings({
-      SHARD: { getByName: () => null },
-      SHARDS: String(SHARDS),
-      CHAIN_ID: String(world.l1.chainId),
-      ROOT_ADDRESS: world.l1.root,
-      L1_RPC: world.l1.rpc,
-      L1_CONFIRMATIONS: '0',
-      CHALLENGER_KEY: world.l1.challengerKey,
-      PASS_SECONDS: '60',
-      ...world.carriage.vars,
-    });
-    await new Watch(settings, host, (event, fields) => void events.push({ event, ...fields })).run();
-  };
+  const look = (): Promise<void> => world.look(host, (event, fields) => void events.push({ event, ...fields }));
   const staked = (): Promise<bigint> => world.l1.client.getBalance({ address: world.l1.committee });
 
   /** A member before whom somebody stands who lets everything through but whole columns and one row's cells. */

@@ -12,10 +12,8 @@ import { BLOB_CAPACITY, encodeBlobs } from '../../protocol/da/blobs.ts';
 import { Da, recordsOf } from '../../protocol/da/carrier.ts';
 import { encodeColumns } from '../../protocol/da/columns.ts';
 import { encodeData, entryAt } from '../../protocol/da/layout.ts';
-import { readSettings } from '../../workers/settlement/env.ts';
 import { outcomeOf } from '../../workers/settlement/games.ts';
 import { Refused } from '../../workers/settlement/sender.ts';
-import { Watch } from '../../workers/settlement/watch.ts';
 import { Random } from '../reference/random.ts';
 import type { Load } from './carriage.ts';
 import { KINDS } from './kinds.ts';
@@ -36,20 +34,8 @@ describe.each([
   let host: VerifierHost;
   const events: string[] = [];
 
-  const look = async (): Promise<void> => {
-    const settings = readSettings({
-      SHARD: { getByName: () => null },
-      SHARDS: String(SHARDS),
-      CHAIN_ID: String(world.l1.chainId),
-      ROOT_ADDRESS: world.l1.root,
-      L1_RPC: world.l1.rpc,
-      L1_CONFIRMATIONS: '0',
-      CHALLENGER_KEY: world.l1.challengerKey,
-      PASS_SECONDS: '300',
-      ...world.carriage.vars,
-    });
-    await new Watch(settings, host, (event, fields) => void events.push(`${event} ${JSON.stringify(fields)}`)).run();
-  };
+  const look = (): Promise<void> =>
+    world.look(host, (event, fields) => void events.push(`${event} ${JSON.stringify(fields)}`));
   beforeAll(async () => {
     world = await DisputeWorld.start(PER_BATCH, da);
     const sql = openSql(':memory:');

@@ -8,10 +8,8 @@ import '../../protocol/keccak/install.ts';
 import { VerifierHost } from '../../durable/verifier/host.ts';
 import { Da } from '../../protocol/da/carrier.ts';
 import { openSql } from '../../local/sql.ts';
-import { readSettings } from '../../workers/settlement/env.ts';
 import { outcomeOf } from '../../workers/settlement/games.ts';
 import { Refused } from '../../workers/settlement/sender.ts';
-import { Watch } from '../../workers/settlement/watch.ts';
 import { Random } from '../reference/random.ts';
 import { KINDS, type Mutant } from './kinds.ts';
 import { Liar, MANNERS } from './liar.ts';
@@ -35,19 +33,8 @@ export function noLieStands(half: 0 | 1, da: number = Da.calldata): void {
   const events: string[] = [];
   const isOnce = da !== Da.calldata;
 
-  const look = async (): Promise<void> => {
-    const settings = readSettings({
-      SHARD: { getByName: () => null },
-      SHARDS: String(SHARDS),
-      CHAIN_ID: String(world.l1.chainId),
-      ROOT_ADDRESS: world.l1.root,
-      L1_RPC: world.l1.rpc,
-      L1_CONFIRMATIONS: '0',
-      CHALLENGER_KEY: world.l1.challengerKey,
-      ...world.carriage.vars,
-    });
-    await new Watch(settings, host, (event, fields) => void events.push(`${event} ${JSON.stringify(fields)}`)).run();
-  };
+  const look = (): Promise<void> =>
+    world.look(host, (event, fields) => void events.push(`${event} ${JSON.stringify(fields)}`));
 
   beforeAll(async () => {
     world = await DisputeWorld.start(PER_BATCH, da);

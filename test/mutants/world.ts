@@ -4,6 +4,7 @@
  */
 import { privateKeyToAccount } from 'viem/accounts';
 import { rootAbi, testTokenAbi } from '../../contracts/abi.ts';
+import type { VerifierHost } from '../../durable/verifier/host.ts';
 import { L1 } from '../../local/l1.ts';
 import { newRun } from '../../local/paths.ts';
 import { type Hex, hex, readUint, unhex } from '../../protocol/bytes.ts';
@@ -15,6 +16,9 @@ import { Shards } from '../../protocol/shards.ts';
 import { runStep } from '../../protocol/step.ts';
 import { type BatchHeader, type PlacedFrame, batchHash, placeFrames } from '../../protocol/trace.ts';
 import { Da } from '../../protocol/da/carrier.ts';
+import { readSettings } from '../../workers/settlement/env.ts';
+import type { Log } from '../../workers/settlement/log.ts';
+import { Watch } from '../../workers/settlement/watch.ts';
 import { Carriage } from './carriage.ts';
 import { traceVector } from '../vectors/trace.ts';
 
@@ -182,6 +186,23 @@ export class DisputeWorld {
     args: readonly unknown[];
   }): Promise<void> {
     await this.l1.write(this.#liar, call);
+  }
+
+  /** One look of the challenger, who knows of L1, and of where its data is, alone. */
+  async look(host: VerifierHost, log: Log = () => {}): Promise<void> {
+    const settings = readSettings({
+      SHARD: { getByName: () => null },
+      SHARDS: String(SHARDS),
+      CHAIN_ID: String(this.l1.chainId),
+      ROOT_ADDRESS: this.l1.root,
+      L1_RPC: this.l1.rpc,
+      L1_CONFIRMATIONS: '0',
+      CHALLENGER_KEY: this.l1.challengerKey,
+      // To open a frame in a blob takes long.
+      PASS_SECONDS: '300',
+      ...this.carriage.vars,
+    });
+    await new Watch(settings, host, log).run();
   }
 
   async head(): Promise<number> {
