@@ -292,11 +292,13 @@ describe('SessionEndpoint', () => {
     await step();
     for (const fresh of [false, true]) {
       left.close();
+      await until(() => right.state === 'waiting');
       if (fresh) a.store = memoryStore();
       left = endpoint('a', a, facts);
       void left.attach(pipe.socket('a'));
       await step();
       right.close();
+      await until(() => left.state === 'waiting');
       if (fresh) b.store = memoryStore();
       right = endpoint('b', b, facts);
       void right.attach(pipe.socket('b'));

@@ -81,9 +81,7 @@ export class Pipe {
         const from = self;
         if (packet[0] === PacketType.hello) from.owes -= 1;
         if (from.owes > 0 && packet[0] !== PacketType.half && packet[0] !== PacketType.receipt) return;
-        setImmediate(() => {
-          if (this.#ends[role] === from) this.#ends[other]?.packet(passed);
-        });
+        this.#tell(other, passed, () => this.#ends[role] === from);
       },
       buffered: () => 0,
       close: () => {
@@ -93,16 +91,21 @@ export class Pipe {
       listen: (packet, close) => {
         self = { packet, close, owes: 0 };
         this.#ends[role] = self;
-        if (this.#ends[other])
-          setImmediate(() => {
-            if (this.#ends[role] !== self) return;
-            for (const end of Object.values(this.#ends)) {
-              end.owes += 1;
-              end.packet(encodeError('peer_online', 'both parties are connected'));
-            }
-          });
+        if (this.#ends[other] === undefined) return;
+        for (const each of [role, other]) {
+          this.#ends[each]!.owes += 1;
+          this.#tell(each, encodeError('peer_online', 'both parties are connected'));
+        }
       },
     };
+  }
+
+  /** In its turn, to the end that is there now: one that comes meanwhile gets nothing of what was said before it. */
+  #tell(role: Role, packet: Uint8Array, still: () => boolean = () => true): void {
+    const end = this.#ends[role];
+    setImmediate(() => {
+      if (end !== undefined && this.#ends[role] === end && still()) end.packet(packet);
+    });
   }
 
   /** A packet as if `from` had sent it, or to the side named. */
@@ -114,7 +117,7 @@ export class Pipe {
   /** A side's process dies: it hears nothing any more, and nothing it still says arrives. */
   kill(role: Role): void {
     delete this.#ends[role];
-    this.#ends[role === 'a' ? 'b' : 'a']?.packet(encodeError('peer_offline', 'the other party left'));
+    this.#tell(role === 'a' ? 'b' : 'a', encodeError('peer_offline', 'the other party left'));
   }
 
   /** Loses one side's socket. */
@@ -122,7 +125,7 @@ export class Pipe {
     const end = this.#ends[role];
     delete this.#ends[role];
     end?.close('cut');
-    this.#ends[role === 'a' ? 'b' : 'a']?.packet(encodeError('peer_offline', 'the other party left'));
+    this.#tell(role === 'a' ? 'b' : 'a', encodeError('peer_offline', 'the other party left'));
   }
 }
 

@@ -175,6 +175,9 @@ class Link implements PacketSocket {
   }
 }
 
+/** A new pairing hides what was refused in the one before. */
+const COSTS_A_SOCKET = new Set(['bad_signature', 'malformed', 'overloaded']);
+
 const MONEY = new Set<number>([PacketType.half, PacketType.receipt]);
 
 /** What durable/session.ts does, without a runtime. */
@@ -491,6 +494,8 @@ export class World {
       if (drained && (pays === null) !== (earns === null)) return 'one of them knows of a half';
       if (drained && pays && earns && !equal(encodeHalf(pays.half), encodeHalf(earns.half))) return 'they disagree';
     }
+    const dropped = [a, b].flatMap(({ errors }) => errors.find((code) => COSTS_A_SOCKET.has(code)) ?? []);
+    if (dropped.length > 0) return `an honest party lost its socket for ${dropped[0]}`;
     if (this.relay.refused > 0) return 'the relay refused a half of an honest party';
     const stopped = [a, b].flatMap(({ endpoint }) => (endpoint.error === null ? [] : [endpoint.error]));
     // Only who forgot may refuse what it can't check; and what both forgot, nobody has.
