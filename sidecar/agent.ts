@@ -160,7 +160,7 @@ export class Agent {
   /** Starts everything; resolves when calls can be made and taken. Rejects with what only a person can mend; waits for the rest. */
   async start(key: SigningKey): Promise<void> {
     const network = await this.#patiently(() => this.#core.status());
-    this.#pin(network);
+    this.#options.store.pinNetwork(network);
     const { agent } = this.#config;
     const shown = (this.#shown = shownKey(key));
     const signing = shown === null ? new Signing(network.domain) : await shown.signing(network.domain, agent);
@@ -284,18 +284,6 @@ export class Agent {
       egress: this.#options.egress,
     });
     return { wallet, inbound, outbound, mailbox, sessions, responder, refunds, unasked };
-  }
-
-  /** A sequencer's key, once trusted, stays the one trusted: receipts mean nothing if it could be changed behind our back. */
-  #pin({ domain, sequencerKey }: NetworkFacts): void {
-    const seen = `${domain.chainId} ${domain.root} ${hex(sequencerKey)}`;
-    const pinned = this.#options.store.fact('network');
-    if (pinned === null) this.#options.store.setFact('network', seen);
-    else if (pinned !== seen)
-      throw refusal(
-        'network_changed',
-        'the gateway speaks for another network than this state directory; use a new stateDir if that is meant',
-      );
   }
 
   async #checkKey(key: SigningKey): Promise<void> {

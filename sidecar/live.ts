@@ -3,7 +3,7 @@ import type { Close } from '../protocol/eip712.ts';
 import type { SessionFacts as SessionCell } from './core.ts';
 import { refusal } from './errors.ts';
 import { EMPTY } from './http/body.ts';
-import type { SessionEndpoint } from './session/index.ts';
+import type { SessionEndpoint, SessionFacts } from './session/index.ts';
 import { CONTROL } from './target.ts';
 
 export interface Live {
@@ -67,6 +67,12 @@ export function roleOf(cell: SessionCell, agent: number): 'a' | 'b' {
   if (cell.b === agent) return 'b';
   throw refusal('not_party', 'the session is between others');
 }
+
+/** What an endpoint relies on: the cell, and the keys it pinned. */
+export const factsOf = (
+  { id, a, b, depositA, depositB, exitDelay }: SessionCell,
+  keys: { readonly a: Uint8Array; readonly b: Uint8Array },
+): SessionFacts => ({ session: id, a, b, keyA: keys.a, keyB: keys.b, depositA, depositB, exitDelay });
 
 const NO_ROOT = new Uint8Array(32);
 

@@ -18,7 +18,7 @@ import type { Rate } from '../protocol/meter.ts';
 import type { FirstContact } from './firstcontact.ts';
 import { EMPTY } from './http/body.ts';
 import { Leaving } from './leaving.ts';
-import { CLOSE, type Live, REFRESH, control, readSmall, roleOf, until } from './live.ts';
+import { CLOSE, type Live, REFRESH, control, factsOf, readSmall, roleOf, until } from './live.ts';
 import type { Metrics } from './metrics.ts';
 import type { Sessions } from './outbound.ts';
 import type { Reservation } from './policy/policy.ts';
@@ -365,16 +365,7 @@ export class SessionManager implements Sessions {
     if (raced !== undefined) return raced;
     const peer = role === 'a' ? cell.b : cell.a;
     const endpoint = new SessionEndpoint({
-      facts: {
-        session: cell.id,
-        a: cell.a,
-        b: cell.b,
-        keyA: pinned.a,
-        keyB: pinned.b,
-        depositA: cell.depositA,
-        depositB: cell.depositB,
-        exitDelay: cell.exitDelay,
-      },
+      facts: factsOf(cell, pinned),
       role,
       key: identity.key,
       signing: identity.signing,

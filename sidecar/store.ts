@@ -1,5 +1,8 @@
 /** What must outlive a crash of the sidecar, in one SQLite. Every method is one durable write or one read. */
+import { hex } from '../protocol/bytes.ts';
+import type { NetworkFacts } from './core.ts';
 import type { Database, Statement } from './database.ts';
+import { refusal } from './errors.ts';
 import type { Sent } from './far.ts';
 import { PolicyStore } from './policy/store.ts';
 
@@ -142,6 +145,20 @@ export class Store {
   }
   fact(key: string): string | null {
     return (this.#sql('SELECT value FROM facts WHERE key = ?').get(key)?.value as string | undefined) ?? null;
+  }
+
+  /**
+   * A sequencer's key, once trusted, stays the one trusted: receipts mean nothing if it could be changed behind our back. Throws `network_changed`.
+   */
+  pinNetwork({ domain, sequencerKey }: Pick<NetworkFacts, 'domain' | 'sequencerKey'>): void {
+    const seen = `${domain.chainId} ${domain.root} ${hex(sequencerKey)}`;
+    const pinned = this.fact('network');
+    if (pinned === null) this.setFact('network', seen);
+    else if (pinned !== seen)
+      throw refusal(
+        'network_changed',
+        'the gateway speaks for another network than this state directory; use a new stateDir if that is meant',
+      );
   }
 
   saveSession(session: number, peer: number, state: SessionState, exitAt: number | null = null): void {
