@@ -7,8 +7,6 @@ const [keyFile = 'payee.key', gateway = 'http://127.0.0.1:8787'] = process.argv.
 const PRICE = 2;
 
 const shop: Conduct = {
-  // What a payer may owe without having signed for it, calls in flight included: all that this program risks.
-  credit: 10_000,
   quote: ({ target }) => {
     if (target !== '/sha256') throw refusal('unknown_service', 'this agent sells /sha256');
     return PRICE;
@@ -22,17 +20,24 @@ const shop: Conduct = {
 };
 
 const key = await readKey(keyFile);
-const party = await Party.start({ gateway, key, stateDir: `${keyFile}.state`, onError: console.error });
+// What a payer may owe without having signed for it is all that this program risks; calls in flight count.
+const credit = 5000;
+const party = await Party.start({ gateway, key, stateDir: `${keyFile}.state`, credit, onError: console.error });
 const ending = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => ending.abort());
 console.log(`agent ${formatId(party.agent)} sells a hash for ${PRICE} base units`);
 
 while (!ending.signal.aborted) {
-  for (const { id, a, exitDelay } of await party.unattended()) {
-    // In less, a payer could be gone before we brought on chain what it signed.
-    if (exitDelay < 600) continue;
-    await party.join(id, shop);
-    console.log(`joined session ${formatId(id)} of agent ${formatId(a)}`);
+  try {
+    for (const { id, a, exitDelay } of await party.unattended()) {
+      // In less, a payer could be gone before we brought on chain what it signed.
+      if (exitDelay < 600) continue;
+      await party.join(id, shop);
+      console.log(`joined session ${formatId(id)} of agent ${formatId(a)}`);
+    }
+  } catch (error) {
+    // The gateway may be away, or the payer has closed again: nobody stops this shop but its owner.
+    console.error(error);
   }
   await setTimeout(250, null, { signal: ending.signal }).catch(() => {});
 }

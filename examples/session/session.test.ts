@@ -17,7 +17,7 @@ const cwd = mkdtempSync(join(tmpdir(), 'agnt2-session-'));
 const children: ChildProcess[] = [];
 
 beforeAll(async () => {
-  net = await network({ worker: { bare: true } });
+  net = await network({ worker: { bare: true, cronMs: 250 } });
 });
 afterAll(async () => {
   for (const child of children) child.kill('SIGKILL');
@@ -47,7 +47,8 @@ test('two programs trade by a session, prove what was paid, and are paid out', a
   const shop = program(payee);
   const agent = await until('the payee', () => /agent (\d+:\d+) sells/.exec(shop.said())?.[1], { everyMs: 50 });
   const buyer = program(payer.map((word) => (word === '0:7' ? agent : word)));
-  expect([await buyer.ended, buyer.said(), shop.said()][0], buyer.said() + shop.said()).toBe(0);
+  const code = await buyer.ended;
+  expect(code, buyer.said() + shop.said()).toBe(0);
   expect(buyer.said()).toMatch(/^4000 calls, \d+ a second; 8192 KiB streamed in one more$/m);
   const [, paid, signatures] = /^paid (\d+) base units with (\d+) signatures$/m.exec(buyer.said())!;
   expect(Number(paid)).toBe(PAID);
@@ -64,5 +65,6 @@ test('two programs trade by a session, prove what was paid, and are paid out', a
   ]);
 
   shop.child.kill('SIGTERM');
-  expect(await shop.ended, shop.said()).toBe(0);
+  const end = await shop.ended;
+  expect(end, shop.said()).toBe(0);
 });

@@ -6,6 +6,7 @@
 import { join } from 'node:path';
 import { Signing } from '../../protocol/eip712.ts';
 import { equal } from '../../protocol/bytes.ts';
+import { codeOf } from '../../protocol/errors.ts';
 import { formatId, shardOf } from '../../protocol/ids.ts';
 import type { SigningKey } from '../../protocol/keys.ts';
 import { sessionRoom } from '../../protocol/packet.ts';
@@ -35,14 +36,16 @@ export interface PartyOptions {
   readonly deposit?: number;
   /** Seconds that a session of ours which one side leaves alone stays open for the other's halves. Default 3600. */
   readonly exitDelay?: number;
+  /** Base units that a peer may owe us unsigned, calls in flight included, and that we pay for what we can't remember asking for. Default 10,000. */
+  readonly credit?: number;
   /** Hears what went wrong beside any call: refused sockets, steps that are tried again. */
   readonly onError?: (error: unknown) => void;
 }
 
-/** How we behave in a session: `credit` is what the peer may owe unsigned; without a `handler` we only call. */
+/** How we behave in a session; without a `handler` we only call. */
 export type Conduct = Pick<
   EndpointOptions,
-  'credit' | 'handler' | 'quote' | 'onCharged' | 'windowMs' | 'windowCalls' | 'peerWaitMs'
+  'handler' | 'quote' | 'onCharged' | 'windowMs' | 'windowCalls' | 'peerWaitMs'
 >;
 
 /** A session that we are in. */
@@ -68,8 +71,10 @@ export class Party {
   readonly #leaving: Leaving;
   readonly #live = new Map<number, Live>();
   readonly #seats = new Map<number, Promise<Seat>>();
+  readonly #credit: number;
   readonly #onError: (error: unknown) => void;
   readonly #timer: NodeJS.Timeout;
+  #abandoning: Promise<unknown> = Promise.resolve();
 
   /**
    * Finds the agent of the key and what the folder knows of it. Rejects with `gateway_unavailable`, `unknown_agent` when no agent has the
@@ -80,19 +85,21 @@ export class Party {
     const [network, [agent]] = await Promise.all([core.status(), core.agentsByKey(options.key.publicKey)]);
     if (agent === undefined) throw refusal('unknown_agent', 'no agent has this machine key: register one (agnt2 init)');
     const store = openStore(options.stateDir);
+    let party: Party | null = null;
     try {
       store.pinNetwork(network);
-      const party = new Party(options, core, network, agent, store);
+      party = new Party(options, core, network, agent, store);
       await party.#begin();
       return party;
     } catch (error) {
+      if (party !== null) party.#close();
       store.close();
       throw error;
     }
   }
 
   private constructor(options: PartyOptions, core: Core, network: NetworkFacts, agent: number, store: Store) {
-    const { key, stateDir, deposit = 10_000, exitDelay = 3600, onError = () => {} } = options;
+    const { key, stateDir, deposit = 10_000, exitDelay = 3600, credit = 10_000, onError = () => {} } = options;
     const { domain, sequencerKey, seq } = network;
     const signing = new Signing(domain);
     const firstSeq = seq.get(shardOf(agent)) ?? 0;
@@ -101,6 +108,7 @@ export class Party {
     this.#identity = { agent, key, signing };
     this.#core = core;
     this.#store = store;
+    this.#credit = credit;
     this.#onError = onError;
     this.#file = new SessionFile(join(stateDir, 'sessions.sqlite'), onError);
     this.#openings = new Openings({ agent, core, far, store, config: { deposit, exitDelay } });
@@ -131,15 +139,25 @@ export class Party {
     const unknown = await this.#openings.unknown();
     for (const { id, a, b } of unknown) this.#store.saveSession(id, a === this.agent ? b : a, 'exiting');
     this.#store.setFact(STORE, 'begun');
-    for (const cell of unknown) if (cell.status === 'open') void this.#abandon(cell).catch(this.#onError);
+    const open = unknown.filter(({ status }) => status === 'open');
+    this.#abandoning = Promise.all(open.map((cell) => this.#abandon(cell).catch(this.#onError)));
   }
 
-  /** What was signed comes from the relay and the peer, if they are there. */
+  /** Leaves an open session that we are not in. What our folder lacks comes from the relay and the peer, if they are there. */
   async #abandon(cell: SessionCell): Promise<void> {
-    const { endpoint } = await this.#sit(cell, { credit: 0 });
-    this.#live.get(cell.id)!.closing = true;
-    await until(() => endpoint.state === 'ready', SHOWN_MS);
-    await this.leave(cell.id);
+    let seat: Seat;
+    try {
+      seat = await this.#sit(cell, {});
+    } catch (error) {
+      // Our key was rotated: nothing can be signed in it any more.
+      if (codeOf(error) !== 'wrong_key') throw error;
+      return this.#leaving.leaveUnattached(cell);
+    }
+    const live = this.#live.get(cell.id);
+    if (live === undefined) return;
+    live.closing = true;
+    await until(() => seat.endpoint.state === 'ready', SHOWN_MS);
+    await this.#leaving.leave(live);
   }
 
   get agent(): number {
@@ -151,7 +169,7 @@ export class Party {
   }
 
   /** Opens a session with a peer; calls in it wait until the peer has joined. Rejects with the shard's refusal. */
-  async open(peer: number, conduct: Conduct): Promise<Seat> {
+  async open(peer: number, conduct: Conduct = {}): Promise<Seat> {
     return this.#sit(await this.#openings.open(peer), conduct);
   }
 
@@ -165,14 +183,12 @@ export class Party {
   }
 
   /** Joins an open session; the seat we have, when we are in it. Rejects with `session_not_open`, `not_party`, `session_draining`, `wrong_key`. */
-  async join(session: number, conduct: Conduct): Promise<Seat> {
+  async join(session: number, conduct: Conduct = {}): Promise<Seat> {
+    const cell = await this.#core.session(session);
     // One whose end we signed must not begin again: what would be served in it, its close does not count.
     if (this.#isOver(session)) throw refusal('session_draining', 'this session is being left');
-    const cell = await this.#core.session(session);
     if (cell.status !== 'open') throw refusal('session_not_open', 'the session is not open');
-    const seat = await this.#sit(cell, conduct);
-    this.#store.saveSession(session, cell.a === this.agent ? cell.b : cell.a, 'open');
-    return seat;
+    return this.#sit(cell, conduct);
   }
 
   #isOver(session: number): boolean {
@@ -200,6 +216,7 @@ export class Party {
       throw refusal('wrong_key', 'the session was opened for another machine key of ours');
     const endpoint = new SessionEndpoint({
       ...conduct,
+      credit: this.#credit,
       facts,
       role,
       key,
@@ -235,6 +252,8 @@ export class Party {
       left: null,
     };
     this.#live.set(cell.id, live);
+    // Only what is new: that it is being left already must not be forgotten.
+    if (this.#store.sessionState(cell.id) === null) this.#store.saveSession(cell.id, peer, 'open');
     const room = sessionRoom(formatId(cell.id));
     void keepConnected(endpoint, () => dial(this.#core.base, room, this.#identity), link.signal, this.#onError);
     return { endpoint, facts };
@@ -247,7 +266,8 @@ export class Party {
   async leave(session: number): Promise<void> {
     const live = this.#live.get(session);
     if (live !== undefined) return this.#leaving.leave(live);
-    await this.#leaving.leaveUnattached(await this.#core.session(session));
+    const cell = await this.#core.session(session);
+    await (cell.status === 'open' ? this.#abandon(cell) : this.#leaving.leaveUnattached(cell));
   }
 
   /** Looks at every session of ours: answers a peer that leaves alone, pays out what is due, lets go of what is over. Done every 15 seconds. */
@@ -266,12 +286,16 @@ export class Party {
   /** Leaves every session and closes the folder. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
-    await Promise.allSettled(this.#seats.values());
-    for (const { status, ...left } of await Promise.allSettled([...this.#live.keys()].map((id) => this.leave(id))))
-      if (status === 'rejected') this.#onError((left as { reason: unknown }).reason);
+    await Promise.allSettled([this.#abandoning, ...this.#seats.values()]);
+    await Promise.all([...this.#live.keys()].map((session) => this.leave(session).catch(this.#onError)));
     await this.#leaving.idle();
     for (const live of this.#live.values()) this.#detach(live);
-    this.#file.close();
+    this.#close();
     this.#store.close();
+  }
+
+  #close(): void {
+    clearInterval(this.#timer);
+    this.#file.close();
   }
 }
