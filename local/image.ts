@@ -9,18 +9,10 @@
 import { chmodSync, copyFileSync, cpSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { build } from 'esbuild';
+import { bundle } from '../sidecar/bundle.ts';
 import { MALLOC_ENV, NODE_FLAGS } from '../sidecar/flags.ts';
 import { inRepository, packageFile } from './paths.ts';
 import { rootsMissing, run, unpackDebian } from './roots.ts';
-
-/** The programs in the image. */
-const PROGRAMS = {
-  sidecar: 'sidecar/main.ts',
-  signer: 'sidecar/signer/main.ts',
-  discover: 'sidecar/discover/main.ts',
-  health: 'sidecar/health.ts',
-};
 
 /** What a base made here is called. */
 export const OWN_BASE = 'agnt2/node:24';
@@ -30,26 +22,6 @@ const SUPERFLUOUS = ['usr/share/doc', 'usr/share/locale', 'usr/share/lintian', '
 
 /** A docker command, at the engine that `env` or the user's context names. */
 const docker = (...args: string[]): string => run('docker', args);
-
-/** Fills `root/opt/agnt2` of the build's context, one file a program. */
-export async function bundle(context: string): Promise<void> {
-  await build({
-    entryPoints: Object.entries(PROGRAMS).map(([out, path]) => ({ in: inRepository(path), out })),
-    outdir: join(context, 'root', 'opt', 'agnt2'),
-    outExtension: { '.js': '.mjs' },
-    bundle: true,
-    platform: 'node',
-    target: 'node24',
-    format: 'esm',
-    minifySyntax: true,
-    minifyWhitespace: true,
-    legalComments: 'eof',
-    // `ws` asks for these at run time and does without; it is CommonJS, and asks Node for its own modules by require.
-    external: ['bufferutil', 'utf-8-validate'],
-    banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
-    logLevel: 'warning',
-  });
-}
 
 /** An image with Node and the libraries it needs, and nothing else: no shell, no package manager. */
 export function makeBase(dir: string, tag: string): void {
@@ -89,7 +61,7 @@ export async function buildImage({ dir, tag, base }: { dir: string; tag: string;
   mkdirSync(join(context, 'root', 'run', 'agnt2'), { recursive: true });
   // A volume takes its mode from here, and which user the operator chose nobody knows yet.
   chmodSync(state, 0o1777);
-  await bundle(context);
+  await bundle(join(context, 'root', 'opt', 'agnt2'));
   cpSync(inRepository('sidecar', 'Dockerfile'), join(context, 'Dockerfile'));
   if (base === undefined) makeBase(dir, OWN_BASE);
   const settings = Object.entries(MALLOC_ENV).map(([name, value]) => `${name}=${value}`);

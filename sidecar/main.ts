@@ -1,6 +1,7 @@
 /**
  * `node sidecar/main.ts --config FILE [--labels DIR]`: runs one sidecar; one JSON line per event on stdout; SIGTERM or SIGINT ends it in good order.
  * With `--labels` it adds what its container's labels say (`discover/`), waits until they are found, and follows them.
+ * With `--with-parent` it ends in good order when the process that started it does.
  */
 import { setTimeout } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -13,7 +14,7 @@ import { Sidecar } from './sidecar.ts';
 import type { RemoteKey } from './signer/client.ts';
 import { holdKey } from './signer/hold.ts';
 
-/** How often the labels are looked at: they come over a volume, where not every file system tells of changes. */
+/** How often the labels are looked at, which come over a volume, where not every file system tells of changes; and the parent. */
 const LOOK_MS = 500;
 
 // Whoever reads the log may go; the sidecar goes on.
@@ -70,7 +71,11 @@ async function* configs(path: string, labels: string): AsyncGenerator<Config> {
 
 try {
   const { values } = parseArgs({
-    options: { config: { type: 'string', default: 'agnt2.json' }, labels: { type: 'string' } },
+    options: {
+      config: { type: 'string', default: 'agnt2.json' },
+      labels: { type: 'string' },
+      'with-parent': { type: 'boolean' },
+    },
   });
   let sidecar: Sidecar | null = null;
   const stop = (): void => {
@@ -79,6 +84,15 @@ try {
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
+  if (values['with-parent']) {
+    const parent = process.ppid;
+    const timer = setInterval(() => {
+      if (process.ppid === parent) return;
+      clearInterval(timer);
+      stop();
+    }, LOOK_MS);
+    timer.unref();
+  }
   const run = async (config: Config): Promise<void> => {
     const before: Sidecar | null = sidecar;
     // What can change while it runs does; for the rest it is begun anew.

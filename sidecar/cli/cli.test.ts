@@ -215,13 +215,13 @@ process.on('SIGTERM', () => process.exit(7));
 process.on('SIGUSR1', () => console.log('usr1'));
 `;
 
-/** The process whose arguments hold this. */
-function processOf(args: string): number {
+/** The process whose arguments are like this. */
+function processOf(args: RegExp): number {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
   return Number(
     pids.find((pid) => {
       try {
-        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').includes(args);
+        return args.test(readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' '));
       } catch {
         // Ended meanwhile.
         return false;
@@ -288,7 +288,8 @@ describe('run', () => {
     const readies = async (): Promise<number> =>
       (await agnt2(['logs', '-n', '1000'], { cwd })).stdout.split(' ready ').length - 1;
     const before = await readies();
-    process.kill(processOf(`sidecar --with-parent --config ${cwd}`), 'SIGKILL');
+    // Bundled, in the place of the process that checked its config.
+    process.kill(processOf(new RegExp(`sidecar\\.mjs --with-parent --config ${cwd}`)), 'SIGKILL');
     await expect.poll(readies, { timeout: 20_000 }).toBe(before + 1);
     running.child.kill('SIGUSR1');
     await running.said(/^usr1\n/m);

@@ -1,5 +1,6 @@
-/** `agnt2 sidecar`: runs the sidecar of a config in this process. */
+/** `agnt2 sidecar`: runs the sidecar of a config in this process, bundled where that can be. */
 import { dirname, resolve } from 'node:path';
+import { ownBundle } from '../bundle.ts';
 import { CONFIG, type Command, UsageError } from './command.ts';
 import { configFile, readSetup } from './setup.ts';
 
@@ -16,24 +17,18 @@ export const sidecar: Command = {
   run,
 };
 
-const LOOK_MS = 500;
-
 async function run(invocation: Parameters<Command['run']>[0]): Promise<number> {
   if (invocation.args.length > 0) throw new UsageError(`sidecar takes no ${invocation.args[0]}`);
   const file = configFile(invocation);
   // Says what is wrong as every command does; main.ts says it in its own lines.
   readSetup(invocation);
-  if (invocation.flag('with-parent')) {
-    const parent = process.ppid;
-    const timer = setInterval(() => {
-      if (process.ppid === parent) return;
-      clearInterval(timer);
-      process.kill(process.pid, 'SIGTERM');
-    }, LOOK_MS);
-    timer.unref();
-  }
   process.chdir(dirname(file));
-  process.argv = [process.argv[0], process.argv[1], '--config', resolve(file)];
+  const args = [...(invocation.flag('with-parent') ? ['--with-parent'] : []), '--config', resolve(file)];
+  const program = await ownBundle();
+  if (program !== null && process.platform !== 'win32')
+    // In the place of this process, with its id and its streams: what the checks took is gone.
+    process.execve?.(process.execPath, [process.execPath, ...process.execArgv, program, ...args], process.env);
+  process.argv = [process.argv[0], process.argv[1], ...args];
   await import('../main.ts');
   // It ends the process by itself.
   return new Promise(() => {});

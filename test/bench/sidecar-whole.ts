@@ -1,6 +1,6 @@
 /**
- * Two whole sidecars as users run them, signers and all: the callee's is the image's program, the caller's is `agnt2 sidecar` from source. They meet at a gateway of
- * the tests in this process, which has no part in what is measured: their session goes over a link of their own.
+ * Two whole sidecars as users run them, signers and all: the callee's is the image's program, the caller's is `agnt2 sidecar`, which checks its
+ * config from source and goes on as a bundle of its own. They meet at a gateway of the tests in this process, which has no part in what is measured: their session goes over a link of their own.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -8,12 +8,12 @@ import http from 'node:http';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
-import { bundle } from '../../local/image.ts';
 import { inRepository } from '../../local/paths.ts';
 import { freePort } from '../../local/ports.ts';
 import { until } from '../../local/process.ts';
 import { hex } from '../../protocol/bytes.ts';
 import { formatId } from '../../protocol/ids.ts';
+import { bundle } from '../../sidecar/bundle.ts';
 import { MALLOC_ENV, NODE_FLAGS } from '../../sidecar/flags.ts';
 import { type TestAgent, TestGateway } from '../../sidecar/testing/gateway.ts';
 import { RawClient } from './sidecar-onpath.ts';
@@ -49,10 +49,10 @@ interface WholePair {
   stop(): Promise<void>;
 }
 
-/** Starts both, for an app at `origin`, and opens their session. `dir` is for their files, `cache` for compiled code of what runs from source. */
+/** Starts both, for an app at `origin`, and opens their session. `dir` is for their files, `cache` for compiled code of `agnt2 sidecar`. */
 async function wholePair(origin: string, dir: string, cache: string): Promise<WholePair> {
   await bundle(dir);
-  const image = [join(dir, 'root', 'opt', 'agnt2', 'sidecar.mjs')];
+  const image = [join(dir, 'sidecar.mjs')];
   const command = [inRepository('sidecar', 'cli', 'main.ts'), 'sidecar'];
   const gateway = await TestGateway.start();
   const seller = await gateway.agent(0);
