@@ -69,8 +69,11 @@ export async function ownBundle(): Promise<string | null> {
     writeFileSync(join(made, 'version'), version);
     mkdirSync(dir, { recursive: true });
     // File by file, as others may be starting from here; the version last, which says that all are there.
-    for (const file of [...Object.keys(PROGRAMS).map((name) => `${name}.mjs`), 'version'])
+    for (const file of [...Object.keys(PROGRAMS).map((name) => `${name}.mjs`), 'version']) {
+      // Only comments are not ASCII by now, and one such character has V8 keep two bytes for each of a file.
+      writeFileSync(join(made, file), readFileSync(join(made, file), 'utf8').replaceAll(/\P{ASCII}/gu, '?'));
       renameSync(join(made, file), join(dir, file));
+    }
     return program;
   } catch {
     return null;
