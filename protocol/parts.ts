@@ -16,8 +16,8 @@ export interface PartsOptions {
 /** A packet leaves when it has grown to this, or when the turn ends. */
 const PACKET_TARGET = 256 * 1024;
 /** Above this many bytes not yet sent, bodies wait. */
-const HIGH_WATER = 2 * 1024 * 1024;
-const CONGESTION_POLL_MS = 2;
+export const HIGH_WATER = 2 * 1024 * 1024;
+export const CONGESTION_POLL_MS = 2;
 /** Most bytes before a part's body: kind, and two varints of up to eight. */
 const MAX_PREFIX = 17;
 

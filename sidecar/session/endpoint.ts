@@ -105,6 +105,8 @@ export class SessionEndpoint {
       recorded: () => signer.schedule(),
       broken: stop,
     };
+    const conflict = payer.conflict ?? payee.conflict;
+    if (conflict !== null) stop(conflict);
   }
 
   get state(): EndpointState {

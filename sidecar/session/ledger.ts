@@ -22,8 +22,8 @@ import type { CallProof } from './types.ts';
 export const MAX_UNSIGNED_CALLS = 65_536;
 /** Calls whose fate a lost socket hid; more than were in flight can't be. */
 const MAX_ORPHANS = 65_536;
-/** Records read from the store at once. */
-const READ_RECORDS = 4096;
+/** Records read from the store, and sent, at once. */
+export const READ_RECORDS = 4096;
 
 const conflict = (detail: string): Agnt2Error => new Agnt2Error('log_conflict', detail);
 const rejected = (detail: string): Agnt2Error => new Agnt2Error('record_rejected', detail);
@@ -47,6 +47,8 @@ abstract class Ledger {
   protected readonly pending = new RecordQueue();
   /** Of the pending ones, how many the store has. */
   #saved: number;
+  /** Why nothing may be built on what the store has: a log that is not the one its newest half counts. */
+  readonly conflict: Agnt2Error | null;
 
   constructor(session: number, dir: Direction, store: SessionStore) {
     this.session = session;
@@ -62,6 +64,20 @@ abstract class Ledger {
     for (const bytes of store.records(dir, this.frontier.size, store.count(dir)))
       this.push(bytes, decodeCallRecord(bytes).price);
     this.#saved = this.pending.length;
+    this.conflict = this.#conflictHere();
+  }
+
+  /** What a peer gave back of a lost log is in the store before it is checked, and a process may have ended there. */
+  #conflictHere(): Agnt2Error | null {
+    const half = this.half?.half;
+    if (half === undefined || half.calls < this.frontier.size || half.calls > this.size) return null;
+    try {
+      this.checkAgainst(half);
+      return null;
+    } catch (error) {
+      if (error instanceof Agnt2Error) return error;
+      throw error;
+    }
   }
 
   get size(): number {
@@ -121,10 +137,10 @@ abstract class Ledger {
     this.pending.trim();
   }
 
-  /** Records from `from` up, of the log as it stands. */
+  /** Records from `from` up, of the log as it stands: at most {@link READ_RECORDS}. */
   recordsFrom(from: number): Uint8Array[] {
     this.commit();
-    return from >= this.size ? [] : this.store.records(this.dir, from, this.size);
+    return from >= this.size ? [] : this.store.records(this.dir, from, Math.min(this.size, from + READ_RECORDS));
   }
 
   /** Throws `not_signed` while no half counts the call, `unknown_call` while its record is not here. */
@@ -152,6 +168,12 @@ abstract class Ledger {
     const same = held ? this.advance(target.calls, target.root) : equal(this.#rootOf(0, target.calls), target.root);
     if (sum !== target.paid || !same)
       throw conflict(`the log here is not the one a half over ${target.calls} calls was signed for`);
+  }
+
+  /** While a log comes back, its frontier is all of it that stays in memory; the half has the root of the whole. */
+  protected saveResumed(): void {
+    if (this.restoring) this.advance(this.size, null);
+    this.save();
   }
 
   #sumOf(calls: number): number {
@@ -234,7 +256,7 @@ export class PayerLedger extends Ledger {
       this.push(bytes, record.price);
       if (this.half !== null && this.size === this.half.half.calls) this.checkAgainst(this.half.half);
     }
-    this.save();
+    this.saveResumed();
   }
 
   #match(record: CallRecord, credit: number): void {
@@ -350,6 +372,6 @@ export class PayeeLedger extends Ledger {
       this.push(bytes, record.price);
       if (this.half !== null && this.size === this.half.half.calls) this.checkAgainst(this.half.half);
     }
-    this.save();
+    this.saveResumed();
   }
 }

@@ -1,6 +1,7 @@
 /** The socket an endpoint has at the time: packets come off it one at a time, and none leaves before the store has what it says. */
 import { Agnt2Error } from '../../protocol/errors.ts';
 import { encodeError } from '../../protocol/packet.ts';
+import { CONGESTION_POLL_MS, HIGH_WATER } from '../../protocol/parts.ts';
 import { asError } from './context.ts';
 import type { PayeeLedger, PayerLedger } from './ledger.ts';
 import type { Counters, EndpointOptions, EndpointState, PacketSocket } from './types.ts';
@@ -36,6 +37,12 @@ export class Line {
   /** Bytes taken and not yet sent. */
   get buffered(): number {
     return this.#socket?.buffered() ?? 0;
+  }
+
+  /** Resolves, after a turn for others, when the socket has little left to send, or is gone. */
+  async room(): Promise<void> {
+    do await new Promise((resolve) => setTimeout(resolve, CONGESTION_POLL_MS));
+    while (this.buffered > HIGH_WATER);
   }
 
   /** Takes a new socket, in place of the one before. Resolves with the reason when this one is of no more use. */
@@ -105,7 +112,7 @@ export class Line {
       if (pending === undefined) return;
       this.#busy = true;
       pending
-        .catch((error: unknown) => this.#onBad(asError(error)))
+        .catch((error: unknown) => this.onBad(asError(error)))
         .finally(() => {
           this.#busy = false;
           while (!this.#busy && this.#waiting.length > 0) {
@@ -115,12 +122,12 @@ export class Line {
           }
         });
     } catch (error) {
-      this.#onBad(asError(error));
+      this.onBad(asError(error));
     }
   }
 
   /** What breaks the accounting stops the session; what is merely no packet costs the socket. */
-  #onBad(error: Agnt2Error): void {
+  onBad(error: Agnt2Error): void {
     if (error.code === 'log_conflict' || error.code === 'record_rejected' || error.code === 'half_mismatch')
       this.#context.stop(error);
     else this.#drop(error);

@@ -2,13 +2,11 @@
  * One pairing after another (docs/protocol.md §5): from the word that both parties are there, through their hellos, keys
  * and records, to the calls of the two.
  */
-import { CALL_RECORD_BYTES } from '../../protocol/call.ts';
 import type { Agnt2Error } from '../../protocol/errors.ts';
-import type { Direction, SignedHalf } from '../../protocol/half.ts';
+import type { SignedHalf } from '../../protocol/half.ts';
 import { verifyP256 } from '../../protocol/keys.ts';
 import { CallMux } from '../../protocol/mux.ts';
 import {
-  MAX_PACKET_BYTES,
   decodeBind,
   decodeHello,
   decodeRecords,
@@ -17,15 +15,13 @@ import {
   encodeRecords,
 } from '../../protocol/packet.ts';
 import { platformSealing } from '../../protocol/seal.ts';
-import { type EndpointContext, checkHalf } from './context.ts';
+import { type EndpointContext, asError, checkHalf } from './context.ts';
 import type { Countersigner } from './countersigner.ts';
 import type { Desk } from './desk.ts';
 import type { Gate } from './gate.ts';
 import { Pairing } from './pairing.ts';
 import type { Signer } from './signer.ts';
 import type { EndpointState } from './types.ts';
-
-const RECORDS_PER_PACKET = Math.floor((MAX_PACKET_BYTES - 2) / CALL_RECORD_BYTES);
 
 export interface ResumptionParts {
   readonly gate: Gate;
@@ -42,6 +38,10 @@ export class Resumption {
   /** Counts pairings; what began in an older one must not speak in this one. */
   #pairing = 0;
   #greeted = false;
+  /** This side has sent what the peer misses, and its bind: calls may follow. */
+  #told = false;
+  /** Counts hellos answered; an older answer that is still being sent ends. */
+  #answers = 0;
   /** What seals the calls of this pairing; null before this side has said hello. */
   #sealed: Pairing | null = null;
   /** The peer has called or answered since this endpoint began: records of before are all here. */
@@ -57,7 +57,9 @@ export class Resumption {
     const { status, line } = this.#context;
     const mux = this.mux;
     this.#pairing += 1;
+    this.#answers += 1;
     this.#greeted = false;
+    this.#told = false;
     this.#sealed = null;
     this.mux = null;
     if (status.state !== 'closed' && status.state !== 'stopped') status.state = state;
@@ -106,10 +108,30 @@ export class Resumption {
     const bind = await this.#sealed.meet(hello.key);
     if (pairing !== this.#pairing) return;
     this.#parts.signer.credit = hello.credit;
-    for (const ledger of [payer, payee]) this.#sendRecords(ledger.dir, ledger.recordsFrom(calls[ledger.dir]));
+    this.#greeted = true;
+    this.#answer(calls, bind).catch((error: unknown) => line.onBad(asError(error)));
+  }
+
+  /**
+   * The records behind those `calls`, by direction, then the bind. A log is longer than memory: piece after piece, as the
+   * socket takes them, and other packets come in between.
+   */
+  async #answer(calls: readonly number[], bind: Uint8Array): Promise<void> {
+    const { payer, payee, line, counters } = this.#context;
+    const answer = (this.#answers += 1);
+    this.#told = false;
+    for (const ledger of [payer, payee]) {
+      for (let at = calls[ledger.dir]; at < ledger.size;) {
+        const records = ledger.recordsFrom(at);
+        line.send(encodeRecords(ledger.dir, records));
+        at += records.length;
+        if (at < ledger.size) await line.room();
+        if (answer !== this.#answers) return;
+      }
+    }
     line.send(encodeBind(bind));
     counters.resumes += 1;
-    this.#greeted = true;
+    this.#told = true;
     this.#becomeReady();
   }
 
@@ -141,12 +163,6 @@ export class Resumption {
     return true;
   }
 
-  #sendRecords(dir: Direction, records: Uint8Array[]): void {
-    for (let at = 0; at < records.length; at += RECORDS_PER_PACKET) {
-      this.#context.line.send(encodeRecords(dir, records.slice(at, at + RECORDS_PER_PACKET)));
-    }
-  }
-
   onRecords(packet: Uint8Array): void {
     const { status, options, payer, payee } = this.#context;
     // Before the peer's hello they are of an older pairing, and follow what this side said in another life.
@@ -174,12 +190,12 @@ export class Resumption {
     if (sealed === this.#sealed) this.#becomeReady();
   }
 
-  /** Once the peer's hello is in, its key is its own, and no record is missing. */
+  /** Once the peer's hello is in and answered, its key is its own, and no record is missing. */
   #becomeReady(): void {
     const { status, payer, payee, line, options } = this.#context;
     const { gate, desk } = this.#parts;
     const sealed = this.#sealed;
-    if (status.state !== 'resuming' || !this.#greeted || !sealed?.isBound) return;
+    if (status.state !== 'resuming' || !this.#told || !sealed?.isBound) return;
     if (payer.restoring || payee.restoring) return;
     const send = (packet: Uint8Array): void => {
       if (this.mux === mux) line.send(packet);
