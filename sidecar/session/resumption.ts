@@ -94,7 +94,7 @@ export class Resumption {
 
   /** The peer's, which answers ours; or, before the peer is there, the relay's: what it keeps for a side that lost its own. */
   async onHello(packet: Uint8Array): Promise<void> {
-    const { status, payer, payee, line, counters } = this.#context;
+    const { status, payer, line } = this.#context;
     if (status.state === 'offline' || status.state === 'ready' || status.state === 'closed') return;
     const pairing = this.#pairing;
     const isRelays = status.state === 'waiting';
