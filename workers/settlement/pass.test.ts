@@ -8,6 +8,7 @@ import { newRun } from '../../local/paths.ts';
 import { Signing } from '../../protocol/eip712.ts';
 import { MachineKey } from '../../protocol/keys.ts';
 import { hex } from '../../protocol/bytes.ts';
+import { dying } from '../../test/support/dying.ts';
 import { MemoryShard } from '../../test/support/memory-shard.ts';
 import type { SettlementEnv } from './env.ts';
 
@@ -119,37 +120,13 @@ test('cuts a batch that is too big for a transaction into parts', async () => {
   }
 });
 
-/** Dies at the n-th call that leaves the worker, to L1 or to the shard: when it was done, and before anyone knew. */
-function dying(after: number): { rpc: unknown; died: () => boolean; restore: () => void } {
-  let left = after;
-  let dead = false;
-  const { fetch: realFetch } = globalThis;
-  const guard = async <T>(call: () => Promise<T>): Promise<T> => {
-    if (dead) throw new Error('dead');
-    if (left-- > 0) return call();
-    dead = true;
-    await call();
-    throw new Error('died');
-  };
-  globalThis.fetch = ((...args: Parameters<typeof fetch>) => guard(() => realFetch(...args))) as typeof fetch;
-  const rpc = new Proxy(shard, {
-    get: (target, name) => {
-      const value: unknown = Reflect.get(target, name, target);
-      return typeof value === 'function'
-        ? (...args: unknown[]) => guard(async () => (value as (...args: unknown[]) => unknown).apply(target, args))
-        : value;
-    },
-  });
-  return { rpc, died: () => dead, restore: () => void (globalThis.fetch = realFetch) };
-}
-
 test('may die after any call it makes, and the next pass goes on', async () => {
   for (let n = 0; ; n += 1) {
     await register(1);
     fill(110, 1000);
     const { seq } = await shard.head();
     await l1.request('evm_mine');
-    const world = dying(n);
+    const world = dying(n, shard);
     try {
       await (
         await freshPass()
@@ -172,7 +149,7 @@ test('may die after any call it makes, and the next pass goes on', async () => {
     seq += ranges[0].frames;
   }
   expect(seq).toBe((await shard.head()).cut.toSeq);
-}, 120_000);
+}, 300_000);
 
 test('two at once post one batch', async () => {
   fill(350, 1000);
