@@ -3,8 +3,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import '../../protocol/keccak/install.ts';
 import { gameAbi } from '../../contracts/abi.ts';
 import type { Play } from '../../durable/verifier/api.ts';
-import { VerifierHost } from '../../durable/verifier/host.ts';
-import { openSql } from '../../local/sql.ts';
+import type { VerifierHost } from '../../durable/verifier/host.ts';
 import type { Hex } from '../../protocol/bytes.ts';
 import { Chain } from '../../workers/settlement/chain.ts';
 import { Games, outcomeOf, playOf, playToWire, turnOf } from '../../workers/settlement/games.ts';
@@ -12,7 +11,7 @@ import { toWire } from '../../workers/settlement/sender.ts';
 import { Random } from '../reference/random.ts';
 import { KINDS, type Mutant } from './kinds.ts';
 import { Liar } from './liar.ts';
-import { DisputeWorld, MOVE_WINDOW, SHARDS } from './world.ts';
+import { DisputeWorld, MOVE_WINDOW } from './world.ts';
 
 const STRANGER: Hex = `0x${'5a'.repeat(20)}`;
 const MAX_LOOKS = 12;
@@ -26,9 +25,8 @@ let liar: Liar;
 
 beforeAll(async () => {
   world = await DisputeWorld.start(400);
-  const { chainId, root, rpc, game } = world.l1;
-  const sql = openSql(':memory:');
-  host = new VerifierHost(sql, sql.together, { shards: SHARDS, chainId, root });
+  const { root, rpc, game } = world.l1;
+  host = world.verifier();
   chain = new Chain(rpc, root);
   games = new Games(chain, game);
 }, 120_000);

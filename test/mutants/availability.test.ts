@@ -7,8 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import '../../protocol/da/install.ts';
 import '../../protocol/keccak/install.ts';
-import { VerifierHost } from '../../durable/verifier/host.ts';
-import { openSql } from '../../local/sql.ts';
+import type { VerifierHost } from '../../durable/verifier/host.ts';
 import { hex } from '../../protocol/bytes.ts';
 import { Da, recordsOf } from '../../protocol/da/carrier.ts';
 import { encodeCertificate, signedBy } from '../../protocol/da/certificate.ts';
@@ -19,7 +18,7 @@ import { keccak } from '../../protocol/hash.ts';
 import { ownerAddress, signOwner, toCompact } from '../../protocol/keys.ts';
 import { Refused } from '../../workers/settlement/sender.ts';
 import { type Load, type Promised, DEMAND_WINDOW, QUORUM, STAKE, certificateOf } from './carriage.ts';
-import { DisputeWorld, SHARDS, placed } from './world.ts';
+import { DisputeWorld, placed } from './world.ts';
 
 const PER_BATCH = 30;
 const MAX_LOOKS = 10;
@@ -203,9 +202,7 @@ describe('data withheld', () => {
   };
   const withheld = async (hide: () => Promise<Load>, then: () => Promise<void>, pays: boolean): Promise<void> => {
     const snapshot = await world.snapshot();
-    const { chainId, root } = world.l1;
-    const sql = openSql(':memory:');
-    host = new VerifierHost(sql, sql.together, { shards: SHARDS, chainId, root });
+    host = world.verifier();
     events.splice(0);
     try {
       const data = await hide();

@@ -5,8 +5,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import '../../protocol/da/install.ts';
 import '../../protocol/keccak/install.ts';
-import { VerifierHost } from '../../durable/verifier/host.ts';
-import { openSql } from '../../local/sql.ts';
+import type { VerifierHost } from '../../durable/verifier/host.ts';
 import { hex, writeUint } from '../../protocol/bytes.ts';
 import { BLOB_CAPACITY, encodeBlobs } from '../../protocol/da/blobs.ts';
 import { Da, recordsOf } from '../../protocol/da/carrier.ts';
@@ -19,7 +18,7 @@ import type { Load } from './carriage.ts';
 import { KINDS } from './kinds.ts';
 import { Liar } from './liar.ts';
 import { noLieStands } from './stand.ts';
-import { DisputeWorld, SHARDS, placed } from './world.ts';
+import { DisputeWorld, placed } from './world.ts';
 
 /** Few frames, because of a blob every 31 bytes take a second to open. */
 const PER_BATCH = 30;
@@ -38,9 +37,7 @@ describe.each([
     world.look(host, (event, fields) => void events.push(`${event} ${JSON.stringify(fields)}`));
   beforeAll(async () => {
     world = await DisputeWorld.start(PER_BATCH, da);
-    const sql = openSql(':memory:');
-    const { chainId, root } = world.l1;
-    host = new VerifierHost(sql, sql.together, { shards: SHARDS, chainId, root });
+    host = world.verifier();
   }, 120_000);
   afterAll(() => world?.stop());
 

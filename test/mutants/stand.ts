@@ -5,15 +5,14 @@
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import '../../protocol/keccak/install.ts';
-import { VerifierHost } from '../../durable/verifier/host.ts';
+import type { VerifierHost } from '../../durable/verifier/host.ts';
 import { Da } from '../../protocol/da/carrier.ts';
-import { openSql } from '../../local/sql.ts';
 import { outcomeOf } from '../../workers/settlement/games.ts';
 import { Refused } from '../../workers/settlement/sender.ts';
 import { Random } from '../reference/random.ts';
 import { KINDS, type Mutant } from './kinds.ts';
 import { Liar, MANNERS } from './liar.ts';
-import { DisputeWorld, SHARDS } from './world.ts';
+import { DisputeWorld } from './world.ts';
 
 const MUTANTS = Math.ceil(Number(process.env.MUTANTS ?? (process.env.CI ? 300 : 70)) / 2);
 /** So many that every kind has its turn in a batch that it fits. */
@@ -38,9 +37,7 @@ export function noLieStands(half: 0 | 1, da: number = Da.calldata): void {
 
   beforeAll(async () => {
     world = await DisputeWorld.start(PER_BATCH, da);
-    const sql = openSql(':memory:');
-    const { chainId, root } = world.l1;
-    host = new VerifierHost(sql, sql.together, { shards: SHARDS, chainId, root });
+    host = world.verifier();
   }, 120_000);
   afterAll(() => world?.stop());
 

@@ -4,9 +4,10 @@
  */
 import { privateKeyToAccount } from 'viem/accounts';
 import { rootAbi, testTokenAbi } from '../../contracts/abi.ts';
-import type { VerifierHost } from '../../durable/verifier/host.ts';
+import { VerifierHost } from '../../durable/verifier/host.ts';
 import { L1 } from '../../local/l1.ts';
 import { newRun } from '../../local/paths.ts';
+import { openSql } from '../../local/sql.ts';
 import { type Hex, hex, readUint, unhex } from '../../protocol/bytes.ts';
 import { Inbox, META_INBOX, Region, get } from '../../protocol/cells.ts';
 import { Signing } from '../../protocol/eip712.ts';
@@ -186,6 +187,13 @@ export class DisputeWorld {
     args: readonly unknown[];
   }): Promise<void> {
     await this.l1.write(this.#liar, call);
+  }
+
+  /** A verifier that has seen nothing yet. */
+  verifier(): VerifierHost {
+    const sql = openSql(':memory:');
+    const { chainId, root } = this.l1;
+    return new VerifierHost(sql, sql.together, { shards: SHARDS, chainId, root });
   }
 
   /** One look of the challenger, who knows of L1, and of where its data is, alone. */
