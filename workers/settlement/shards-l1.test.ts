@@ -102,8 +102,9 @@ test('what L1 was given is the trace', async () => {
     const { post } = await l1.client.readContract({ address: l1.root, abi: rootAbi, functionName: 'posted', args });
     expect(hex(commitment(stateRoot))).toBe(post);
   }
+  // Not the head's: the pass that posted the last batch may have ticked once more after its cut.
   for (const [shard, { engine }] of trace.runs.entries())
-    expect(hex(engine.trie.root())).toBe(hex((await shards[shard].head()).root));
+    expect(hex(engine.trie.root())).toBe(hex(await shards[shard].rootAt(batches.length - 1)));
   for (const { engine } of trace.runs) expect(engine.machine.balance(256 + engine.shard)).toBe(1000);
 
   await l1.request('evm_increaseTime', [3]);
