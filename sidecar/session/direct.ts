@@ -3,9 +3,9 @@
  * link of their own, all they say goes over it in order, halves and receipts over both. A link that breaks loses nothing: what its other end has not
  * acknowledged follows by the relay. To the endpoint it is one socket that keeps order. Runtime-neutral: who listens and dials is given.
  */
-import { Writer, Reader } from '../../protocol/bytes.ts';
 import { codeOf } from '../../protocol/errors.ts';
 import { type DirectNote, PacketType, decodeDirect, encodeDirect } from '../../protocol/packet.ts';
+import { ACK, Arrivals, Unacknowledged, isCounted, isMoney } from './counted.ts';
 import { presenceIn } from './presence.ts';
 import type { PacketSocket } from './types.ts';
 
@@ -35,23 +35,8 @@ export interface DirectOptions {
   readonly retryMs?: number;
 }
 
-const ACK = 0;
-/** Packets and bytes after which the receiver acknowledges at once; else after a moment. */
-const ACK_PACKETS = 64;
-const ACK_BYTES = 256 * 1024;
-const ACK_MS = 20;
-/** Bytes that wait for the peer's word to read them: a link with more is given up. */
-const MAX_HELD = 16 * 1024 * 1024;
-/** Bytes not acknowledged that don't count as a full socket. */
-const FREE_BYTES = 1024 * 1024;
 const MAX_RETRY_MS = 300_000;
 const REDIAL_MS = 200;
-
-const isMoney = (packet: Uint8Array): boolean => packet[0] === PacketType.half || packet[0] === PacketType.receipt;
-/** Of the packets that go one way in order: halves and receipts stand for themselves, reports need no order. */
-const isCounted = (packet: Uint8Array): boolean => !isMoney(packet) && packet[0] !== PacketType.error;
-
-const encodeAck = (count: number): Uint8Array => new Writer().u8(ACK).varint(count).finish();
 
 export class DirectSocket implements PacketSocket {
   readonly #options: DirectOptions;
@@ -68,22 +53,15 @@ export class DirectSocket implements PacketSocket {
 
   /** We send over the link. */
   #outDirect = false;
-  /** Sent over it and not acknowledged, in order; the number of the first, and the bytes of all. */
-  #unacked: Uint8Array[] = [];
-  #acked = 0;
-  #unackedBytes = 0;
+  readonly #sent: Unacknowledged;
   /** Newest of each kind: what the relay must have, and all that the peer needs of them. */
   readonly #money = new Map<number, Uint8Array>();
-  #silence: ReturnType<typeof setTimeout> | null = null;
 
   /** The peer sends over the link, and we read it. */
   #inDirect = false;
-  /** Come over the link before the peer's word that they are next. */
-  #held: Uint8Array[] = [];
-  #heldBytes = 0;
-  #received = 0;
-  #toAck = { packets: 0, bytes: 0 };
-  #ackTimer: ReturnType<typeof setTimeout> | null = null;
+  /** The peer's word that we shall read it came before the link did. */
+  #goSeen = false;
+  readonly #arrivals = new Arrivals((ack) => this.#link?.send(ack));
   /** Packets that come by the relay once more, and that we have from the link. */
   #skip = 0;
 
@@ -94,6 +72,7 @@ export class DirectSocket implements PacketSocket {
     this.#relay = relay;
     this.#options = options;
     this.#retryMs = options.retryMs ?? 5_000;
+    this.#sent = new Unacknowledged(options.silenceMs ?? 5_000, () => this.#broken());
   }
 
   /** Whether both ways lead over the link. */
@@ -114,19 +93,14 @@ export class DirectSocket implements PacketSocket {
       this.#relay?.send(packet);
       return;
     }
-    if (isCounted(packet)) {
-      // Kept until the peer has it: the sender may use its bytes again.
-      this.#unacked.push(packet.slice());
-      this.#unackedBytes += packet.length;
-      this.#watchSilence();
-    }
+    if (isCounted(packet)) this.#sent.keep(packet);
     this.#link!.send(packet);
     if (isMoney(packet)) this.#relay?.send(packet);
   }
 
   buffered(): number {
     if (!this.#outDirect) return this.#relay?.buffered() ?? 0;
-    return this.#link!.buffered() + Math.max(0, this.#unackedBytes - FREE_BYTES);
+    return this.#link!.buffered() + this.#sent.excess;
   }
 
   close(reason: string): void {
@@ -219,15 +193,8 @@ export class DirectSocket implements PacketSocket {
   }
 
   #clear(): void {
-    this.#unacked = [];
-    this.#unackedBytes = 0;
-    this.#acked = 0;
-    this.#held = [];
-    this.#heldBytes = 0;
-    this.#received = 0;
-    this.#toAck = { packets: 0, bytes: 0 };
-    for (const timer of [this.#silence, this.#ackTimer]) if (timer !== null) clearTimeout(timer);
-    this.#silence = this.#ackTimer = null;
+    this.#sent.clear();
+    this.#arrivals.clear();
   }
 
   /** Closes the link and forgets the offer for it. */
@@ -313,69 +280,30 @@ export class DirectSocket implements PacketSocket {
 
   // ---- reading the link ----
 
-  /** The peer's word came before the link did. */
-  #goSeen = false;
-
   #go(): void {
     this.#goSeen = this.#link === null;
     if (this.#goSeen || this.#inDirect) return;
     this.#inDirect = true;
-    const held = this.#held;
-    this.#held = [];
-    this.#heldBytes = 0;
-    for (const packet of held) this.#deliver(packet);
+    for (const packet of this.#arrivals.release()) this.#deliver(packet);
     this.#options.onChange?.(this.isDirect);
   }
 
   #fromLink(packet: Uint8Array): void {
     if (packet[0] === ACK) return this.#acknowledged(packet);
     if (this.#inDirect) return this.#deliver(packet);
-    this.#held.push(packet);
-    this.#heldBytes += packet.length;
-    if (this.#heldBytes > MAX_HELD) this.#broken();
+    if (!this.#arrivals.hold(packet)) this.#broken();
   }
 
   #deliver(packet: Uint8Array): void {
     // Presence and hellos are the relay's to pass, and a link's peer has no word about links.
     if (packet[0] === PacketType.hello || packet[0] === PacketType.direct || presenceIn(packet) !== null) return;
-    if (isCounted(packet)) {
-      this.#received += 1;
-      this.#toAck.packets += 1;
-      this.#toAck.bytes += packet.length;
-      if (this.#toAck.packets >= ACK_PACKETS || this.#toAck.bytes >= ACK_BYTES) this.#ack();
-      else this.#ackTimer ??= setTimeout(() => this.#ack(), ACK_MS);
-    }
+    if (isCounted(packet)) this.#arrivals.add(packet);
     this.#onPacket(packet);
   }
 
-  #ack(): void {
-    if (this.#ackTimer !== null) clearTimeout(this.#ackTimer);
-    this.#ackTimer = null;
-    if (this.#toAck.packets === 0) return;
-    this.#toAck = { packets: 0, bytes: 0 };
-    this.#link?.send(encodeAck(this.#received));
-  }
-
   #acknowledged(packet: Uint8Array): void {
-    let count: number;
-    try {
-      const reader = new Reader(packet, 1);
-      count = reader.varint();
-      reader.end();
-    } catch {
-      return this.#broken();
-    }
-    if (count < this.#acked || count > this.#acked + this.#unacked.length) return this.#broken();
-    for (const done of this.#unacked.splice(0, count - this.#acked)) this.#unackedBytes -= done.length;
-    this.#acked = count;
-    if (this.#silence !== null) clearTimeout(this.#silence);
-    this.#silence = null;
-    if (this.#unacked.length > 0) this.#watchSilence();
-    else this.#retryMs = this.#options.retryMs ?? 5_000;
-  }
-
-  #watchSilence(): void {
-    this.#silence ??= setTimeout(() => this.#broken(), this.#options.silenceMs ?? 5_000);
+    if (!this.#sent.acknowledge(packet)) return this.#broken();
+    if (this.#sent.isEmpty) this.#retryMs = this.#options.retryMs ?? 5_000;
   }
 
   // ---- giving the link up ----
@@ -392,26 +320,22 @@ export class DirectSocket implements PacketSocket {
     this.#drop('given up');
     if (!this.#outDirect) return;
     if (this.#relay === null) return this.#end('link and relay lost');
-    this.#note({ kind: 'back', from: this.#acked });
+    this.#note({ kind: 'back', from: this.#sent.from });
     this.#setOut(false);
     // First: calls behind them count on them, and the relay has no older ones any more.
     for (const packet of this.#money.values()) this.#relay.send(packet);
-    for (const packet of this.#unacked) this.#relay.send(packet);
-    this.#unacked = [];
-    this.#unackedBytes = 0;
-    if (this.#silence !== null) clearTimeout(this.#silence);
-    this.#silence = null;
+    for (const packet of this.#sent.take()) this.#relay.send(packet);
     if (!this.#inDirect) this.#again();
   }
 
   /** The peer has given the link up. */
   #back(from: number): void {
     this.#goSeen = false;
-    if (from > this.#received + this.#held.length) return this.#end('bad_link');
-    if (!this.#inDirect) for (const packet of this.#held) this.#deliver(packet);
-    this.#held = [];
+    if (from > this.#arrivals.count + this.#arrivals.waiting) return this.#end('bad_link');
+    // With the link read there are none.
+    for (const packet of this.#arrivals.release()) this.#deliver(packet);
     this.#inDirect = false;
-    this.#skip = this.#received - from;
+    this.#skip = this.#arrivals.count - from;
     this.#broken();
     this.#options.onChange?.(false);
     if (!this.#outDirect) this.#again();
