@@ -1,6 +1,6 @@
 /** What a hostile party of a session may do by itself: bytes no honest sidecar sends, at moments it chooses. */
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { codeOf } from '../../protocol/errors.ts';
 import { MachineKey } from '../../protocol/keys.ts';
 import {
   PacketType,
@@ -15,10 +15,21 @@ import {
   encodeReceiptPacket,
 } from '../../protocol/packet.ts';
 import { memoryStore } from './store.ts';
-import { Pipe, body, bytesOf, endpoint, openSealing, parties, request, signing, until } from './testing.ts';
-
-const sleep = (ms: number) => new Promise((r) => setTimeout(r, ms));
-const code = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'none', codeOf);
+import {
+  Pipe,
+  body,
+  bytesOf,
+  code,
+  endpoint,
+  go,
+  openSealing,
+  pair,
+  parties,
+  request,
+  signing,
+  sleep,
+  until,
+} from './testing.ts';
 
 /** A payer without a ledger: it writes parts as it likes and reads what comes. */
 async function rogue(handler: Parameters<typeof endpoint>[3]) {
@@ -106,6 +117,98 @@ describe('a hostile payee', () => {
     await sleep(30);
     expect(payer.halves().receipts.pays).toBeNull();
     expect(payer.halves().pays!.payee).toBeUndefined();
+  });
+});
+
+describe('whoever is between', () => {
+  test('a half that goes back, lies or is not signed changes nothing', async () => {
+    const { pipe, left, right } = await pair();
+    const halves: Uint8Array[] = [];
+    pipe.tap = (from, packet) => {
+      if (from === 'a' && packet[0] === 2) halves.push(packet);
+      return packet;
+    };
+    await go(left, 1);
+    await left.flush();
+    await go(left, 1);
+    await left.flush();
+    const before = right.halves().earns;
+    const replayed = halves[0];
+    const forged = halves[1].slice();
+    forged[1 + 9 + 7] += 1;
+    let inject: Uint8Array | null = replayed;
+    pipe.tap = (_, packet) => {
+      const bad = inject;
+      inject = null;
+      return bad ?? packet;
+    };
+    const packetsIn = right.counters.packetsIn;
+    left.call(request('GET', '/'), { maxPrice: 2 }).catch(() => {});
+    await until(() => right.counters.packetsIn > packetsIn);
+    expect(right.halves().earns).toEqual(before);
+    expect(right.state).toBe('ready');
+    inject = forged;
+    left.call(request('GET', '/'), { maxPrice: 2 }).catch(() => {});
+    await until(() => right.state === 'offline');
+    expect(right.halves().earns!.half.seq).toBeLessThanOrEqual(before!.half.seq + 1);
+  });
+
+  test('random and mutated packets cost at most the socket, never the books', async () => {
+    const { a, b, facts } = await parties();
+    const pipe = new Pipe();
+    const recorded: Uint8Array[] = [];
+    pipe.tap = (from, packet) => {
+      if (from === 'b') recorded.push(packet);
+      return packet;
+    };
+    const left = endpoint('a', a, facts);
+    const right = endpoint('b', b, facts);
+    void left.attach(pipe.socket('a'));
+    void right.attach(pipe.socket('b'));
+    await Promise.all([go(left, 20), go(right, 20)]);
+    await Promise.all([left.flush(), right.flush()]);
+    await right.drain();
+    const before = left.halves();
+    left.close();
+    const online = encodeError('peer_online', '');
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(
+          fc.tuple(
+            fc.nat(recorded.length - 1),
+            fc.nat(2000),
+            fc.integer({ min: 1, max: 255 }),
+            fc.option(fc.uint8Array({ maxLength: 40 })),
+          ),
+          {
+            maxLength: 12,
+          },
+        ),
+        async (edits) => {
+          let receive: (packet: Uint8Array) => void = () => {};
+          const victim = endpoint('a', a, facts);
+          void victim.attach({
+            send: () => {},
+            buffered: () => 0,
+            close: () => {},
+            listen: (onPacket) => (receive = onPacket),
+          });
+          receive(online);
+          for (const [which, at, flip, random] of edits) {
+            const packet = random ?? recorded[which].slice();
+            if (random === null) packet[at % packet.length] ^= flip;
+            receive(packet);
+          }
+          await sleep(3);
+          expect(victim.halves().pays).toEqual(before.pays);
+          expect(victim.halves().earns).toEqual(before.earns);
+          if (victim.error !== null)
+            expect(['log_conflict', 'record_rejected', 'half_mismatch']).toContain(victim.error.code);
+          victim.close();
+        },
+      ),
+      { numRuns: 150 },
+    );
   });
 });
 

@@ -1,13 +1,11 @@
 /** Calls counted by byte: what the payee stops at, what the payer refuses, and what both agree on. */
 import { expect, test } from 'vitest';
 import type { Signal } from '../../protocol/aborts.ts';
-import { codeOf } from '../../protocol/errors.ts';
 import type { Rate } from '../../protocol/meter.ts';
-import { body, bytesOf, collect, pair, request } from './testing.ts';
+import { body, bytesOf, code, collect, pair, request } from './testing.ts';
 
 const RATE: Rate = { unit: 'byte', each: 10, price: 2, base: 5 };
 const quote = () => ({ price: 100, rate: RATE });
-const code = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'none', codeOf);
 
 test('a call is charged what both have counted of it, and the rest of its most is free again', async () => {
   const charged: number[] = [];

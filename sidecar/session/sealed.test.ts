@@ -4,10 +4,9 @@ import { codeOf } from '../../protocol/errors.ts';
 import { PacketType, decodeHello, encodeBind, encodeCalls, encodeHello } from '../../protocol/packet.ts';
 import { type Sealing, platformSealing, webSealing } from '../../protocol/seal.ts';
 import type { SessionEndpoint } from './endpoint.ts';
-import { Pipe, body, bytesOf, collect, endpoint, pair, parties, request, text, until } from './testing.ts';
+import { Pipe, body, bytesOf, code, collect, endpoint, pair, parties, request, text, until } from './testing.ts';
 import type { Role } from './types.ts';
 
-const code = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'none', codeOf);
 const bothReady = (left: SessionEndpoint, right: SessionEndpoint): Promise<void> =>
   until(() => left.state === 'ready' && right.state === 'ready');
 

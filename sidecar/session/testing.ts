@@ -1,5 +1,6 @@
 /** Test help: two endpoints and the relay between them, all in memory. */
 import { Signing } from '../../protocol/eip712.ts';
+import { codeOf } from '../../protocol/errors.ts';
 import { MachineKey } from '../../protocol/keys.ts';
 import { PacketType, encodeError } from '../../protocol/packet.ts';
 import { type Sealing, platformSealing } from '../../protocol/seal.ts';
@@ -37,6 +38,23 @@ export async function collect(source: AsyncIterable<Uint8Array>): Promise<Uint8A
 
 export const text = async (response: ExchangeResponse): Promise<string> =>
   new TextDecoder().decode(await collect(response.body));
+
+/** The code of what it rejects with; `none` when it does not. */
+export const code = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'none', codeOf);
+
+export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Makes so many calls at once to a peer that answers what it was sent, and waits for their records. */
+export async function go(from: SessionEndpoint, calls: number, maxPrice = 2): Promise<void> {
+  await Promise.all(
+    Array.from({ length: calls }, async (_, i) => {
+      const { response, record } = await from.call(request('POST', `/call/${i}`, `body ${i}`), { maxPrice });
+      const answer = await text(response);
+      if (answer !== `body ${i}`) throw new Error(`call ${i} was answered ${answer}`);
+      await record;
+    }),
+  );
+}
 
 /** For what has no event of its own. */
 export async function until(reached: () => boolean): Promise<void> {
