@@ -14,7 +14,7 @@ test('every code that may reach a caller has its place on the page of limits', (
 
 test('every refusal of its tables is run into from inside the container', () => {
   const attempts = ['attempts.ts', 'limits.ts'].map((file) => read(`test/support/docker/${file}`));
-  const tried = [read('test/e2e/docker.test.ts'), ...attempts].join('\n');
+  const tried = [read('test/e2e/docker/apps.ts'), ...attempts].join('\n');
   const refusals = page
     .split('\n')
     .filter((line) => line.startsWith('| '))
