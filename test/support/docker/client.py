@@ -1,5 +1,5 @@
 """What an app in a container may try: plain HTTP by Python's own client, which knows of no AGNT2, and sockets. Attempts come as JSON, results go as JSON."""
-import concurrent.futures, json, os, socket, ssl, sys, urllib.error, urllib.request
+import concurrent.futures, json, os, socket, ssl, struct, sys, urllib.error, urllib.request
 
 TIMEOUT = 30
 REACH = 2  # Seconds until an address counts as out of reach; on a bridge an answer takes less than one millisecond.
@@ -95,6 +95,38 @@ def tls(host, port=443, name=None):
         connection.settimeout(TIMEOUT)
         with context.wrap_socket(connection, server_hostname=name) as secure:
             return {'body': secure.recv(100).decode()}
+
+
+def alert(host, data):
+    """The alert that bytes, given in hex, are answered with at the port of TLS, in hex too."""
+    with socket.create_connection((host, 443), timeout=TIMEOUT) as connection:
+        connection.sendall(bytes.fromhex(data))
+        answer = b''
+        while chunk := connection.recv(100):
+            answer += chunk
+        return {'body': answer.hex()}
+
+
+def leave(host, address):
+    """Names an address in a ClientHello, and breaks the connection off while nothing has come back for a second."""
+    stand_in = address.replace('.', '-')
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    out = ssl.MemoryBIO()
+    try:
+        context.wrap_bio(ssl.MemoryBIO(), out, server_hostname=stand_in).do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    with socket.create_connection((host, 443), timeout=TIMEOUT) as connection:
+        # Python's own TLS says no address as a name.
+        connection.sendall(out.read().replace(stand_in.encode(), address.encode()))
+        connection.settimeout(1)
+        try:
+            return {'body': connection.recv(100).hex()}
+        except TimeoutError:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    return {'body': 'reset'}
 
 
 def query(server, name, type):

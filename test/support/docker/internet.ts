@@ -7,6 +7,8 @@ const SUBNET = '44.128.0.0/24';
 export const SITE = '44.128.0.10';
 /** Where the site takes connections, and says nothing. */
 export const SILENT_PORT = 81;
+/** Where nobody is: who connects waits for seconds. */
+export const NOBODY = '44.128.0.77';
 /** The name of the site that its owner lets lead there. */
 export const NAMED = 'site.example.com';
 /** A name that its owner lets lead to an address inside. */

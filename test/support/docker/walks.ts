@@ -1,9 +1,9 @@
 /** What an app without a word of a proxy tries, from inside its container, under the compose file for such apps; and what has to come of it. */
 import { type Attempt, type Result, SPOOFED, UNREACHABLE, get } from './attempts.ts';
-import { INNER, NAMED, SITE } from './internet.ts';
+import { INNER, NAMED, NOBODY, SITE } from './internet.ts';
 
 /** What its operator allows it outside; not all of it is public. */
-export const WALKS = { egress: { allow: [NAMED, SITE, INNER, '169.254.169.254'] } };
+export const WALKS = { egress: { allow: [NAMED, SITE, INNER, NOBODY, '169.254.169.254'] } };
 
 /** An attempt, and what comes of it; of an `error` a part of its text. */
 export interface Walk extends Pick<Result, 'status' | 'body' | 'addresses' | 'error'> {
@@ -19,6 +19,11 @@ const tls = (host: string, name?: string): Attempt => ({ kind: 'tls', host, name
 const DENIED = { status: 403, code: 'egress_denied' };
 const BAD = { status: 400, code: 'bad_request' };
 const ALERT = { error: 'ACCESS_DENIED' };
+/** Bytes in hex at the port of TLS, and the alert `decode_error` (RFC 8446 §6.2). */
+const garbled = (data: string) => ({
+  attempt: { kind: 'alert', host: NAMED, data } as Attempt,
+  body: '15030300020232',
+});
 const question = (server: string, type: number): Attempt => ({
   kind: 'query',
   server,
@@ -56,6 +61,16 @@ export const walks = (address: string): readonly Walk[] => [
   { what: 'TLS to a host that is not allowed', attempt: tls(NAMED, 'example.com'), ...ALERT },
   { what: 'TLS to a peer', attempt: tls('web.agnt2', 'web.agnt2'), ...ALERT },
   { what: 'TLS to nobody by name', attempt: tls(NAMED), ...ALERT },
+  { what: 'a handshake that is no ClientHello', ...garbled('16030100040200002a') },
+  { what: 'a record of another version', ...garbled('16020000040100002a') },
+  { what: 'a ClientHello of one byte too many', ...garbled('160301000401003ffd') },
+  { what: 'extensions past the end', ...garbled(`160301002f0100002b0303${'00'.repeat(32)}000002c02f01000005`) },
+  {
+    what: 'a client that breaks off while its tunnel is opened',
+    attempt: { kind: 'leave', host: NAMED, address: NOBODY },
+    body: 'reset',
+  },
+  { what: 'the next one', attempt: tls(NAMED, NAMED), body: 'over TLS' },
   { what: 'text in a question', attempt: question('127.0.0.11', 16), code: '0', body: '0' },
 ];
 
