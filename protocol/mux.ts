@@ -64,7 +64,7 @@ export interface CallOptions {
   readonly meter?: Meter | null;
   /** Milliseconds from now after which the call is cancelled with `deadline_exceeded`. */
   readonly deadlineMs?: number;
-  /** Sees the response end, in order of arrival; of an answer that came whole, in the turn in which that is handed on. What it throws fails the call. */
+  /** Sees the response end, in order of arrival; of an answer that came whole, up to 5 ms after that was handed on, with those of others. What it throws fails the call. */
   readonly onEnd?: (end: Uint8Array, digests: Digests, status: number) => void;
   /** The call was lost with its socket. `digests` are of what had passed; `complete` when the whole request had been sent. */
   readonly onLost?: (digests: Digests, complete: boolean) => void;
@@ -186,6 +186,16 @@ export class CallMux implements MuxContext {
   /** Sends what waits for the end of the turn now. */
   flush(): void {
     this.parts.flush();
+  }
+
+  /** Shows `onEnd` the ends of all answers handed on, now. */
+  settle(): void {
+    this.#outgoing.settle();
+  }
+
+  /** {@link settle}, at the end of this turn. */
+  settleSoon(): void {
+    this.#outgoing.settleSoon();
   }
 
   /** @internal Account of bytes waiting. */

@@ -13,6 +13,13 @@ import { Whole, copyOf } from './whole.ts';
 const TAKES = ['trailers', 'stop', 'cut'] as const;
 const TAKES_INTERIM = ['trailers', 'stop', 'cut', 'interim'] as const;
 
+/** Answers handed on are accounted for together: after so long at the latest, or so many, or so many bytes of packets that they came in. */
+const SETTLE_MS = 5;
+const SETTLE_CALLS = 64;
+const SETTLE_BYTES = 256 * 1024;
+/** A request up to this is copied, and hashed with its answer. */
+const HELD_BYTES = 16 * 1024;
+
 const EMPTY = new Uint8Array(0);
 const NO_TRAILERS: [string, string][] = [];
 const noTrailers = (): [string, string][] => NO_TRAILERS;
@@ -70,6 +77,7 @@ class OutgoingCall implements OpenCall, Abortable {
       this.#waiter.promise.catch(ignore);
       if (this.#ended !== null) this.#waiter.resolve(this.#ended);
       else if (this.#failed !== null) this.#waiter.reject(this.#failed.error);
+      else if (this.whole) this.#calls.settleSoon();
     }
     return this.#waiter.promise;
   }
@@ -110,6 +118,9 @@ export class OutgoingCalls {
   readonly #mux: MuxContext;
   readonly #calls = new Map<number, OutgoingCall>();
   #unsettled: Unsettled[] = [];
+  #unsettledBytes = 0;
+  #settling: ReturnType<typeof setTimeout> | null = null;
+  #soon = false;
   readonly #settleNow = (): void => this.settle();
   readonly #heads = new HeadReader<ResponseHead>();
   #next: number;
@@ -145,10 +156,7 @@ export class OutgoingCalls {
       sink.meter?.count('request', whole);
       if (whole.length > 0) parts.write(PartKind.requestData, id, whole);
       parts.write(PartKind.requestEnd, id, trailersOf(request));
-      if (!digests) return;
-      call.request = whole;
-      // Behind the packet; for who will ask.
-      if (sink.onEnd !== undefined) parts.afterTurn(() => void call.requestDigest);
+      if (digests) this.#hashLater(call, whole);
       return;
     }
     const out = (call.out = new Outflow(this.#hash()));
@@ -162,6 +170,14 @@ export class OutgoingCalls {
       (all) => all && parts.write(PartKind.requestEnd, id, trailersOf(request)),
       (error: unknown) => this.cancel(call, new Agnt2Error('cancelled', 'the request body failed', { cause: error })),
     );
+  }
+
+  /** Hashes a request that was sent whole when its digest is asked for, or right behind the packet where a copy would cost more. */
+  #hashLater(call: OutgoingCall, whole: Uint8Array): void {
+    const isAskedFor = call.sink.onEnd !== undefined;
+    const isLong = whole.length > HELD_BYTES;
+    call.request = isAskedFor && !isLong ? copyOf(whole) : whole;
+    if (isAskedFor && isLong) this.#mux.parts.afterTurn(() => void call.requestDigest);
   }
 
   #unable(request: ExchangeRequest): Agnt2Error | null {
@@ -210,6 +226,7 @@ export class OutgoingCalls {
       for (let i = at; i <= last; i++) this.take(packet, parts, i);
       return;
     }
+    this.#unsettledBytes += packet.length;
     this.#onWhole(call, head, bytes, copyOf(packet.subarray(parts.starts[last], parts.ends[last])));
   }
 
@@ -224,7 +241,10 @@ export class OutgoingCalls {
     }
   }
 
-  /** Whoever asked waits for the answer; the accounts, which are between the two sides, can wait until it has left for there. */
+  /**
+   * Whoever asked waits for the answer; the accounts, which are between the two sides, can wait. One by one they would cost several times as much,
+   * each at a moment in which the next call is on its way.
+   */
   #onWhole(call: OutgoingCall, head: ResponseHead, bytes: Uint8Array, end: Uint8Array): void {
     call.answered = true;
     call.whole = true;
@@ -233,16 +253,28 @@ export class OutgoingCalls {
     call.out?.stop();
     this.#unsettled.push({ call, bytes, end });
     if (call.sink.onEnd === undefined) this.settle();
-    else if (this.#unsettled.length === 1) this.#mux.parts.afterTurn(this.#settleNow);
+    else if (this.#unsettled.length >= SETTLE_CALLS || this.#unsettledBytes >= SETTLE_BYTES) this.settleSoon();
+    else this.#settling ??= setTimeout(this.#settleNow, SETTLE_MS);
     // What is handed out is a copy: who gets it may change it before it is hashed.
     this.#open(call, head, new Whole(copyOf(bytes), this.#mux));
   }
 
+  /** {@link settle}, at the end of this turn. */
+  settleSoon(): void {
+    if (this.#soon || this.#unsettled.length === 0) return;
+    this.#soon = true;
+    this.#mux.parts.afterTurn(this.#settleNow);
+  }
+
   /** Accounts for the answers handed on, in the order in which they came. */
   settle(): void {
+    this.#soon = false;
+    if (this.#settling !== null) clearTimeout(this.#settling);
+    this.#settling = null;
     if (this.#unsettled.length === 0) return;
     const unsettled = this.#unsettled;
     this.#unsettled = [];
+    this.#unsettledBytes = 0;
     for (const { call, bytes, end } of unsettled) {
       this.#calls.delete(call.id);
       const { sink } = call;

@@ -1,6 +1,6 @@
 /**
  * One party of one session (docs/protocol.md §§5, 8): calls both ways over one socket, halves signed by window. Nothing
- * on a call's path signs or hashes a tree: it hashes its two bodies and appends a record.
+ * on a call's path signs, hashes a tree or writes to a disk: it hashes its two bodies and appends a record.
  *
  * What each side risks is one number, its own `credit`. As payee it serves while what it recorded or is serving exceeds
  * what is signed by no more than that; as payer it signs only for records it checked, and accepts records it can't
@@ -84,7 +84,11 @@ export class SessionEndpoint {
       shut: () => status.shut(),
       owed: () => payer.unsigned.value,
       credit: () => this.#signer.credit,
-      full: () => this.#signer.schedule(),
+      full: () => {
+        this.#settle();
+        this.#signer.schedule();
+      },
+      half: () => this.#resumption.mux?.settleSoon(),
     }));
     const desk = new Desk(options, payee, counters, {
       shut: () => status.shut(),
@@ -118,10 +122,12 @@ export class SessionEndpoint {
   }
   /** Base units recorded, signed or not: what we owe and what the peer owes. */
   get accrued(): { pays: number; earns: number } {
+    this.#settle();
     return { pays: this.#payer.accrued, earns: this.#payee.accrued };
   }
   /** Base units no half covers yet, both ways. */
   get unsigned(): { pays: number; earns: number } {
+    this.#settle();
     return { pays: this.#payer.unsigned.value, earns: this.#payee.unsigned.value };
   }
   get inFlight(): { outgoing: number; incoming: number } {
@@ -180,7 +186,7 @@ export class SessionEndpoint {
       this.#gate.release(maxPrice);
       return Promise.reject(new Agnt2Error('session_lost', 'the other party left'));
     }
-    if (maxPrice > 0 && this.#payer.accrued + this.#gate.promised - this.#payee.paid > this.#deposits.own) {
+    if (maxPrice > 0 && this.#isOverDeposit()) {
       this.#gate.release(maxPrice);
       this.#status.changed();
       return Promise.reject(
@@ -191,6 +197,20 @@ export class SessionEndpoint {
     return new Promise((resolve, reject) =>
       mux.start(request, new PaidCall(this.#calling, request, options, resolve, reject)),
     );
+  }
+
+  /** Accounts for all answers that were handed on. */
+  #settle(): void {
+    this.#resumption.mux?.settle();
+  }
+
+  #isOverDeposit(): boolean {
+    const isOver = (): boolean =>
+      this.#payer.accrued + this.#gate.promised - this.#payee.paid > this.#deposits.own;
+    if (!isOver()) return false;
+    // Calls that are over may have cost less than they were promised.
+    this.#settle();
+    return isOver();
   }
 
   // ---- the socket ----
@@ -272,6 +292,7 @@ export class SessionEndpoint {
    */
   async drain(timeoutMs = DRAIN_MS): Promise<void> {
     this.#status.draining = true;
+    this.#settle();
     this.#gate.open();
     this.#countersigner.thankNow();
     this.#signer.schedule();
@@ -286,6 +307,8 @@ export class SessionEndpoint {
 
   /** Signs what is accepted and waits for its receipt, without ending anything. Rejects with `drain_timeout`. */
   async flush(timeoutMs = DRAIN_MS): Promise<void> {
+    this.#settle();
+    this.#signer.signNow();
     await this.#status.until(() => this.#settled(this.#payer), timeoutMs);
   }
 
@@ -310,6 +333,7 @@ export class SessionEndpoint {
    * its record is not here.
    */
   proveCall(index: number, dir: Direction = this.#payer.dir): CallProof {
+    this.#settle();
     return (dir === this.#payer.dir ? this.#payer : this.#payee).prove(index);
   }
 }

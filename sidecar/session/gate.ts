@@ -15,6 +15,8 @@ export interface GateOptions {
   readonly credit: () => number;
   /** A call waits for something to be signed. */
   readonly full: () => void;
+  /** Half of the credit is owed or promised. */
+  readonly half: () => void;
 }
 
 interface Waiting {
@@ -41,6 +43,8 @@ export class Gate {
   pass(max: number): boolean {
     if (this.waiting || !this.#options.ready() || !this.#fits(max)) return false;
     this.promised += max;
+    const { owed, credit, half } = this.#options;
+    if ((this.promised + owed()) * 2 >= credit()) half();
     return true;
   }
 

@@ -120,7 +120,12 @@ abstract class Ledger {
     return true;
   }
 
-  /** Writes records that are not in the store yet. */
+  /** How many records are not in the store yet. */
+  get uncommitted(): number {
+    return this.pending.length - this.#saved;
+  }
+
+  /** Writes them. */
   commit(): void {
     if (this.#saved === this.pending.length) return;
     this.store.append(this.dir, this.frontier.size + this.#saved, this.pending.copies(this.#saved));

@@ -1,6 +1,9 @@
-/** The socket an endpoint has at the time: packets come off it one at a time, and none leaves before the store has what it says. */
+/**
+ * The socket an endpoint has at the time: packets come off it one at a time, and what another may rely on leaves only once the store has it. Of calls both
+ * sides know, so that the records of a few milliseconds go into the store together.
+ */
 import { Agnt2Error } from '../../protocol/errors.ts';
-import { encodeError } from '../../protocol/packet.ts';
+import { PacketType, encodeError } from '../../protocol/packet.ts';
 import { CONGESTION_POLL_MS, HIGH_WATER } from '../../protocol/parts.ts';
 import { asError } from './context.ts';
 import type { PayeeLedger, PayerLedger } from './ledger.ts';
@@ -8,6 +11,9 @@ import type { Counters, EndpointOptions, EndpointState, PacketSocket } from './t
 
 /** Packets waiting behind a signature check; a peer that sends more before it is done has lost all measure. */
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
+/** Records wait for the store so long, or until there are so many. */
+const COMMIT_MS = 10;
+const COMMIT_CALLS = 64;
 
 export interface LineContext {
   readonly payer: PayerLedger;
@@ -29,6 +35,8 @@ export class Line {
   #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
   #busy = false;
+  #committing: ReturnType<typeof setTimeout> | null = null;
+  readonly #commitNow = (): void => this.commit();
 
   constructor(context: LineContext) {
     this.#context = context;
@@ -76,16 +84,27 @@ export class Line {
   send(packet: Uint8Array): void {
     const socket = this.#socket;
     if (socket === null) return;
-    // Before anything leaves that another may rely on, this side can't forget it any more.
-    this.commit();
+    const isCalls = packet[0] === PacketType.calls;
+    if (!isCalls) this.commit();
     this.#context.counters.packetsOut += 1;
     this.#context.counters.bytesOut += packet.length;
     socket.send(packet);
+    if (isCalls) this.#commitSoon();
   }
 
+  /** Puts all records into the store. */
   commit(): void {
+    if (this.#committing !== null) clearTimeout(this.#committing);
+    this.#committing = null;
     this.#context.payer.commit();
     this.#context.payee.commit();
+  }
+
+  /** Behind a packet that may hold records: whoever got it has them as well. */
+  #commitSoon(): void {
+    const { uncommitted } = this.#context.payee;
+    if (uncommitted >= COMMIT_CALLS) this.commit();
+    else if (uncommitted > 0) this.#committing ??= setTimeout(this.#commitNow, COMMIT_MS);
   }
 
   /** The last packet of a type that waits behind the one at hand. */

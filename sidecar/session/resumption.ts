@@ -2,7 +2,7 @@
  * One pairing after another (docs/protocol.md §5): from the word that both parties are there, through their hellos, keys
  * and records, to the calls of the two.
  */
-import type { Agnt2Error } from '../../protocol/errors.ts';
+import { Agnt2Error } from '../../protocol/errors.ts';
 import type { SignedHalf } from '../../protocol/half.ts';
 import { verifyP256 } from '../../protocol/keys.ts';
 import { CallMux } from '../../protocol/mux.ts';
@@ -187,7 +187,12 @@ export class Resumption {
     // Before the peer's hello it is of an older pairing.
     if (!this.#greeted || sealed === null) return;
     await sealed.bind(decodeBind(packet));
-    if (sealed === this.#sealed) this.#becomeReady();
+    if (sealed !== this.#sealed) return;
+    const { payer, payee, stop } = this.#context;
+    // It comes behind all the records that the peer has.
+    if (payer.restoring || payee.restoring)
+      stop(new Agnt2Error('records_lost', 'a half counts calls whose records neither party has any more'));
+    else this.#becomeReady();
   }
 
   /** Once the peer's hello is in and answered, its key is its own, and no record is missing. */

@@ -16,6 +16,8 @@ export class Signer {
   credit = 0;
   #signing: Promise<void> | null = null;
   #timer: ReturnType<typeof setTimeout> | null = null;
+  /** Somebody waits for what is accepted to be signed. */
+  #pressed = false;
   #lastSignedMs = -Infinity;
   /** How long the last signature took. */
   #tookMs = 0;
@@ -32,7 +34,7 @@ export class Signer {
   schedule(): void {
     const { status, payer } = this.#context;
     if (this.#signing !== null || status.stopped !== null || status.state === 'closed') return;
-    const wanted = status.draining || (this.#gate.waiting && status.state === 'ready');
+    const wanted = this.#pressed || status.draining || (this.#gate.waiting && status.state === 'ready');
     const pressed = wanted && payer.unsigned.calls > 0;
     const delay = pressed
       ? 0
@@ -50,6 +52,12 @@ export class Signer {
         this.#timer = null;
         this.schedule();
       }, delay);
+  }
+
+  /** Signs all that is accepted, without waiting for the window. */
+  signNow(): void {
+    this.#pressed = true;
+    this.schedule();
   }
 
   /** The signature being made, or the next there is to make now; null when nothing is left to be signed. */
@@ -81,6 +89,7 @@ export class Signer {
   /** A half over what was accepted, or one for each call of it: signed, persisted, then sent. */
   async #sign(): Promise<void> {
     const { payer, options, status, counters, line } = this.#context;
+    this.#pressed = false;
     const each = this.#rule.calls === 1;
     const halves = [payer.next(each ? 1 : Infinity)];
     while (each && halves.length < MAX_HALVES && halves.at(-1)!.calls < payer.size)

@@ -1,8 +1,16 @@
-/** When a payer signs: at the first of 20 ms, 256 calls, or half the credit; at once when the session was idle. */
+/** When a payer signs: at the first of 20 ms, 256 calls, or half the credit; at once when the session was idle. Where little is owed, the 20 ms become 500. */
 export interface WindowRule {
   readonly ms: number;
   readonly calls: number;
 }
+
+/** Of the time of a session, and of the processor, its signatures take no more than one part in so many. */
+const SHARE = 25;
+const MAX_STRETCH_MS = 500;
+/** Less than this part of the credit is little. */
+const LITTLE = 16;
+
+const longer = (ms: number, than: number): number => Math.max(ms, Math.min(MAX_STRETCH_MS, than));
 
 /**
  * Milliseconds until the next half is due: 0 for now, `Infinity` with nothing to sign.
@@ -15,14 +23,12 @@ export function signDelay(
   credit: number,
   sinceMs: number,
 ): number {
-  if (unsigned.calls === 0) return Infinity;
-  if (unsigned.calls >= rule.calls || (unsigned.value > 0 && unsigned.value * 2 >= credit)) return 0;
-  return Math.max(0, rule.ms - sinceMs);
+  const { calls, value } = unsigned;
+  if (calls === 0) return Infinity;
+  if (calls >= rule.calls || (value > 0 && value * 2 >= credit)) return 0;
+  const ms = value * LITTLE < credit ? longer(rule.ms, rule.ms * SHARE) : rule.ms;
+  return Math.max(0, ms - sinceMs);
 }
 
-/** Of the time of a session, and of the processor, its signatures take no more than one part in so many. */
-const SHARE = 25;
-const MAX_STRETCH_MS = 500;
-
 /** How long a window is where the last signature took so long: on a busy machine they get rarer, not in each other's way. */
-export const stretched = (ms: number, tookMs: number): number => Math.max(ms, Math.min(MAX_STRETCH_MS, tookMs * SHARE));
+export const stretched = (ms: number, tookMs: number): number => longer(ms, tookMs * SHARE);

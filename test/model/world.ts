@@ -498,8 +498,10 @@ export class World {
     if (dropped.length > 0) return `an honest party lost its socket for ${dropped[0]}`;
     if (this.relay.refused > 0) return 'the relay refused a half of an honest party';
     const stopped = [a, b].flatMap(({ endpoint }) => (endpoint.error === null ? [] : [endpoint.error]));
-    // Only who forgot may refuse what it can't check; and what both forgot, nobody has.
-    if (stopped.some(({ code }) => code !== 'record_rejected') && losses < 2) return `stopped: ${stopped[0].message}`;
+    // Only who forgot may refuse what it can't check; and what both forgot, nobody has: all of it, or the last calls in a crash.
+    const mayStop = (code: string): boolean =>
+      code === 'record_rejected' || losses > 1 || (code === 'records_lost' && losses > 0 && crashes > 1);
+    if (stopped.some(({ code }) => !mayStop(code))) return `stopped: ${stopped[0].message}`;
     if (stopped.length > 0 && crashes === 0) return `stopped without a crash: ${stopped[0].message}`;
     if (!drained && stopped.length === 0 && losses < 2)
       return `not drained: ${JSON.stringify([a, b].map((s) => [s.endpoint.state, s.endpoint.unsigned, s.endpoint.inFlight, s.errors, seqs(s.endpoint)]))}`;
