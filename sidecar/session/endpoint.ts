@@ -205,8 +205,7 @@ export class SessionEndpoint {
   }
 
   #isOverDeposit(): boolean {
-    const isOver = (): boolean =>
-      this.#payer.accrued + this.#gate.promised - this.#payee.paid > this.#deposits.own;
+    const isOver = (): boolean => this.#payer.accrued + this.#gate.promised - this.#payee.paid > this.#deposits.own;
     if (!isOver()) return false;
     // Calls that are over may have cost less than they were promised.
     this.#settle();
