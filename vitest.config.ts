@@ -69,7 +69,8 @@ export default defineConfig({
           include: ['test/{e2e,faults,browser}/**/*.test.ts'],
           testTimeout: 240_000,
           hookTimeout: 240_000,
-          fileParallelism: false,
+          // Much of it is waiting, for blocks, for containers, for an outage to end.
+          maxWorkers: 2,
         },
       },
     ],

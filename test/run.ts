@@ -89,7 +89,7 @@ const results = [
     timed('node and workers', typescript(['--project', 'node', '--project', 'workers', ...args])),
     timed('proofs', typescript(['--project', 'proofs', ...args])),
   ])),
-  // Alone: they bring up whole stacks and kill them, which nothing else should have to share two cores with.
+  // By themselves: they bring up whole stacks and kill them.
   await timed('e2e', typescript(['--project', 'e2e', ...args])),
 ];
 times.sort((a, b) => b.seconds - a.seconds);

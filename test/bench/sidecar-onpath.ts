@@ -11,9 +11,12 @@ import net from 'node:net';
 import { isShort, median, percentile } from './suite.ts';
 
 const BODY_BYTES = 1024;
-/** Of a round, one after the other, so that what one call leaves to be done falls on the next of its own kind. */
-const CALLS = 60;
-const PAIRS = isShort ? 40 : 300;
+/**
+ * Of a round, one after the other, so that what one call leaves to be done falls on the next of its own kind: accounts wait for milliseconds, and halves for 256 calls
+ * or half a second.
+ */
+const CALLS = 300;
+const PAIRS = isShort ? 10 : 80;
 /** Calls in flight at saturation, and calls of a round of it. */
 const SATURATION = 32;
 const SATURATED_CALLS = 3000;
