@@ -167,8 +167,7 @@ export const suite: Suite = {
         },
         notes: {
           vsX402: typeof x402 === 'string' ? x402 : x402Note(x402),
-          relayMicrosPerCallSparse:
-            'calls one after the other, each in packets of its own; halves included',
+          relayMicrosPerCallSparse: 'calls one after the other, each in packets of its own; halves included',
           directCallsPerSecond: 'calls over a WebSocket between the two sidecars, halves through the relay as well',
           costPerCall64Vs1: `CPU time of all processes for a call, each pair with ${COST_IN_FLIGHT} calls in flight, as the one; in turns with the one, the median of ${COST_ROUNDS} such ratios`,
           costPerCall64Vs1SameTotal: `the same with ${COST_IN_FLIGHT} calls in flight over all pairs together: packets hold fewer calls, the more pairs there are`,
