@@ -25,6 +25,7 @@ import {
   encodeHello,
   encodeReceiptPacket,
 } from '../protocol/packet.ts';
+import { Contradictions } from './session/contradictions.ts';
 import { type SessionFacts, shardStub } from './shard/api.ts';
 import {
   acceptSocket,
@@ -102,6 +103,7 @@ const payerOf = (dir: Direction): Party => (dir === 0 ? 'a' : 'b');
 export class Session extends DurableObject<GuardEnv> {
   readonly #sql: SqlStorage;
   readonly #guard: Guard;
+  readonly #contradictions: Contradictions;
   #facts: (RelayFacts & { readonly signing: Signing }) | null = null;
   readonly #halves: [SignedHalf | null, SignedHalf | null] = [null, null];
   #frames = 0;
@@ -122,6 +124,7 @@ export class Session extends DurableObject<GuardEnv> {
       CREATE TABLE IF NOT EXISTS half (dir INTEGER PRIMARY KEY, record BLOB NOT NULL, payer BLOB NOT NULL, payee BLOB);
       CREATE TABLE IF NOT EXISTS passed (one INTEGER PRIMARY KEY, frames INTEGER NOT NULL, bytes INTEGER NOT NULL);
     `);
+    this.#contradictions = new Contradictions(this.#sql);
     const facts = this.#sql.exec('SELECT * FROM facts').toArray()[0];
     if (facts) {
       this.#setFacts({
@@ -205,10 +208,12 @@ export class Session extends DurableObject<GuardEnv> {
 
   /** What the newcomer may have missed, then to both that they may speak. */
   #greet(party: Party, ws: WebSocket): void {
-    const [pays, earns] = party === 'a' ? [0, 1] : [1, 0];
+    const [pays, earns]: [Direction, Direction] = party === 'a' ? [0, 1] : [1, 0];
     // A party that lost its store, and whose peer hides what was signed, has it from here.
     const halves = this.#halves.filter((signed) => signed !== null);
     if (halves.length > 0) sendPacket(ws, encodeHello({ halves, credit: 0 }));
+    const contradiction = this.#contradictions.shown(earns);
+    if (contradiction !== null) sendPacket(ws, contradiction);
     const theirs = this.#halves[earns];
     const receipt = this.#halves[pays];
     if (theirs !== null && theirs.payee === undefined) sendPacket(ws, encodeHalfPacket(theirs.half, theirs.payer));
@@ -291,6 +296,7 @@ export class Session extends DurableObject<GuardEnv> {
       case PacketType.half: {
         const { half, signature } = decodeNewest(packet);
         await this.#verify(half, party, payerOf(half.dir), signature);
+        this.#weigh({ half, payer: signature });
         this.#keep({ half, payer: signature });
         this.#note(half);
         break;
@@ -332,6 +338,14 @@ export class Session extends DurableObject<GuardEnv> {
     if (!(await verifyP256(signer === 'a' ? facts.keyA : facts.keyB, facts.signing.half(half), signature))) {
       throw new Agnt2Error('bad_signature', 'not signed by the pinned key');
     }
+  }
+
+  /** What a verified half proves of its payer is shown to whom it pays, whatever else becomes of it. */
+  #weigh(signed: SignedHalf): void {
+    const { dir } = signed.half;
+    const contradiction = this.#contradictions.weigh(this.#halves[dir], signed);
+    const payee = this.#current[peerOf(payerOf(dir))];
+    if (contradiction !== null && payee !== null) sendPacket(payee, contradiction);
   }
 
   /** Keeps a verified half. No await between the look at the newest and the write: two can't pass each other. */
@@ -407,6 +421,7 @@ export class Session extends DurableObject<GuardEnv> {
       if (payee !== undefined) await this.#verify(half, null, peerOf(payerOf(half.dir)), payee);
     }
     for (const signed of halves) {
+      this.#weigh(signed);
       const known = this.#halves[signed.half.dir];
       if (known === null || (signed.half.seq > known.half.seq && covers(signed.half, known.half))) this.#write(signed);
       else if (signed.payee !== undefined && signed.half.seq === known.half.seq)

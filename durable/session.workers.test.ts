@@ -8,12 +8,14 @@ import {
   MAX_PACKET_BYTES,
   PacketType,
   decodeHello,
+  decodeSigned,
   encodeDirect,
   encodeHalfPacket,
   encodeHalvesPacket,
   encodeHello,
   encodeReceiptPacket,
   encodeRecords,
+  isAccusation,
 } from '../protocol/packet.ts';
 import { packetSocket } from '../sidecar/session/index.ts';
 import { type Party, collect, endpoint, parties, request, signing } from '../sidecar/session/testing.ts';
@@ -228,6 +230,8 @@ describe('Session', () => {
       a.ws.send(packet);
       expect([code, codeIn(await a.next())]).toEqual([code, code]);
     }
+    // The one that contradicts it is shown to whom it would have paid.
+    expect(decodeHello(await b.next()).halves.map((signed) => signed.half.paid)).toEqual([500, 501]);
     b.ws.send(await receipt(half({ seq: 6, calls: 60, paid: 600 })));
     expect(codeIn(await b.next())).toBe('unknown_half');
     b.ws.send(await receipt(half({ seq: 5, calls: 50, paid: 501 })));
@@ -237,6 +241,47 @@ describe('Session', () => {
     a.ws.send(await pay(newest));
     expect((await b.next())[0]).toBe(PacketType.half);
     expect((await stub.live()).halves).toEqual(before.halves);
+  });
+
+  test('shows a payee the first two halves that contradict each other, whether it is there or comes later', async () => {
+    const { stub, b: partyB, half, pay } = await open();
+    const [a, b] = await meet(stub);
+    const [one, two] = [half({ seq: 3 }), half({ seq: 3, root: new Uint8Array(32).fill(2) })];
+    a.ws.send(await pay(one));
+    await b.next();
+    // Going back, and not signed: nothing to show.
+    a.ws.send(await pay(half({ seq: 4, calls: 0, paid: 0 })));
+    expect(codeIn(await a.next())).toBe('stale_half');
+    a.ws.send(encodeHalfPacket(two, await partyB.key.sign(signing.half(two))));
+    expect(codeIn(await a.next())).toBe('bad_signature');
+    a.ws.send(await pay(two));
+    expect(codeIn(await a.next())).toBe('stale_half');
+    const shown = await b.next();
+    expect(decodeHello(shown)).toMatchObject({ halves: [{ half: one }, { half: two }], credit: 0 });
+    expect(isAccusation(decodeHello(shown))).toBe(true);
+    // Once is enough; who comes later has it behind what the relay keeps, its payer has not.
+    a.ws.send(await pay(half({ seq: 3, paid: 9 })));
+    expect(codeIn(await a.next())).toBe('stale_half');
+    await evictDurableObject(stub);
+    const later = await connect(stub, 'b');
+    expect(decodeHello(await later.next())).toMatchObject({ halves: [{ half: one }] });
+    expect(hex(await later.next())).toBe(hex(shown));
+    expect(decodeSigned(await later.next()).half).toEqual(one);
+    const again = await connect(stub, 'a');
+    expect(decodeHello(await again.next()).halves).toHaveLength(1);
+    again.ws.send(await pay(half({ seq: 9, calls: 9, paid: 90 })));
+    expect((await later.next())[0]).toBe(PacketType.half);
+  });
+
+  test('weighs the halves of a hello too: one that a payer gave its payee alone, and another that the relay has', async () => {
+    const { stub, a: partyA, half, pay } = await open();
+    const [a, b] = await meet(stub);
+    a.ws.send(await pay(half({ seq: 3 })));
+    await b.next();
+    const two = half({ seq: 3, calls: 2, paid: 7 });
+    b.ws.send(encodeHello({ halves: [{ half: two, payer: await partyA.key.sign(signing.half(two)) }], credit: 5 }));
+    expect(decodeHello(await b.next()).halves.map((signed) => signed.half.calls)).toEqual([1, 2]);
+    expect((await stub.live()).halves).toMatchObject([{ seq: '3', calls: '1', paid: '5' }]);
   });
 
   test('random and mutated packets never change a half or break the relay', async () => {
@@ -349,6 +394,7 @@ describe('Session', () => {
     expect(await b.next()).toEqual(calls(7));
     a.ws.send(await pay(half({ paid: 4 })));
     expect(codeIn(await a.next())).toBe('stale_half');
+    expect(isAccusation(decodeHello(await b.next()))).toBe(true);
     a.ws.send(await pay(half({ seq: 2, calls: 2, paid: 6 })));
     expect((await b.next())[0]).toBe(PacketType.half);
     await evictDurableObject(stub);

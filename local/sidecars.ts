@@ -27,7 +27,8 @@ export class SidecarProcess {
   /** Where the app sends its calls. */
   readonly url: string;
   readonly admin: string;
-  readonly #config: string;
+  /** Its config file. */
+  readonly config: string;
   readonly #log: string;
   #child: Child;
 
@@ -35,7 +36,7 @@ export class SidecarProcess {
     this.agent = agent;
     this.url = url;
     this.admin = admin;
-    this.#config = config;
+    this.config = config;
     this.#log = log;
     this.#child = this.#spawn();
   }
@@ -78,7 +79,7 @@ export class SidecarProcess {
         ...NODE_FLAGS,
         inRepository('sidecar', 'main.ts'),
         '--config',
-        this.#config,
+        this.config,
       ],
       env: MALLOC_ENV,
       log: this.#log,

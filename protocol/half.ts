@@ -2,7 +2,7 @@
  * A half: one direction of a session, a grow-only signed record (docs/protocol.md §5). With its payer's signature it
  * is money, with its payee's a receipt. `join` is what chain, relay and both parties do with two of them.
  */
-import { Reader, Writer, ZERO_BYTES32, compare, isZero } from './bytes.ts';
+import { Reader, Writer, ZERO_BYTES32, compare, equal, isZero } from './bytes.ts';
 import { malformed } from './errors.ts';
 
 /** 0: a pays b; 1: b pays a. */
@@ -61,6 +61,16 @@ export function decodeHalf(reader: Reader): Half {
 /** Whether `next` is at or above `prev` in every counter, as an honest payer's newer half always is. */
 export const covers = (next: Half, prev: Half): boolean =>
   next.seq >= prev.seq && next.calls >= prev.calls && next.paid >= prev.paid;
+
+/**
+ * Whether no log could bear both halves of one session and direction: a key that signed them is slashed (docs/protocol.md §4, *conflict*). One that
+ * merely goes back is none: it says less than it might.
+ */
+export const contradicts = (one: Half, other: Half): boolean => {
+  const sameRoot = equal(one.root, other.root);
+  const twoForOnePlace = one.seq === other.seq && !(one.calls === other.calls && one.paid === other.paid && sameRoot);
+  return twoForOnePlace || (one.calls === other.calls && !sameRoot);
+};
 
 /** What a chain keeps of a direction: the most paid, and the longest log. Idempotent, commutative, associative. */
 export interface DirectionState {

@@ -77,6 +77,10 @@ export interface Hello {
   readonly key?: Uint8Array;
 }
 
+/** Whether a hello is the relay's word that a payer has contradicted itself: two halves of one direction, and no key. */
+export const isAccusation = ({ halves, key }: Hello): boolean =>
+  key === undefined && halves.length === 2 && halves[0].half.dir === halves[1].half.dir;
+
 export const encodeCalls = (parts: readonly Part[]): Uint8Array => {
   const writer = new Writer().u8(PacketType.calls);
   for (const part of parts) writer.u8(part.kind).varint(part.call).varint(part.body.length).bytes(part.body);

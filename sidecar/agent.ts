@@ -361,6 +361,12 @@ export class Agent {
       spent: { hour: String(hour), day: String(day) },
       services: this.#services.map(({ id }) => formatId(id)),
       pendingResponds: this.#running?.responder.pending ?? 0,
+      contradictions: this.#options.store.evidence.all().map(({ session, peer, state, code }) => ({
+        session: formatId(session),
+        peer: formatId(peer),
+        state,
+        code,
+      })),
     };
   }
 
@@ -385,6 +391,10 @@ export class Agent {
   }
 
   #startSessionMetrics(metrics: Metrics): void {
+    const { evidence } = this.#options.store;
+    const found = 'Sessions whose peer signed two halves that contradict each other';
+    metrics.counter('agnt2_contradictions_total', found, () => evidence.count());
+    metrics.counter('agnt2_slashes_total', 'Of them, those whose peer was slashed', () => evidence.count('slashed'));
     const of = (read: (totals: ReturnType<SessionManager['totals']>) => number) => (): number =>
       this.#running === null ? 0 : read(this.#running.sessions.totals());
     const counter = (name: string, help: string, read: Parameters<typeof of>[0]): void =>

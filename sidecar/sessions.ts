@@ -35,6 +35,7 @@ import {
   keepConnected,
   noCounters,
 } from './session/index.ts';
+import { Slashing } from './slashing.ts';
 import type { SessionRow, Store } from './store.ts';
 import { CONTROL, isNormal } from './target.ts';
 
@@ -83,6 +84,7 @@ export class SessionManager implements Sessions {
   readonly #refused = new Map<number, { untilMs: number; ms: number }>();
   readonly #leaving: Leaving;
   readonly #openings: Openings;
+  readonly #slashing: Slashing;
   #timer: NodeJS.Timeout | null = null;
   #adopting: Promise<void> = Promise.resolve();
   #stopping = false;
@@ -91,6 +93,7 @@ export class SessionManager implements Sessions {
     this.#options = options;
     this.#now = options.now ?? (() => Date.now());
     this.#openings = new Openings({ ...options, agent: options.identity.agent });
+    this.#slashing = new Slashing({ ...options, now: this.#now });
     this.#leaving = new Leaving({
       ...options,
       live: this.#live,
@@ -160,6 +163,7 @@ export class SessionManager implements Sessions {
     }
     // Talking to their peers may take long; calls need not wait for it.
     this.#adopting = this.#adopt().catch((error: unknown) => this.#options.onError(error));
+    void this.#slashing.look();
     this.#timer = setInterval(() => void this.watch(), this.#options.everyMs ?? 15_000);
     this.#timer.unref();
   }
@@ -374,6 +378,11 @@ export class SessionManager implements Sessions {
       quote: (request) => this.#quote(live, request),
       handler: (request) => this.#serve(live, request),
       onCharged: (price) => this.#options.metrics.earned.add('route="session"', price),
+      onContradiction: (found) => {
+        this.#slashing.found(peer, found);
+        // What it owes is settled now: there is nothing else to be done in the session.
+        queueMicrotask(() => void this.#leaving.leave(live).catch(onError));
+      },
       onError,
     });
     const live: Live = {
@@ -467,6 +476,7 @@ export class SessionManager implements Sessions {
   async watch(): Promise<void> {
     await this.#openings.late().catch((error: unknown) => this.#options.onError(error));
     await this.#leaving.watch();
+    await this.#slashing.look();
   }
 
   #forgetPeer(live: Live): void {
@@ -489,5 +499,6 @@ export class SessionManager implements Sessions {
     await Promise.allSettled([this.#adopting, ...this.#opening.values()]);
     await Promise.allSettled([...this.#live.keys()].map((session) => this.leave(session)));
     await this.#leaving.idle();
+    await this.#slashing.idle();
   }
 }

@@ -3,8 +3,10 @@ import { hex } from '../protocol/bytes.ts';
 import type { NetworkFacts } from './core.ts';
 import type { Database, Statement } from './database.ts';
 import { refusal } from './errors.ts';
+import { Evidence } from './evidence.ts';
 import type { Sent } from './far.ts';
 import { PolicyStore } from './policy/store.ts';
+import type { Contradiction } from './session/index.ts';
 
 /** A first-contact call's escrow that we took on: `serving` until its answer is known, then `responding` until Core has it. */
 export interface PendingRespond {
@@ -50,11 +52,14 @@ export class Store {
   readonly #statements = new Map<string, Statement>();
   /** What the policy keeps. */
   readonly policy: PolicyStore;
+  /** Against peers that cheat. */
+  readonly evidence: Evidence;
 
   constructor(db: Database) {
     this.#db = db;
     db.exec(SCHEMA);
     this.policy = new PolicyStore(db);
+    this.evidence = new Evidence(db);
   }
 
   #sql(text: string): Statement {
@@ -181,6 +186,17 @@ export class Store {
       (this.#sql('SELECT state FROM sessions WHERE session = ?').get(session)?.state as SessionState | undefined) ??
       null
     );
+  }
+
+  /** Keeps evidence against the peer of a session, which is being left from here on. False when there was some against it. */
+  convict(peer: number, found: Contradiction): boolean {
+    const { session } = found.first.half;
+    let isNew = false;
+    this.#db.transaction(() => {
+      isNew = this.evidence.keep(peer, found);
+      if (this.sessionState(session) !== 'closed') this.saveSession(session, peer, 'exiting');
+    });
+    return isNew;
   }
 
   /** Notes a message that opens a session on another shard, until what it made is known. */

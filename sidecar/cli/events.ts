@@ -7,6 +7,8 @@ const STYLE: Readonly<Record<string, Style>> = {
   error: 'red',
   failed: 'red',
   offline: 'yellow',
+  peer_contradicted: 'red',
+  slash_refused: 'yellow',
 };
 
 /** One line, as time, event, and what else it says. What is no event stays as it is. */

@@ -21,6 +21,14 @@ export interface SessionLine {
   readonly earns: number;
 }
 
+/** A peer that signed two halves that contradict each other, and what became of it. */
+interface ContradictionLine {
+  readonly session: string;
+  readonly peer: string;
+  readonly state: 'owed' | 'slashed' | 'refused';
+  readonly code: string | null;
+}
+
 async function run(invocation: Invocation): Promise<number> {
   const { out, args } = invocation;
   if (args.length > 0) throw new UsageError(`status takes no ${args[0]}`);
@@ -31,6 +39,7 @@ async function run(invocation: Invocation): Promise<number> {
   const gateway = await new Core(config.gateway).agent(config.agent).catch((error: unknown) => describe(error));
   const isReady = sidecar?.ready === true;
   const spent = sidecar?.spent as { hour: string; day: string } | undefined;
+  const contradictions = (sidecar?.contradictions ?? []) as ContradictionLine[];
   const balance = 'balance' in gateway ? String(gateway.balance) : null;
   const state = sidecar === null ? 'not running' : isReady ? 'ready' : 'not ready';
   out.result(
@@ -61,6 +70,10 @@ async function run(invocation: Invocation): Promise<number> {
         ...sessions.map(({ session, peer, state: is, pays, earns }): [string, string] => [
           `session ${session}`,
           `with ${peer}, ${is}, paid ${pays}, earned ${earns}`,
+        ]),
+        ...contradictions.map(({ session, peer, state: is, code }): [string, string] => [
+          `cheat ${peer}`,
+          `contradicted itself in session ${session}: ${out.paint('red', code ?? (is === 'owed' ? 'to be slashed' : is))}`,
         ]),
       ],
       '',

@@ -20,6 +20,7 @@ import { CLOSE, type Live, factsOf, roleOf, until } from '../live.ts';
 import { Openings } from '../opening.ts';
 import { type EndpointOptions, SessionEndpoint, type SessionFacts, keepConnected } from '../session/index.ts';
 import { SessionFile } from '../session/store-sqlite.ts';
+import { Slashing } from '../slashing.ts';
 import { openStore } from '../sqlite.ts';
 import type { Store } from '../store.ts';
 import { CONTROL } from '../target.ts';
@@ -69,6 +70,7 @@ export class Party {
   readonly #file: SessionFile;
   readonly #openings: Openings;
   readonly #leaving: Leaving;
+  readonly #slashing: Slashing;
   readonly #live = new Map<number, Live>();
   readonly #seats = new Map<number, Promise<Seat>>();
   readonly #credit: number;
@@ -112,6 +114,7 @@ export class Party {
     this.#onError = onError;
     this.#file = new SessionFile(join(stateDir, 'sessions.sqlite'), onError);
     this.#openings = new Openings({ agent, core, far, store, config: { deposit, exitDelay } });
+    this.#slashing = new Slashing({ far, store, onEvent: () => {}, onError });
     this.#leaving = new Leaving({
       identity: this.#identity,
       core,
@@ -214,6 +217,7 @@ export class Party {
     const [own, peerKey] = role === 'a' ? [facts.keyA, facts.keyB] : [facts.keyB, facts.keyA];
     if (!equal(own, key.publicKey))
       throw refusal('wrong_key', 'the session was opened for another machine key of ours');
+    const peer = role === 'a' ? cell.b : cell.a;
     const endpoint = new SessionEndpoint({
       ...conduct,
       credit: this.#credit,
@@ -233,9 +237,13 @@ export class Party {
           throw refusal('not_found', 'nothing is served here');
         return handler(request, context);
       },
+      onContradiction: (found) => {
+        this.#slashing.found(peer, found);
+        // What it owes is settled now: there is nothing else to be done in the session.
+        queueMicrotask(() => void this.#leaving.leave(live).catch(this.#onError));
+      },
       onError: this.#onError,
     });
-    const peer = role === 'a' ? cell.b : cell.a;
     const link = new AbortController();
     const live: Live = {
       id: cell.id,
@@ -274,6 +282,7 @@ export class Party {
   async watch(): Promise<void> {
     await this.#openings.late().catch(this.#onError);
     await this.#leaving.watch();
+    await this.#slashing.look();
   }
 
   #detach(live: Live): void {
@@ -289,6 +298,7 @@ export class Party {
     await Promise.allSettled([this.#abandoning, ...this.#seats.values()]);
     await Promise.all([...this.#live.keys()].map((session) => this.leave(session).catch(this.#onError)));
     await this.#leaving.idle();
+    await this.#slashing.idle();
     for (const live of this.#live.values()) this.#detach(live);
     this.#close();
     this.#store.close();

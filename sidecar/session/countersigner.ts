@@ -3,6 +3,7 @@ import type { SignedHalf } from '../../protocol/half.ts';
 import { verifyP256 } from '../../protocol/keys.ts';
 import { PacketType, decodeNewest, encodeReceiptPacket } from '../../protocol/packet.ts';
 import { type EndpointContext, asError, assertOurs, checkHalf } from './context.ts';
+import { catchOut, contradicted } from './contradiction.ts';
 import { stretched } from './window.ts';
 
 /** Milliseconds between receipts of a busy session. */
@@ -26,9 +27,17 @@ export class Countersigner {
     const { options, payee } = this.#context;
     const { half, signature } = decodeNewest(packet);
     assertOurs(options, half, payee.dir);
+    const kept = contradicted(this.#context, half);
+    if (kept !== null) return this.#catch(kept, { half, payer: signature });
     // A newer one was verified: whatever this is, that one says all it could say.
     if (half.seq < (payee.half?.half.seq ?? 0)) return;
     return this.#take({ half, payer: signature });
+  }
+
+  async #catch(kept: SignedHalf, signed: SignedHalf): Promise<void> {
+    const { options, payee, peerKey, status } = this.#context;
+    await checkHalf(options, signed.half, payee.dir, peerKey, signed.payer);
+    if (!status.isClosed()) catchOut(this.#context, kept, signed, () => payee.accept(signed));
   }
 
   async #take(signed: SignedHalf): Promise<void> {
@@ -55,11 +64,12 @@ export class Countersigner {
     try {
       const { half, signature } = decodeNewest(packet);
       assertOurs(options, half, payee.dir);
-      return { half, payer: signature };
+      if (contradicted(this.#context, half) === null) return { half, payer: signature };
     } catch {
-      // It will have its own turn.
-      return null;
+      // As below.
     }
+    // It will have its own turn.
+    return null;
   }
 
   #accept(signed: SignedHalf): void {

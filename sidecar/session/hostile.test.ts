@@ -1,7 +1,6 @@
 /** What a hostile party of a session may do by itself: bytes no honest sidecar sends, at moments it chooses. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { MachineKey } from '../../protocol/keys.ts';
 import {
   PacketType,
   PartKind,
@@ -28,6 +27,7 @@ import {
   request,
   signing,
   sleep,
+  slowKey,
   until,
 } from './testing.ts';
 
@@ -250,33 +250,6 @@ describe('calls in flight when a session stops', () => {
     expect(await slow).toBe('session_lost');
   });
 });
-
-/** From when it is held, signs when told to. */
-function slowKey(key: MachineKey): { key: MachineKey; signed: () => number; hold: () => void; go: () => void } {
-  let wake: () => void = () => {};
-  let count = 0;
-  let open = true;
-  const slow = {
-    publicKey: key.publicKey,
-    async sign(preimage: Uint8Array): Promise<Uint8Array> {
-      count += 1;
-      if (!open) await new Promise<void>((resolve) => (wake = resolve));
-      return key.sign(preimage);
-    },
-  };
-  return {
-    key: slow as unknown as MachineKey,
-    signed: () => count,
-    hold: () => {
-      open = false;
-      count = 0;
-    },
-    go: () => {
-      open = true;
-      wake();
-    },
-  };
-}
 
 describe('after close()', () => {
   test('nothing is signed again and again', async () => {

@@ -1,4 +1,5 @@
 /** Sessions of a sidecar (Layer Top). The SQLite store is apart, in `store-sqlite.ts`: Workers can't import it. */
+export type { Contradiction } from './contradiction.ts';
 export { SessionEndpoint } from './endpoint.ts';
 export { verifyCall } from './proof.ts';
 export { keepConnected, packetSocket } from './socket.ts';

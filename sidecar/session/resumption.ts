@@ -13,9 +13,11 @@ import {
   encodeBind,
   encodeHello,
   encodeRecords,
+  isAccusation,
 } from '../../protocol/packet.ts';
 import { platformSealing } from '../../protocol/seal.ts';
 import { type EndpointContext, asError, checkHalf } from './context.ts';
+import { catchOut, contradicted, hearAccusation } from './contradiction.ts';
 import type { Countersigner } from './countersigner.ts';
 import type { Desk } from './desk.ts';
 import type { Gate } from './gate.ts';
@@ -95,10 +97,12 @@ export class Resumption {
   /** The peer's, which answers ours; or, before the peer is there, the relay's: what it keeps for a side that lost its own. */
   async onHello(packet: Uint8Array): Promise<void> {
     const { status, payer, line } = this.#context;
-    if (status.state === 'offline' || status.state === 'ready' || status.state === 'closed') return;
+    if (status.state === 'offline' || status.state === 'closed') return;
+    const hello = decodeHello(packet);
+    if (isAccusation(hello)) return hearAccusation(this.#context, hello.halves);
+    if (status.state === 'ready') return;
     const pairing = this.#pairing;
     const isRelays = status.state === 'waiting';
-    const hello = decodeHello(packet);
     const calls = [0, 0];
     for (const signed of hello.halves) {
       if (!(await (signed.half.dir === payer.dir ? this.#adoptOwn(signed) : this.#adoptPeers(signed)))) return;
@@ -154,6 +158,9 @@ export class Resumption {
     if (status.isClosed()) return false;
     const receipted = receipt !== undefined && (await verifyP256(ownKey, options.signing.half(half), receipt));
     if (status.isClosed()) return false;
+    const kept = contradicted(this.#context, half);
+    if (kept !== null)
+      catchOut(this.#context, kept, { half, payer: signature }, () => payee.adopt({ half, payer: signature }));
     if (payee.adopt({ half, payer: signature })) payee.save();
     if (payee.half?.half.seq !== half.seq) return true;
     if (receipted) {

@@ -147,6 +147,33 @@ export class Pipe {
   }
 }
 
+/** From when it is held, signs when told to. */
+export function slowKey(key: MachineKey): { key: MachineKey; signed: () => number; hold: () => void; go: () => void } {
+  let wake: () => void = () => {};
+  let count = 0;
+  let open = true;
+  const slow = {
+    publicKey: key.publicKey,
+    async sign(preimage: Uint8Array): Promise<Uint8Array> {
+      count += 1;
+      if (!open) await new Promise<void>((resolve) => (wake = resolve));
+      return key.sign(preimage);
+    },
+  };
+  return {
+    key: slow as unknown as MachineKey,
+    signed: () => count,
+    hold: () => {
+      open = false;
+      count = 0;
+    },
+    go: () => {
+      open = true;
+      wake();
+    },
+  };
+}
+
 export interface Party {
   key: MachineKey;
   store: SessionStore;

@@ -7,6 +7,7 @@ import type { SigningKey } from '../../protocol/keys.ts';
 import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.ts';
 import type { Rate } from '../../protocol/meter.ts';
 import type { Sealing } from '../../protocol/seal.ts';
+import type { Contradiction } from './contradiction.ts';
 import type { SessionStore } from './store.ts';
 
 /** A binary socket, stripped to what a session needs; `socket.ts` adapts the `ws` package and the platform's own. */
@@ -59,6 +60,8 @@ export interface EndpointOptions {
   readonly sealing?: Sealing;
   /** How long a call waits for the peer to be there. Default 10,000. */
   readonly peerWaitMs?: number;
+  /** Handed the evidence when the peer signed two halves that contradict each other, before anything else is made of it: keep it. */
+  readonly onContradiction?: (found: Contradiction) => void;
   /** Sees what stopped the session, refused packets, and what the relay or peer reported. */
   readonly onError?: (error: Agnt2Error) => void;
 }

@@ -26,6 +26,7 @@ export const WORKING_OPS: readonly string[] = [
   'respond',
   'rule',
   'settle',
+  'slash',
   'withdraw',
 ];
 
