@@ -10,22 +10,8 @@ import { toOutgoing } from './h2.ts';
 import { pairs } from './headers.ts';
 import { listen } from './server.ts';
 import { CORPUS, type Exchange, type Fields } from './testing/corpus.ts';
-import {
-  type Got as AnyGot,
-  type Made,
-  type Seen,
-  type Way,
-  Lockstep,
-  Ways,
-  comparable,
-  gather,
-  keyOf,
-  memoised,
-  pathOf,
-  readPath,
-  shown,
-  told,
-} from './testing/ways.ts';
+import { type Got as AnyGot, NUMBERED, Trial, gather, shown } from './testing/trial.ts';
+import { type Way, Ways } from './testing/ways.ts';
 
 type Got = AnyGot & { readonly rst: number };
 
@@ -38,12 +24,11 @@ const LEFT_OUT: Readonly<Record<string, string>> = {
   'a body that ends with its connection': 'END_STREAM ends every body, as chunks without a length do (§8.1)',
   'a stream that ends with its connection': 'the same',
 };
-const named = CORPUS.map((exchange, index) => ({ ...exchange, index })).filter(({ name }) => !(name in LEFT_OUT));
+const named = NUMBERED.filter(({ name }) => !(name in LEFT_OUT));
 
 let ways: Ways;
+const trial: Trial<Got> = new Trial(named, run);
 const closers: (() => unknown)[] = [];
-const seen = new Map<string, Seen>();
-const lockstep = new Lockstep();
 const clients = new Map<Way, ClientHttp2Session>();
 
 const lower = (fields: Fields): string[] => fields.flatMap(([name, value]) => [name.toLowerCase(), value]);
@@ -53,9 +38,9 @@ const LIMITS = { maxHeaderListPairs: 1024, strictSingleValueFields: false };
 /** Says the corpus's answer. */
 async function play({ answer }: Exchange, stream: ServerHttp2Stream): Promise<void> {
   const step = async (): Promise<void> => {
-    if (answer.lockstep) await lockstep.step();
+    if (answer.lockstep) await trial.lockstep.step();
   };
-  lockstep.begin();
+  trial.lockstep.begin();
   for (const { status, headers } of answer.interim)
     stream.additionalHeaders({ ...outgoing(headers), ':status': status });
   const length = answer.body.reduce((sum, chunk) => sum + chunk.length, 0);
@@ -78,24 +63,17 @@ origin.on('stream', (stream, headers, _flags, ...rest: unknown[]) => {
   stream.on('trailers', (_head, _ends, ...raw: unknown[]) => (trailers = pairs(raw[0] as string[])));
   stream.on('error', () => {});
   void gather(stream.iterator({ destroyOnReturn: false })).then((body) => {
-    const { key, index, target } = readPath(headers[':path']!);
     const fields = pairs(rest[0] as string[]);
-    seen.set(`${key} ${index}`, {
-      method: headers[':method']!,
-      target,
-      headers: fields,
-      body: shown(body),
-      trailers,
-    });
-    return play(CORPUS[index], stream);
+    const request = { method: headers[':method']!, headers: fields, body: shown(body), trailers };
+    return play(trial.asked(headers[':path']!, request), stream);
   });
 });
 
-/** Makes one exchange; what the app saw of it and what came back. */
-async function run(way: Way, index: number): Promise<Made<Got>> {
+/** Makes one exchange; what came back. */
+async function run(way: Way, index: number): Promise<Got> {
   const { authority } = ways.get(way);
-  const { method, target, headers, upload, uploadTrailers, answer } = CORPUS[index];
-  const head = [':method', method, ':scheme', 'http', ':authority', authority, ':path', pathOf(way, index, target)];
+  const { method, headers, upload, uploadTrailers, answer } = CORPUS[index];
+  const head = [':method', method, ':scheme', 'http', ':authority', authority, ':path', trial.pathTo(way, index)];
   const length = upload !== null && upload.length <= 1 ? ['content-length', String(upload[0]?.length ?? 0)] : [];
   const stream = clients.get(way)!.request([...head, ...lower(headers), ...length], {
     endStream: upload === null,
@@ -106,7 +84,7 @@ async function run(way: Way, index: number): Promise<Made<Got>> {
   const step = (what: string): void => {
     if (!answer.lockstep) return;
     steps.push(what);
-    lockstep.arrived();
+    trial.lockstep.arrived();
   };
   const said = (raw: unknown): { status: number; headers: Fields } => {
     const [[, status], ...fields] = pairs(raw as string[]);
@@ -132,9 +110,8 @@ async function run(way: Way, index: number): Promise<Made<Got>> {
   stream.on('wantTrailers', () => stream.sendTrailers(outgoing(uploadTrailers)));
   for (const chunk of upload ?? []) stream.write(chunk);
   if (upload !== null) stream.end();
-  return { got: await got, saw: seen.get(`${keyOf(way)} ${index}`)! };
+  return got;
 }
-const directly = memoised((index) => run('direct', index).then(comparable<Got>));
 
 beforeAll(async () => {
   const sessions = new Set<http2.ServerHttp2Session>();
@@ -162,18 +139,7 @@ test('nothing of the corpus is left out but what HTTP/2 has no words for', () =>
   expect(named.length).toBeGreaterThanOrEqual(85);
 });
 
-describe.each(['one hop', 'a session'] as const)('over %s in HTTP/2, as directly', (way) => {
-  test.each(named)('$name', async ({ index }) => {
-    const through = await run(way, index);
-    expect(comparable(through)).toEqual(await directly(index));
-    expect(told(through)).toEqual(way === 'one hop' ? ['agnt2-route'] : ['agnt2-route', 'agnt2-caller']);
-  });
-});
+describe.each(['one hop', 'a session'] as const)('over %s in HTTP/2, as directly', (way) => trial.alike(way));
 
-describe('by first contact in HTTP/2, as directly but for what that way has no place for', () => {
-  test.each(named)('$name', async ({ index }) => {
-    const direct = await directly(index);
-    // Interim answers have no place in the gateway's answer (docs/http.md).
-    expect(comparable(await run('first contact', index))).toEqual({ ...direct, got: { ...direct.got, interim: [] } });
-  });
-});
+describe('by first contact in HTTP/2, as directly but for what that way has no place for', () =>
+  trial.alikeButInterim());

@@ -9,30 +9,14 @@ import { Metrics } from '../metrics.ts';
 import { pairs } from './headers.ts';
 import { createExchangeServer, listen } from './server.ts';
 import { CORPUS, type Exchange, type Fields } from './testing/corpus.ts';
-import {
-  type Entry,
-  type Got as AnyGot,
-  type Made,
-  type Seen,
-  type Way,
-  Lockstep,
-  Ways,
-  comparable,
-  gather,
-  keyOf,
-  memoised,
-  pathOf,
-  readPath,
-  shown,
-  told,
-} from './testing/ways.ts';
+import { type Got as AnyGot, NUMBERED, Trial, gather, shown } from './testing/trial.ts';
+import { type Entry, type Way, Ways } from './testing/ways.ts';
 
 type Got = AnyGot & { readonly reason: string };
 
 let ways: Ways;
+const trial: Trial<Got> = new Trial(NUMBERED, run);
 const closers: (() => unknown)[] = [];
-const seen = new Map<string, Seen>();
-const lockstep = new Lockstep();
 
 const flat = (fields: Fields): string[] => fields.flat();
 
@@ -53,9 +37,9 @@ async function play({ answer }: Exchange, response: ServerResponse): Promise<voi
     none: [],
   }[answer.framing] as unknown as Fields;
   const step = async (): Promise<void> => {
-    if (answer.lockstep) await lockstep.step();
+    if (answer.lockstep) await trial.lockstep.step();
   };
-  lockstep.begin();
+  trial.lockstep.begin();
   await write(
     `HTTP/1.1 ${answer.status} ${answer.reason}\r\n${lines([...answer.headers, ...framing, ['Connection', 'close, X-Hop']])}\r\n`,
   );
@@ -77,16 +61,14 @@ const origin = http.createServer({ maxHeaderSize: 64 * 1024 }, (request, respons
   void (async () => {
     if (request.url!.startsWith('/expect/')) return waited(request, response);
     if (request.url === '*' || request.url === '/') return void response.end(`asked ${request.url}`);
-    const { key, index, target } = readPath(request.url!);
     const body = await gather(request);
-    seen.set(`${key} ${index}`, {
+    const exchange = trial.asked(request.url!, {
       method: request.method!,
-      target,
       headers: pairs(request.rawHeaders),
       body: shown(body),
       trailers: pairs(request.rawTrailers),
     });
-    await play(CORPUS[index], response);
+    await play(exchange, response);
   })();
 });
 
@@ -112,10 +94,10 @@ const silent = net.createServer((socket) => {
   });
 });
 
-/** Makes one exchange; what the app saw of it and what came back. */
-async function run(way: Way, index: number): Promise<Made<Got>> {
+/** Makes one exchange; what came back. */
+async function run(way: Way, index: number): Promise<Got> {
   const { port, prefix } = ways.get(way);
-  const { method, target, headers, upload, uploadTrailers, answer } = CORPUS[index];
+  const { method, headers, upload, uploadTrailers, answer } = CORPUS[index];
   const one = upload !== null && upload.length <= 1;
   const framing: Fields =
     upload === null
@@ -126,14 +108,14 @@ async function run(way: Way, index: number): Promise<Made<Got>> {
   const interim: { status: number; headers: Fields }[] = [];
   const steps: string[] = [];
   const named = headers.some(([name]) => name === 'Connection') ? [] : [['Connection', 'close']];
-  const got = await new Promise<Got>((resolve, reject) => {
+  return new Promise<Got>((resolve, reject) => {
     const out = http.request(
       {
         host: '127.0.0.1',
         port,
         agent: false,
         method,
-        path: `${prefix}${pathOf(way, index, target)}`,
+        path: `${prefix}${trial.pathTo(way, index)}`,
         headers: flat([['Host', 'app.example'], ...headers, ...framing, ...(named as unknown as Fields)]),
         maxHeaderSize: 64 * 1024,
       },
@@ -141,7 +123,7 @@ async function run(way: Way, index: number): Promise<Made<Got>> {
         const step = (what: string): void => {
           if (!answer.lockstep) return;
           steps.push(what);
-          lockstep.arrived();
+          trial.lockstep.arrived();
         };
         step('head');
         gather(message, (chunk) => step(chunk.toString('latin1'))).then(
@@ -166,10 +148,7 @@ async function run(way: Way, index: number): Promise<Made<Got>> {
       out.addTrailers(uploadTrailers.map(([name, value]): [string, string] => [name, value]));
     out.end();
   });
-  return { saw: seen.get(`${keyOf(way)} ${index}`)!, got };
 }
-
-const directly = memoised((index) => run('direct', index).then(comparable<Got>));
 
 beforeAll(async () => {
   ways = await Ways.open(`http://127.0.0.1:${await listen(origin, { host: '127.0.0.1', port: 0 })}`);
@@ -182,8 +161,6 @@ beforeAll(async () => {
 afterAll(async () => {
   for (const close of closers) await close();
 }, 60_000);
-
-const named = CORPUS.map((exchange, index) => ({ ...exchange, index }));
 
 test('the corpus holds no exchange twice', () => {
   expect(CORPUS.length).toBeGreaterThanOrEqual(60);
@@ -209,7 +186,7 @@ test('every test and exchange that docs/http.md names is where it says', () => {
     if (!line.startsWith('|')) ofTable = null;
     let where: string | null = ofTable;
     for (const [, file, corpus, name] of line.startsWith('|')
-      ? line.matchAll(/`([^`]+\.test\.ts)`|\b(corpus)\b(?= ")|"([^"]+)"/g)
+      ? line.matchAll(/`([^`]+\.test\.ts|test\/e2e\/docker\/[^`]+)`|\b(corpus)\b(?= ")|"([^"]+)"/g)
       : []) {
       if (name === undefined) where = file ?? corpus;
       else named.push({ where: where ?? 'nowhere', name });
@@ -235,21 +212,9 @@ test('every test and exchange that docs/http.md names is where it says', () => {
   expect(missing).toEqual([]);
 });
 
-describe.each(['one hop', 'a session'] as const)('over %s, as directly', (way) => {
-  test.each(named)('$name', async ({ index }) => {
-    const through = await run(way, index);
-    expect(comparable(through)).toEqual(await directly(index));
-    expect(told(through)).toEqual(way === 'one hop' ? ['agnt2-route'] : ['agnt2-route', 'agnt2-caller']);
-  });
-});
+describe.each(['one hop', 'a session'] as const)('over %s, as directly', (way) => trial.alike(way));
 
-describe('by first contact, as directly but for what that way has no place for', () => {
-  test.each(named)('$name', async ({ index }) => {
-    const direct = await directly(index);
-    // Interim answers have no place in the gateway's answer (docs/http.md).
-    expect(comparable(await run('first contact', index))).toEqual({ ...direct, got: { ...direct.got, interim: [] } });
-  });
-});
+describe('by first contact, as directly but for what that way has no place for', () => trial.alikeButInterim());
 
 test.each(['a session', 'first contact'] as const)(
   'over %s OPTIONS of a peer without a path asks for the peer as a whole',
