@@ -109,6 +109,14 @@ export function writeUint(bytes: Uint8Array, at: number, width: number, value: n
   }
 }
 
+/** A number as L1 has it, 32 bytes, big-endian. Throws `malformed` for a negative or longer one. */
+export function word(value: number | bigint): Uint8Array {
+  if (typeof value === 'bigint') return unhex(`0x${value.toString(16).padStart(64, '0')}`, 32);
+  const out = new Uint8Array(32);
+  writeUint(out, 24, 8, value);
+  return out;
+}
+
 /** An append-only cursor. Integers are big-endian; `varint` is canonical LEB128. */
 export class Writer {
   #buffer = new Uint8Array(256);

@@ -3,7 +3,7 @@
  * a secp256k1 key their keccak: one encoding, two curves.
  * @see https://eips.ethereum.org/EIPS/eip-712
  */
-import { type Hex, ZERO_BYTES32, concat, unhex, utf8, writeUint } from './bytes.ts';
+import { type Hex, ZERO_BYTES32, concat, unhex, utf8, word } from './bytes.ts';
 import type { Half } from './half.ts';
 import { keccak } from './hash.ts';
 
@@ -14,11 +14,6 @@ export interface Domain {
   readonly root: Hex;
 }
 
-const word = (value: number): Uint8Array => {
-  const out = new Uint8Array(32);
-  writeUint(out, 24, 8, value);
-  return out;
-};
 const typeHash = (type: string): Uint8Array => keccak(utf8(type));
 
 const DOMAIN_TYPE = typeHash('EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)');

@@ -18,7 +18,7 @@ import {
 } from './cells.ts';
 import { Signing } from './eip712.ts';
 import { Engine, inboxFrame, stepsOf, tickFrame } from './engine.ts';
-import { equal, hex } from './bytes.ts';
+import { equal, hex, word } from './bytes.ts';
 import type { Half } from './half.ts';
 import { encodeInboxItem } from './inbox.ts';
 import { MachineKey, ownerAddress, signOwner } from './keys.ts';
@@ -109,11 +109,7 @@ describe('frames', () => {
   test('an accepted bundle whose signature was made malleable is refused', async () => {
     const frame = await world.sign(ann, [{ op: 'transfer', to: bob.id, amount: 1 }]);
     const order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
-    const high = (order - BigInt(hex(frame.subarray(-32)))).toString(16).padStart(64, '0');
-    frame.set(
-      Uint8Array.from(high.match(/../g)!, (b) => parseInt(b, 16)),
-      frame.length - 32,
-    );
+    frame.set(word(order - BigInt(hex(frame.subarray(-32)))), frame.length - 32);
     expect(names(world.execute(frame))[0]).toBe('bad_signature');
   });
 });

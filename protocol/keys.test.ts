@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { hashTypedData } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
 import { describe, expect, test } from 'vitest';
-import { hex, unhex } from './bytes.ts';
+import { hex, unhex, word } from './bytes.ts';
 import { Signing } from './eip712.ts';
 import { keccak } from './hash.ts';
 import { MachineKey, ownerAddress, signOwner, verifyOwner, verifyP256, verifyP256Sync } from './keys.ts';
@@ -22,10 +22,7 @@ describe('machine keys', () => {
       const signature = await key.sign(preimage);
       expect(BigInt(hex(signature.subarray(32))) <= half).toBe(true);
       const high = signature.slice();
-      high.set(
-        unhex(`0x${(p256.Point.CURVE().n - BigInt(hex(signature.subarray(32)))).toString(16).padStart(64, '0')}`),
-        32,
-      );
+      high.set(word(p256.Point.CURVE().n - BigInt(hex(signature.subarray(32)))), 32);
       const cases: [Uint8Array, Uint8Array, Uint8Array, boolean][] = [
         [key.publicKey, preimage, signature, true],
         [other.publicKey, preimage, signature, false],

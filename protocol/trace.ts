@@ -1,6 +1,6 @@
 /** Posted data: chunk records, the leaves and root of `dataRoot`, and the batch header (docs/protocol.md §§3, 7). */
 import { MAX_FRAME_BYTES } from './bundle.ts';
-import { type Hex, Reader, Writer, concat, hex, unhex, writeUint } from './bytes.ts';
+import { type Hex, Reader, Writer, concat, hex, unhex, writeUint, word } from './bytes.ts';
 import { stepsOf } from './engine.ts';
 import { malformed } from './errors.ts';
 import { keccak } from './hash.ts';
@@ -143,14 +143,9 @@ export interface BatchHeader {
 
 /** keccak(abi.encode(Batch)): ten words. */
 export function batchHash(header: BatchHeader): Hex {
-  const word = (value: number | Hex): Uint8Array => {
-    if (typeof value === 'string') return unhex(value, 32);
-    const out = new Uint8Array(32);
-    writeUint(out, 24, 8, value);
-    return out;
-  };
+  const field = (value: number | Hex): Uint8Array => (typeof value === 'string' ? unhex(value, 32) : word(value));
   const { number, prev, pre, post, steps, timeFrom, timeTo, inboxCursor, dataRoot, da } = header;
   return hex(
-    keccak(concat(...[number, prev, pre, post, steps, timeFrom, timeTo, inboxCursor, dataRoot, da].map(word))),
+    keccak(concat(...[number, prev, pre, post, steps, timeFrom, timeTo, inboxCursor, dataRoot, da].map(field))),
   );
 }

@@ -3,7 +3,7 @@
  * of points and takes about a second for a commitment or a proof of a full blob: loaded when first needed, which is never while data is elsewhere. Where
  * there is a faster one, an entry installs it.
  */
-import { hex, unhex, type Hex } from '../bytes.ts';
+import { hex, unhex, type Hex, word } from '../bytes.ts';
 import { pointOf } from './blobs.ts';
 
 /** Commitments and proofs of 48 bytes; a blob has 131,072. Everybody's are the same. */
@@ -57,6 +57,4 @@ export const proveBlob = async (blob: Uint8Array): Promise<Uint8Array> =>
 
 /** What shows L1 that the blob has this element, one of 4,096. */
 export const proveElement = async (blob: Uint8Array, element: number): Promise<Uint8Array> =>
-  (await kzg()).prove(blob, elementBytes(pointOf(element)));
-
-const elementBytes = (point: bigint): Uint8Array => unhex(`0x${point.toString(16).padStart(64, '0')}`);
+  (await kzg()).prove(blob, word(pointOf(element)));

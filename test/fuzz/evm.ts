@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { concat, equal, hex, unhex, utf8 } from '../../protocol/bytes.ts';
+import { concat, equal, hex, unhex, utf8, word } from '../../protocol/bytes.ts';
 import { domainSeparator } from '../../protocol/eip712.ts';
 import { keccak } from '../../protocol/hash.ts';
 import { inRepository, newRun, packageFile } from '../../local/paths.ts';
@@ -66,7 +66,6 @@ export const WITNESS_ERRORS: readonly string[] = ['BadWitness()', 'WrongPre(byte
 
 const domain = domainSeparator(DOMAIN);
 
-const word = (value: number | bigint): Uint8Array => unhex(`0x${value.toString(16).padStart(64, '0')}`);
 const padded = (bytes: Uint8Array): Uint8Array =>
   concat(word(bytes.length), bytes, new Uint8Array((32 - (bytes.length % 32)) % 32));
 

@@ -3,7 +3,7 @@
  * no form, shards that do not exist, keys and signatures that are almost right.
  */
 import { secp256k1 } from '@noble/curves/secp256k1.js';
-import { Writer, concat, hex, unhex } from '../../protocol/bytes.ts';
+import { Writer, concat, hex, word } from '../../protocol/bytes.ts';
 import { keccak } from '../../protocol/hash.ts';
 import { OP_NAMES, opOf } from '../../protocol/ops/index.ts';
 import { type Slot, Wire } from '../../protocol/wire.ts';
@@ -350,18 +350,17 @@ function owners(trace: Trace): void {
       const key = newKey(new Uint8Array(64).fill(random.below(256)));
       const right = signAsOwner(owner, signing.rotate({ agent: actor, epoch, key }));
       const [r, s, v] = [right.subarray(0, 32), right.subarray(32, 64), right[64]];
-      const scalar = (value: bigint): Uint8Array => unhex(`0x${value.toString(16).padStart(64, '0')}`);
       const [zero, other] = [new Uint8Array(32), Uint8Array.of(v === 27 ? 28 : 27)];
       const signature = [
-        concat(r, scalar(SECP_ORDER - BigInt(hex(s))), other),
-        concat(r, scalar(SECP_ORDER - BigInt(hex(s))), Uint8Array.of(v)),
+        concat(r, word(SECP_ORDER - BigInt(hex(s))), other),
+        concat(r, word(SECP_ORDER - BigInt(hex(s))), Uint8Array.of(v)),
         concat(r, s, other),
         concat(r, s, Uint8Array.of(v - 27)),
         concat(r, s, Uint8Array.of(29)),
         concat(zero, s, Uint8Array.of(v)),
         concat(r, zero, Uint8Array.of(v)),
-        concat(scalar(SECP_ORDER), s, Uint8Array.of(v)),
-        concat(scalar(2n ** 256n - 1n), s, Uint8Array.of(v)),
+        concat(word(SECP_ORDER), s, Uint8Array.of(v)),
+        concat(word(2n ** 256n - 1n), s, Uint8Array.of(v)),
         new Uint8Array(65),
         right,
       ][how];

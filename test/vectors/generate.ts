@@ -4,7 +4,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { p256 } from '@noble/curves/nist.js';
-import { concat, hex, unhex, utf8 } from '../../protocol/bytes.ts';
+import { concat, hex, utf8, word } from '../../protocol/bytes.ts';
 import { encodeCallRecord } from '../../protocol/call.ts';
 import { type CellJson, LAYOUTS, addressOf, cellFromJson, Region } from '../../protocol/cells.ts';
 import { Signing, domainSeparator, structHashes } from '../../protocol/eip712.ts';
@@ -173,7 +173,7 @@ function digests() {
       const preimage = concat(Uint8Array.of(0x19, 1), separator, structHash);
       const signature = p256.sign(sha(preimage), machine, { prehash: false, lowS: true });
       const highS = signature.slice();
-      highS.set(unhex(`0x${(p256.Point.CURVE().n - BigInt(hex(signature.subarray(32)))).toString(16).padStart(64, '0')}`), 32);
+      highS.set(word(p256.Point.CURVE().n - BigInt(hex(signature.subarray(32)))), 32);
       return {
         type,
         value,

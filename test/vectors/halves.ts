@@ -3,7 +3,7 @@
  * served exactly these calls. `kept`: its last half; else the code it is refused with. Read by both: `durable/session.workers.test.ts`, `sidecar/session/halves.test.ts`.
  */
 import { p256 } from '@noble/curves/nist.js';
-import { concat, hex, unhex } from '../../protocol/bytes.ts';
+import { concat, hex, word } from '../../protocol/bytes.ts';
 import { encodeCallRecord } from '../../protocol/call.ts';
 import { type Domain, Signing } from '../../protocol/eip712.ts';
 import type { Half } from '../../protocol/half.ts';
@@ -41,7 +41,7 @@ export function halvesVector(seeded: (label: string) => Uint8Array, domain: Doma
   const unsigned = (of: Half): Row => row(of, new Uint8Array(64));
   const highS = (signature: Uint8Array): Uint8Array => {
     const s = p256.Point.CURVE().n - BigInt(hex(signature.subarray(32)));
-    return concat(signature.subarray(0, 32), unhex(`0x${s.toString(16).padStart(64, '0')}`));
+    return concat(signature.subarray(0, 32), word(s));
   };
   const rising = (n: number): Row[] => Array.from({ length: n }, (_, i) => (i === n - 1 ? row(half(i + 1)) : unsigned(half(i + 1))));
   const three = encodeHalvesPacket(rising(3));
