@@ -3,8 +3,12 @@ import { cpSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Agent, Session, SessionStatus, get } from '../../protocol/cells.ts';
 import { codeOf } from '../../protocol/errors.ts';
+import { formatId } from '../../protocol/ids.ts';
 import { MachineKey } from '../../protocol/keys.ts';
+import { encodeHalfPacket, sessionRoom } from '../../protocol/packet.ts';
+import { dial } from '../dial.ts';
 import { type TestAgent, TestGateway } from '../testing/gateway.ts';
 import { type Conduct, Party, type SessionEndpoint, answer, request, verifyCall, whole } from './index.ts';
 
@@ -102,6 +106,23 @@ test('a program that lost its folder leaves the sessions it was in, with what th
   await expect.poll(() => gateway.balance(b), { timeout: 15_000 }).toBe(BALANCE + 10 * PRICE);
   expect(gateway.balance(a)).toBe(BALANCE - 10 * PRICE);
   await Promise.all([anew.stop(), payer.stop(), payee.stop()]);
+});
+
+test('a payer that contradicts itself is left, settled with and slashed', async () => {
+  const { a, payer, payee, endpoint, facts } = await trading();
+  await call(endpoint, 'one');
+  await endpoint.flush();
+  const { half } = endpoint.halves().pays!;
+  const identity = { agent: a.id, key: a.key, signing: gateway.signing };
+  const socket = await dial(gateway.url, sessionRoom(formatId(facts.session)), identity);
+  const lie = { ...half, root: new Uint8Array(32) };
+  socket.send(encodeHalfPacket(lie, await a.key.sign(gateway.signing.half(lie))));
+  await expect.poll(() => get(gateway.engine.machine.readAgent(a.id), Agent.failed), { timeout: 15_000 }).toBe(1);
+  const chain = (): Uint8Array => gateway.engine.machine.readSession(facts.session);
+  await expect.poll(() => get(chain(), Session.status), { timeout: 15_000 }).toBe(SessionStatus.exiting);
+  expect(get(chain(), Session.paidAB)).toBe(PRICE);
+  expect(await code(payee.join(facts.session, echo))).toBe('session_draining');
+  await Promise.all([payer.stop(), payee.stop()]);
 });
 
 test('refuses by code what can’t be', async () => {
