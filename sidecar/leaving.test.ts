@@ -4,41 +4,31 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
-import { signBundle } from '../protocol/bundle.ts';
 import { hex } from '../protocol/bytes.ts';
 import { Session, SessionStatus, get } from '../protocol/cells.ts';
-import { codeOf } from '../protocol/errors.ts';
 import { formatId } from '../protocol/ids.ts';
-import type { Interaction } from '../protocol/ops/index.ts';
-import { agentRoom, sessionRoom } from '../protocol/packet.ts';
 import { readConfig } from './config.ts';
-import { dial } from './dial.ts';
-import { EMPTY } from './http/body.ts';
 import { listen } from './http/server.ts';
-import { SessionEndpoint, memoryStore } from './session/index.ts';
+import type { SessionEndpoint } from './session/index.ts';
 import { Sidecar } from './sidecar.ts';
 import { type TestAgent, TestGateway } from './testing/gateway.ts';
+import { Mallory, call } from './testing/mallory.ts';
+import { eventually } from './testing/pair.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'agnt2-leaving-'));
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-async function eventually(check: () => boolean, what: string, ms = 8000): Promise<void> {
-  for (const end = Date.now() + ms; !check(); await sleep(10)) if (Date.now() > end) throw new Error(`never: ${what}`);
-}
 
 let gateway: TestGateway;
-let mallory: TestAgent;
+let mallory: Mallory;
 let bob: TestAgent;
 let app: Server;
 let sidecars: Sidecar[];
-let nonce: number;
 let states = 0;
 
 beforeEach(async () => {
   gateway = await TestGateway.start();
-  mallory = await gateway.agent(10_000);
+  mallory = new Mallory(gateway, await gateway.agent(10_000));
   bob = await gateway.agent(0);
   sidecars = [];
-  nonce = 0;
   app = http.createServer((_, response) => response.end('work'));
 });
 afterEach(async () => {
@@ -74,54 +64,7 @@ async function callee(stateDir = join(dir, String(states++))): Promise<Sidecar> 
   return made;
 }
 
-async function submit(...interactions: Interaction[]): Promise<void> {
-  const header = { actor: mallory.id, nonce: nonce++, expiry: 4e9 };
-  const result = await gateway.submit(await signBundle(mallory.key, gateway.signing, header, interactions));
-  expect(result).toHaveProperty('receipt');
-}
-
-/** Mallory's end of a session of hers with bob: the endpoint alone, no sidecar that minds its manners. */
-async function open(): Promise<SessionEndpoint> {
-  await submit({ op: 'open', peer: bob.id, deposit: 1000, exitDelay: 60 });
-  const identity = { agent: mallory.id, key: mallory.key, signing: gateway.signing };
-  const endpoint = new SessionEndpoint({
-    facts: {
-      session: 256,
-      a: mallory.id,
-      b: bob.id,
-      keyA: mallory.key.publicKey,
-      keyB: bob.key.publicKey,
-      depositA: 1000,
-      depositB: 0,
-      exitDelay: 60,
-    },
-    role: 'a',
-    key: mallory.key,
-    signing: gateway.signing,
-    store: memoryStore(),
-    credit: 500,
-  });
-  void endpoint.attach(await dial(gateway.url, sessionRoom('0:1'), identity));
-  const announced = await fetch(`${gateway.url}${agentRoom(formatId(bob.id)).replace('/socket', '/calls')}`, {
-    method: 'POST',
-    headers: { 'agnt2-method': 'POST', 'agnt2-target': '/', 'agnt2-session': '0:1' },
-  });
-  expect(announced.status).toBe(200);
-  await announced.arrayBuffer();
-  await eventually(() => endpoint.state === 'ready', 'session ready');
-  return endpoint;
-}
-
-const call = async (endpoint: SessionEndpoint, target: string, maxPrice = 10): Promise<string> => {
-  const request = { method: 'POST', target, headers: [], body: EMPTY, signal: AbortSignal.timeout(20_000) };
-  try {
-    const { response } = await endpoint.call(request, { maxPrice });
-    for await (const _ of response.body);
-    return String(response.status);
-  } catch (error) {
-    return codeOf(error);
-  }
-};
+const open = async (): Promise<SessionEndpoint> => (await mallory.open(bob)).endpoint;
 
 test('once a close is signed nothing is served above it, however often and however badly it is asked for again', async () => {
   await callee();
@@ -149,8 +92,7 @@ test('who lost its disk leaves the sessions it was in, with what it is shown: a 
   gateway.faults.refuseOps = [];
   gateway.deadRelays = false;
   const second = await callee();
-  const identity = { agent: mallory.id, key: mallory.key, signing: gateway.signing };
-  void endpoint.attach(await dial(gateway.url, sessionRoom('0:1'), identity));
+  void endpoint.attach(await mallory.dial(256));
   expect(await call(endpoint, '/run')).not.toBe('200');
   const chain = () => gateway.engine.machine.readSession(256);
   await eventually(() => get(chain(), Session.status) === SessionStatus.exiting, 'the exit');
@@ -174,7 +116,7 @@ test('what a session earned is settled also when the gateway was away as the sid
   const second = await callee(stateDir);
   gateway.faults.refuseReads = null;
   gateway.deadRelays = false;
-  await submit({ op: 'exit', session: 256 });
+  await mallory.submit({ op: 'exit', session: 256 });
   await second.sweep();
   await gateway.tick(120);
   const real = Date.now;
@@ -185,5 +127,5 @@ test('what a session earned is settled also when the gateway was away as the sid
     Date.now = real;
   }
   expect(gateway.balance(bob)).toBe(50);
-  expect(gateway.balance(mallory)).toBe(9950);
+  expect(gateway.balance(mallory.agent)).toBe(9950);
 });

@@ -70,8 +70,8 @@ export class Pair {
     this.#pace = { retryMs: 20, sessionsMs: 100_000, refundsMs: 100_000, peersTtlMs: 60_000, ...pace };
   }
 
-  static async start(pace: Pace = {}): Promise<Pair> {
-    return new Pair(await TestGateway.start(), pace);
+  static async start(pace: Pace = {}, shards = 1): Promise<Pair> {
+    return new Pair(await TestGateway.start(shards), pace);
   }
 
   async app(listener: RequestListener): Promise<string> {
