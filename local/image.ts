@@ -10,7 +10,7 @@ import { chmodSync, copyFileSync, cpSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { bundle } from '../sidecar/bundle.ts';
-import { MALLOC_ENV, NODE_FLAGS } from '../sidecar/flags.ts';
+import { MALLOC_ENV, OPTION_FLAGS } from '../sidecar/flags.ts';
 import { inRepository, packageFile } from './paths.ts';
 import { rootsMissing, run, unpackDebian } from './roots.ts';
 
@@ -65,7 +65,7 @@ export async function buildImage({ dir, tag, base }: { dir: string; tag: string;
   cpSync(inRepository('sidecar', 'Dockerfile'), join(context, 'Dockerfile'));
   if (base === undefined) makeBase(dir, OWN_BASE);
   const settings = Object.entries(MALLOC_ENV).map(([name, value]) => `${name}=${value}`);
-  const given = [`BASE=${base ?? OWN_BASE}`, `NODE_FLAGS=${NODE_FLAGS.join(' ')}`, ...settings];
+  const given = [`BASE=${base ?? OWN_BASE}`, `NODE_FLAGS=${OPTION_FLAGS.join(' ')}`, ...settings];
   docker('build', '--quiet', '--tag', tag, ...given.flatMap((arg) => ['--build-arg', arg]), context);
 }
 

@@ -28,8 +28,8 @@ const main = fileURLToPath(new URL('main.ts', import.meta.url));
 const lean =
   process.argv[2] === 'sidecar'
     ? JSON.parse(readFileSync(new URL('../flags.json', import.meta.url), 'utf8'))
-    : { node: [], env: {} };
-const args = ['--disable-warning=ExperimentalWarning', ...lean.node, main, ...process.argv.slice(2)];
+    : { node: [], v8: [], env: {} };
+const args = ['--disable-warning=ExperimentalWarning', ...lean.node, ...lean.v8, main, ...process.argv.slice(2)];
 const { HOME, XDG_CACHE_HOME } = process.env;
 const caches = XDG_CACHE_HOME || (HOME && join(HOME, '.cache'));
 const env = { ...lean.env, ...(caches && { NODE_COMPILE_CACHE: join(caches, 'agnt2', 'compiled') }), ...process.env };
