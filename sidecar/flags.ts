@@ -4,7 +4,7 @@
  * collections on demand (`young.ts`), without which a large body leaves 30 MB of dead buffers. And one arena for malloc, which gives back what
  * is free at its end: glibc keeps one a thread, and what V8's compiler threads had for a moment stays theirs, 10 MB of it. And one optimising compiler,
  * TurboFan, that begins after 500 calls of a function, in place of two, of which the better begins after 3000: less of Node's file is touched, less memory
- * to compile in, and code that is the better one from a few thousand requests on (docs/decisions/0026). Besides,
+ * to compile in, and code that is the better one from a few thousand requests on (docs/decisions/0028). Besides,
  * `NODE_COMPILE_CACHE` (a directory that outlives the process) saves every start but the first the stripping of types, and the 25 MB of what strips them.
  */
 import start from './flags.json' with { type: 'json' };
