@@ -13,6 +13,7 @@ import {
   type Half,
   SIGNATURE_BYTES,
   type SignedHalf,
+  contradicts,
   covers,
   encodeHalf,
 } from '../../protocol/half.ts';
@@ -540,8 +541,7 @@ export class World {
 function conflicting(halves: readonly Half[]): string | null {
   for (const [at, x] of halves.entries())
     for (const y of halves.slice(at + 1)) {
-      if (x.seq === y.seq) return `two halves number ${x.seq}`;
-      if (x.calls === y.calls && !equal(x.root, y.root)) return `two roots over ${x.calls} calls`;
+      if (contradicts(x, y)) return x.seq === y.seq ? `two halves number ${x.seq}` : `two roots over ${x.calls} calls`;
     }
   return null;
 }
