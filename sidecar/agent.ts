@@ -361,7 +361,7 @@ export class Agent {
       spent: { hour: String(hour), day: String(day) },
       services: this.#services.map(({ id }) => formatId(id)),
       pendingResponds: this.#running?.responder.pending ?? 0,
-      contradictions: this.#options.store.evidence.all().map(({ session, peer, state, code }) => ({
+      contradictions: this.#options.store.evidence.some().map(({ session, peer, state, code }) => ({
         session: formatId(session),
         peer: formatId(peer),
         state,

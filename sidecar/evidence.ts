@@ -1,7 +1,7 @@
 /** Evidence against peers who signed two halves that contradict each other, and what became of it: on disk from when it is seen. */
 import { Reader, Writer } from '../protocol/bytes.ts';
 import { type Direction, SIGNATURE_BYTES, type SignedHalf, decodeHalf, encodeHalf } from '../protocol/half.ts';
-import type { Database, Statement } from './database.ts';
+import type { Database } from './database.ts';
 import type { Contradiction } from './session/index.ts';
 
 /** `owed` until Core has it; then whether the peer was slashed over it, or what refused it for good. */
@@ -32,7 +32,6 @@ function decode(blob: unknown): SignedHalf {
 
 export class Evidence {
   readonly #db: Database;
-  #all: Statement | null = null;
 
   constructor(db: Database) {
     this.#db = db;
@@ -62,16 +61,29 @@ export class Evidence {
     return Number(row!.n);
   }
 
-  all(): EvidenceRow[] {
-    this.#all ??= this.#db.prepare('SELECT session, dir, peer, first, second, state, code FROM evidence');
-    return this.#all.all().map((row) => ({
-      session: Number(row.session),
-      dir: Number(row.dir) as Direction,
-      peer: Number(row.peer),
-      first: decode(row.first),
-      second: decode(row.second),
-      state: row.state as EvidenceState,
-      code: row.code as string | null,
-    }));
+  /** What Core does not have yet. */
+  owed(): EvidenceRow[] {
+    return this.#rows(`WHERE state = 'owed'`);
+  }
+
+  /** Of all there is, so much as a person looks at. */
+  some(): EvidenceRow[] {
+    return this.#rows('LIMIT 100');
+  }
+
+  #rows(which: string): EvidenceRow[] {
+    const columns = 'session, dir, peer, first, second, state, code';
+    return this.#db
+      .prepare(`SELECT ${columns} FROM evidence ${which}`)
+      .all()
+      .map((row) => ({
+        session: Number(row.session),
+        dir: Number(row.dir) as Direction,
+        peer: Number(row.peer),
+        first: decode(row.first),
+        second: decode(row.second),
+        state: row.state as EvidenceState,
+        code: row.code as string | null,
+      }));
   }
 }

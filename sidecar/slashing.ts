@@ -61,8 +61,8 @@ export class Slashing {
   }
 
   async #look(): Promise<void> {
-    for (const row of this.#options.store.evidence.all()) {
-      if (row.state === 'owed' && (this.#waits.get(keyOf(row))?.untilMs ?? 0) <= this.#now()) await this.#submit(row);
+    for (const row of this.#options.store.evidence.owed()) {
+      if ((this.#waits.get(keyOf(row))?.untilMs ?? 0) <= this.#now()) await this.#submit(row);
     }
   }
 

@@ -194,7 +194,7 @@ export class Store {
     let isNew = false;
     this.#db.transaction(() => {
       isNew = this.evidence.keep(peer, found);
-      if (this.sessionState(session) !== 'closed') this.saveSession(session, peer, 'exiting');
+      if (isNew && this.sessionState(session) !== 'closed') this.saveSession(session, peer, 'exiting');
     });
     return isNew;
   }

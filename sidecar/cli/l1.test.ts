@@ -43,7 +43,7 @@ async function owner(units: number): Promise<Hex> {
   return key;
 }
 
-// Every command is a process: minutes on two cores that others use, too.
+// Every command is a process, and L1 pays when a batch is final: most of a minute.
 test.runIf(process.env.LONG === '1')(
   'init, run, pay, session, status, logs, deposit and withdraw, each as its owner types it',
   { timeout: 900_000 },
