@@ -5,7 +5,7 @@ import type { ExchangeRequest, ExchangeResponse } from '../../protocol/exchange.
 import { Whole } from '../../protocol/whole.ts';
 import { refusal } from '../errors.ts';
 import type { Framing } from './body.ts';
-import { checkHeaders, contentLength, nameOf } from './headers.ts';
+import { checkedLength, nameOf } from './headers.ts';
 import { type Origin, type Sending, Upstream, isStale } from './upstream.ts';
 
 /** Methods that carry no body unless they say so (RFC 9110 §9.3). */
@@ -89,8 +89,7 @@ export class HttpClient {
     const { method, target, headers } = request;
     if (!METHOD.test(method)) throw refusal('bad_request', 'the method is not one that is carried');
     if (!TARGET.test(target)) throw refusal('bad_request', 'the target holds what none may');
-    checkHeaders(headers);
-    const length = contentLength(headers);
+    const length = checkedLength(headers);
     const body = request.body instanceof Whole ? request.body.take() : request.body;
     if (length !== null) return this.#framed(request, body, length);
     if (!BODILESS.has(method)) return this.#framed(request, body, 'chunks');

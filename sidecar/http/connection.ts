@@ -7,7 +7,7 @@ import { Whole } from '../../protocol/whole.ts';
 import { problemOf, refusal } from '../errors.ts';
 import { type Framing, drop, pour, pourWhole } from './body.ts';
 import { ServedExchange } from './exchange.ts';
-import { type Header, checkHeaders, contentLength, endToEnd, isValue, nameOf } from './headers.ts';
+import { type Header, checkHeaders, checkedLength, endToEnd, isValue, nameOf } from './headers.ts';
 import { type RequestHead, readRequest } from './message.ts';
 import { Output } from './output.ts';
 import { Parser, type Receiver } from './parser.ts';
@@ -266,9 +266,8 @@ export class Connection implements Receiver<RequestHead> {
     if (!Number.isInteger(status) || status < 200 || status > 599)
       throw refusal('peer_failed', 'the peer answered with no HTTP status');
     const fields = endToEnd(headers);
-    checkHeaders(fields);
+    const length = checkedLength(fields);
     if (reason !== undefined && !isValue(reason)) throw refusal('bad_request', 'a reason holds what a header may not');
-    const length = contentLength(fields);
     const framing: Framing = isBodiless(method, status)
       ? 'none'
       : (length ?? (minor === 1 ? ('chunks' as const) : ('close' as const)));

@@ -15,7 +15,7 @@ import {
   toRaw,
   trailersOf,
 } from './h2.ts';
-import { type Header, checkHeaders, contentLength, endToEnd, headerOf } from './headers.ts';
+import { type Header, checkedLength, endToEnd, headerOf } from './headers.ts';
 import { pour } from './stream.ts';
 
 /** Anything an exchange can be sent to. */
@@ -92,8 +92,7 @@ export class Http2Client implements ExchangeClient {
   async send(request: ExchangeRequest): Promise<ExchangeResponse> {
     const { method, signal } = request;
     if (!METHOD.test(method)) throw refusal('bad_request', 'the method is not one that is carried');
-    checkHeaders(request.headers);
-    const length = contentLength(request.headers);
+    const length = checkedLength(request.headers);
     let body: AsyncIterable<Uint8Array> | null = request.body;
     if (length === null && BODILESS.has(method)) {
       const peeked = await peek(body);

@@ -22,7 +22,7 @@ import {
   toRaw,
   trailersOf,
 } from './h2.ts';
-import { type Header, checkHeaders, contentLength, endToEnd, headerOf } from './headers.ts';
+import { type Header, checkHeaders, checkedLength, endToEnd, headerOf } from './headers.ts';
 import { pour } from './stream.ts';
 import type { ExchangeServer, Listener } from './server.ts';
 
@@ -168,8 +168,7 @@ async function writeStream(stream: ServerHttp2Stream, answer: ExchangeResponse, 
     if (!Number.isInteger(status) || status < 200 || status > 599)
       throw refusal('peer_failed', 'the peer answered with no HTTP status');
     const headers = endToEnd(answer.headers);
-    checkHeaders(headers);
-    length = contentLength(headers);
+    length = checkedLength(headers);
     const bodiless = method === 'HEAD' || status === 204 || status === 205 || status === 304;
     if (bodiless) length = null;
     // An answer of gRPC without a message has its status in the head, and its head must end the stream ("Trailers-Only").

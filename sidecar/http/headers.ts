@@ -30,9 +30,12 @@ const NO_TRAILER =
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 // eslint-disable-next-line no-control-regex -- control characters are exactly what a field value must not hold.
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
+const LENGTH = /^\d{1,15}$/;
 
 /** What a field's name says of it. */
 export interface Name {
+  /** As it was spelt: one string for all messages, whose hash is known. */
+  readonly name: string;
   readonly lower: string;
   /** Whether it may be a field's name at all. */
   readonly isToken: boolean;
@@ -50,6 +53,7 @@ export function nameOf(name: string): Name {
   if (facts !== undefined) return facts;
   const lower = name.toLowerCase();
   facts = {
+    name,
     lower,
     isToken: TOKEN.test(name),
     stays: lower === 'host' || HOP_BY_HOP.has(lower) || REDUCED[lower] !== undefined || RESERVED.test(lower),
@@ -69,29 +73,32 @@ export function pairs(raw: readonly string[]): Header[] {
   return out;
 }
 
-/** Names that the Connection field of this message declares hop-by-hop. */
-function named(headers: readonly Header[]): Set<string> | null {
-  let names: Set<string> | null = null;
-  for (const [name, value] of headers) {
-    if (nameOf(name).lower !== 'connection') continue;
-    names ??= new Set<string>();
-    for (const token of value.split(',')) names.add(token.trim().toLowerCase());
-  }
+/** Names that the Connection fields of this message declare hop-by-hop. */
+function named(headers: readonly Header[]): Set<string> {
+  const names = new Set<string>();
+  for (const [name, value] of headers)
+    if (nameOf(name).lower === 'connection')
+      for (const token of value.split(',')) names.add(token.trim().toLowerCase());
   // A sender can't make us drop what frames the message.
-  names?.delete('content-length');
+  names.delete('content-length');
   return names;
 }
 
 /** The headers that go on to the next hop: none of this one, none that only AGNT2 may set, `host` left to the sender. */
 export function endToEnd(headers: readonly Header[]): Header[] {
-  const hop = named(headers);
-  const kept: Header[] = [];
+  let kept: Header[] = [];
+  let isNaming = false;
   let values: Record<string, string[]> | null = null;
   for (const header of headers) {
     const { lower, stays } = nameOf(header[0]);
-    if (!stays) {
-      if (hop === null || !hop.has(lower)) kept.push(header);
-    } else if (REDUCED[lower] !== undefined) ((values ??= {})[lower] ??= []).push(header[1]);
+    if (!stays) kept.push(header);
+    // Nearly all say no more than this, which names no field that would go on.
+    else if (lower === 'connection') isNaming ||= header[1] !== 'keep-alive' && header[1] !== 'close';
+    else if (REDUCED[lower] !== undefined) ((values ??= {})[lower] ??= []).push(header[1]);
+  }
+  if (isNaming) {
+    const hop = named(headers);
+    kept = kept.filter(([name]) => !hop.has(nameOf(name).lower));
   }
   if (values !== null)
     for (const name of Object.keys(REDUCED)) {
@@ -124,14 +131,27 @@ export function headerOf(headers: readonly Header[], name: string): string | nul
   return null;
 }
 
+/** The declared length, of which `before` is what fields before said. */
+function lengthOf(before: number | null, value: string): number {
+  if (before !== null || !LENGTH.test(value))
+    throw refusal('bad_request', 'the content-length is not one plain number');
+  return Number(value);
+}
+
 /** The declared length of the body, null when none is. Throws `bad_request` for several or an unclear one. */
 export function contentLength(headers: readonly Header[]): number | null {
   let length: number | null = null;
+  for (const [name, value] of headers) if (nameOf(name).lower === 'content-length') length = lengthOf(length, value);
+  return length;
+}
+
+/** {@link checkHeaders} and {@link contentLength} in one pass. */
+export function checkedLength(headers: readonly Header[]): number | null {
+  let length: number | null = null;
   for (const [name, value] of headers) {
-    if (nameOf(name).lower !== 'content-length') continue;
-    if (length !== null || !/^\d{1,15}$/.test(value))
-      throw refusal('bad_request', 'the content-length is not one plain number');
-    length = Number(value);
+    const { lower, isToken } = nameOf(name);
+    if (!isToken || !VALUE.test(value)) throw refusal('bad_request', 'a header holds what no HTTP header may');
+    if (lower === 'content-length') length = lengthOf(length, value);
   }
   return length;
 }

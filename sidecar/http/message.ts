@@ -6,25 +6,43 @@ import { refusal } from '../errors.ts';
 import { type Header, isValue, nameOf } from './headers.ts';
 
 /** The head of a message, and what it says of the connection and of the body's framing. */
-export interface Head {
+export class Head {
   /** Of HTTP/1.x. */
-  minor: 0 | 1;
-  fields: Header[];
-  length: number | null;
-  isChunked: boolean;
-  host: string | null;
-  expect: string | null;
-  upgrade: string | null;
+  readonly minor: 0 | 1;
+  fields: Header[] = [];
+  length: number | null = null;
+  isChunked = false;
+  host: string | null = null;
+  expect: string | null = null;
+  upgrade: string | null = null;
+  /** The first Keep-Alive field. */
+  keepAlive: string | null = null;
   /** Tokens of the Connection field, in small letters; null without one. */
-  connection: string[] | null;
+  connection: string[] | null = null;
+
+  constructor(minor: 0 | 1) {
+    this.minor = minor;
+  }
 }
-export interface RequestHead extends Head {
+export class RequestHead extends Head {
   method: string;
   target: string;
+
+  constructor(minor: 0 | 1, method: string, target: string) {
+    super(minor);
+    this.method = method;
+    this.target = target;
+  }
 }
-export interface ResponseHead extends Head {
+export class ResponseHead extends Head {
   status: number;
   reason: string;
+
+  constructor(minor: 0 | 1, status: number, reason: string) {
+    super(minor);
+    this.status = status;
+    this.reason = reason;
+  }
 }
 
 const bad = (detail: string): Error => refusal('bad_request', detail);
@@ -44,8 +62,7 @@ function eachField(text: string, at: number, take: (name: string, lower: string,
     const end = stop < 0 ? text.length : stop;
     const colon = text.indexOf(':', at);
     if (colon < 0 || colon > end) throw bad('a header line has no colon');
-    const name = text.slice(at, colon);
-    const { lower, isToken } = nameOf(name);
+    const { name, lower, isToken } = nameOf(text.slice(at, colon));
     if (!isToken) throw bad('a header has a name that is none');
     let from = colon + 1;
     let to = end;
@@ -58,17 +75,7 @@ function eachField(text: string, at: number, take: (name: string, lower: string,
   }
 }
 
-function readFields(text: string, at: number, minor: 0 | 1): Head {
-  const head: Head = {
-    minor,
-    fields: [],
-    length: null,
-    isChunked: false,
-    host: null,
-    expect: null,
-    upgrade: null,
-    connection: null,
-  };
+function readFields(head: Head, text: string, at: number): void {
   eachField(text, at, (name, lower, value) => {
     head.fields.push([name, value]);
     switch (lower) {
@@ -91,13 +98,15 @@ function readFields(text: string, at: number, minor: 0 | 1): Head {
       case 'expect':
         head.expect = head.expect === null ? value.toLowerCase() : `${head.expect}, ${value.toLowerCase()}`;
         break;
+      case 'keep-alive':
+        head.keepAlive ??= value;
+        break;
       case 'upgrade':
         head.upgrade = head.upgrade === null ? value : `${head.upgrade}, ${value}`;
     }
   });
   if (head.isChunked && head.length !== null) throw bad('the message has a length and chunks');
-  if (head.isChunked && minor === 0) throw bad('HTTP/1.0 knows no transfer codings');
-  return head;
+  if (head.isChunked && head.minor === 0) throw bad('HTTP/1.0 knows no transfer codings');
 }
 
 /** The first line of a head, and where its fields begin. */
@@ -111,9 +120,10 @@ export function readRequest(text: string): RequestHead {
   const [line, next] = firstLine(text);
   const match = REQUEST_LINE.exec(line);
   if (match === null) throw bad('the request line is not one of HTTP/1.1 or HTTP/1.0');
-  const head = readFields(text, next, match[3] === '1' ? 1 : 0);
+  const head = new RequestHead(match[3] === '1' ? 1 : 0, match[1], match[2]);
+  readFields(head, text, next);
   if (head.host === null && head.minor === 1) throw bad('the request has no Host field');
-  return Object.assign(head, { method: match[1], target: match[2] });
+  return head;
 }
 
 /** As {@link readRequest}, of a response. */
@@ -122,8 +132,9 @@ export function readResponse(text: string): ResponseHead {
   const match = STATUS_LINE.exec(line);
   const reason = match?.[3] ?? '';
   if (match === null || !isValue(reason)) throw bad('the status line is not one of HTTP/1.1 or HTTP/1.0');
-  const head = readFields(text, next, match[1] === '1' ? 1 : 0);
-  return Object.assign(head, { status: Number(match[2]), reason });
+  const head = new ResponseHead(match[1] === '1' ? 1 : 0, Number(match[2]), reason);
+  readFields(head, text, next);
+  return head;
 }
 
 /** Reads trailers. Throws `bad_request`, also for what would frame the message anew. */

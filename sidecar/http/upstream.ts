@@ -8,7 +8,7 @@ import { Whole } from '../../protocol/whole.ts';
 import { refusal } from '../errors.ts';
 import { EMPTY, type Framing, Incoming, drop, pour, pourWhole } from './body.ts';
 import { CONTINUE_MS } from './exchange.ts';
-import { type Header, endToEnd, headerOf } from './headers.ts';
+import { type Header, endToEnd } from './headers.ts';
 import { type ResponseHead, persists, readResponse } from './message.ts';
 import { Output } from './output.ts';
 import { Parser, type Framing as Reading, type Receiver } from './parser.ts';
@@ -223,7 +223,7 @@ export class Upstream implements Receiver<ResponseHead> {
     if (status === 101) throw refusal('bad_request', 'the protocol was changed');
     call.wanted?.(false);
     this.#persists = persists(head) && (whole !== null || head.isChunked || head.length !== null);
-    this.#keepMs = keepMsOf(headerOf(fields, 'keep-alive'));
+    this.#keepMs = keepMsOf(head.keepAlive);
     let body: Whole | Incoming = EMPTY;
     if (whole === null) body = call.answer = new Incoming(this);
     else if (whole.length > 0) body = new Whole(whole);
