@@ -246,22 +246,33 @@ export class Connection implements Receiver<RequestHead> {
   async #write(exchange: ServedExchange, answer: ExchangeResponse): Promise<void> {
     const { body, trailers } = answer;
     if (exchange.isOver) return drop(body);
+    let head: string;
     let framing: Framing;
     try {
-      framing = this.#head(exchange, answer);
+      [head, framing] = this.#head(exchange, answer);
     } catch (error) {
       drop(body);
       throw codeOf(error) === 'bad_request'
         ? refusal('peer_failed', 'the peer answered with headers that are not HTTP', error)
         : error;
     }
-    if (body instanceof Whole) pourWhole(body.take(), this.#out, framing, trailers);
-    else if (!(await pour(body, this.#out, framing, trailers))) return;
+    if (body instanceof Whole) {
+      this.#out.hold();
+      try {
+        this.#out.text(head);
+        pourWhole(body.take(), this.#out, framing, trailers);
+      } finally {
+        this.#out.flush();
+      }
+    } else {
+      this.#out.text(head);
+      if (!(await pour(body, this.#out, framing, trailers))) return;
+    }
     this.#over(exchange);
   }
 
-  /** Writes an answer's head; how its body goes. */
-  #head(exchange: ServedExchange, { status, reason, headers, trailers }: ExchangeResponse): Framing {
+  /** An answer's head, which is to be written now, and how its body goes. */
+  #head(exchange: ServedExchange, { status, reason, headers, trailers }: ExchangeResponse): [string, Framing] {
     const { method, minor } = exchange.head;
     if (!Number.isInteger(status) || status < 200 || status > 599)
       throw refusal('peer_failed', 'the peer answered with no HTTP status');
@@ -285,8 +296,7 @@ export class Connection implements Receiver<RequestHead> {
     if (!isDated) head += date();
     exchange.isAnswering = true;
     head += exchange.persists ? KEPT : CLOSED;
-    this.#out.text(`${head}${framing === 'chunks' ? 'transfer-encoding: chunked\r\n' : ''}\r\n`);
-    return framing;
+    return [`${head}${framing === 'chunks' ? 'transfer-encoding: chunked\r\n' : ''}\r\n`, framing];
   }
 
   #problem(error: unknown, method: string, persists: boolean): void {

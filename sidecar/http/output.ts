@@ -14,6 +14,7 @@ export class Output {
   #parts: (string | Uint8Array)[] = [];
   #bytes = 0;
   #isScheduled = false;
+  #isHeld = false;
   #wake: ((open: boolean) => void) | null = null;
 
   constructor(socket: Socket) {
@@ -34,6 +35,11 @@ export class Output {
     this.#parts.push(bytes);
     this.#bytes += bytes.length;
     this.#schedule();
+  }
+
+  /** Until `flush`, which has to follow in this turn, nothing is scheduled: a tick costs more than all that is written here. */
+  hold(): void {
+    this.#isHeld = true;
   }
 
   get isClosed(): boolean {
@@ -59,6 +65,7 @@ export class Output {
     const parts = this.#parts;
     const total = this.#bytes;
     this.#isScheduled = false;
+    this.#isHeld = false;
     if (parts.length === 0) return;
     this.#parts = [];
     this.#bytes = 0;
@@ -87,7 +94,7 @@ export class Output {
   }
 
   #schedule(): void {
-    if (this.#isScheduled) return;
+    if (this.#isScheduled || this.#isHeld) return;
     this.#isScheduled = true;
     process.nextTick(flushOf, this);
   }

@@ -141,9 +141,12 @@ export class Upstream implements Receiver<ResponseHead> {
     return new Promise((resolve, reject) => {
       const call = (this.#call = new Call(this, sending, resolve, reject));
       this.#isSilent = true;
+      const isWhole = !sending.expects && sending.body instanceof Uint8Array;
+      if (isWhole) this.#out.hold();
       this.#out.text(sending.head);
       if (sending.expects) this.#sendWanted(call);
       else this.#upload(call);
+      if (isWhole) this.#out.flush();
     });
   }
 
@@ -227,13 +230,8 @@ export class Upstream implements Receiver<ResponseHead> {
     let body: Whole | Incoming = EMPTY;
     if (whole === null) body = call.answer = new Incoming(this);
     else if (whole.length > 0) body = new Whole(whole);
-    call.resolve({
-      status,
-      ...(reason !== STATUS_CODES[status] && { reason }),
-      headers: fields,
-      body,
-      trailers: () => call.trailers,
-    });
+    const answer = { status, headers: fields, body, trailers: () => call.trailers };
+    call.resolve(reason === STATUS_CODES[status] ? answer : { ...answer, reason });
   }
 
   onBody(chunk: Buffer): void {
