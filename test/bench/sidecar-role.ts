@@ -1,8 +1,9 @@
 /**
  * One process of the sidecar bench: `node sidecar-role.ts ROLE MODE TARGET`. Prints `{"port"}` once it listens, and answers `usage` on stdin.
- * origin: 1 KiB replies, `/big?bytes=N`, and `/sse` (one event that says when it left). hop: our proxy's data path alone. callee, caller: the two sidecars of a whole
+ * origin: 1 KiB replies, `/big?bytes=N`, and `/sse` (one event that says when it left). hop: our proxy's data path alone. bare: what copies bytes between two sockets and reads none of them, the least that a proxy in Node can be. callee, caller: the two sidecars of a whole
  * call (sidecar-ends.ts); MODE is on or off.
  */
+import net from 'node:net';
 import { Readable } from 'node:stream';
 import { WebSocket, WebSocketServer } from 'ws';
 // As a sidecar does: short messages are hashed in WebAssembly.
@@ -51,6 +52,21 @@ async function start(): Promise<number> {
       createExchangeServer((request, exchange) => forward(exchange(request.url))),
       { host: HOST, port: 0 },
     );
+  }
+  if (role === 'bare') {
+    const to = { host: HOST, port: Number(new URL(target).port), noDelay: true };
+    const server = net.createServer({ noDelay: true }, (socket) => {
+      const upstream = net.connect(to);
+      for (const [from, into] of [
+        [socket, upstream],
+        [upstream, socket],
+      ]) {
+        from.on('data', (chunk) => into.write(chunk));
+        from.on('close', () => into.destroy());
+        from.on('error', () => {});
+      }
+    });
+    return listen(server, { host: HOST, port: 0 });
   }
   if (role === 'callee') {
     const server = new WebSocketServer({ host: HOST, port: 0, perMessageDeflate: false });
