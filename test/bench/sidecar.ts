@@ -6,7 +6,7 @@
  * memory came to lie and, with V8, on which of its functions were compiled when and with what; side by side, nine hops added from 73 to 112 µs.
  * They are warm before: a proxy at work for minutes is what is compared. `bareP50Us` is what copies bytes between two sockets of Node and does nothing else.
  *
- * What bounds `hopVsNginx`. A request is two reads, two writes and two to three waits of the system's, ours as the bare proxy's, and the way through Node's streams to each; bare, that adds 0.9 to 1.15
+ * What bounds `hopVsNginx`. A request is two reads, two writes and two to three waits of the system's, ours as the bare proxy's, and the way through Node's streams to each; bare, that adds 1.2 to 1.3
  * times what nginx does. The rest is JavaScript: of the hop's CPU by samples of `perf`, the system has a third, reading and checking both heads a tenth, collecting 3 %, and no function of ours more than 1 %.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
