@@ -1,6 +1,7 @@
 /** Ways for containers to what listens on this machine's loopback alone. */
 import { execFile } from 'node:child_process';
 import { type AddressInfo, type Server, createConnection, createServer } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { promisify } from 'node:util';
 
 /** Something on the machine's loopback, where containers can reach it: on the address that the engine's own bridge has. */
@@ -48,6 +49,12 @@ export class Doorway {
 
 /** The machine's address on the engine's own bridge, which containers know as host.docker.internal. */
 export async function bridgeAddress(): Promise<string> {
-  const format = '{{(index .IPAM.Config 0).Gateway}}';
-  return (await promisify(execFile)('docker', ['network', 'inspect', 'bridge', '--format', format])).stdout.trim();
+  const format = '{{(index .IPAM.Config 0).Gateway}} {{index .Options "com.docker.network.bridge.name"}}';
+  const { stdout } = await promisify(execFile)('docker', ['network', 'inspect', 'bridge', '--format', format]);
+  const [gateway, bridge] = stdout.trimEnd().split(' ');
+  if (gateway) return gateway;
+  // An engine that found its bridge there, left by one before it, names no gateway.
+  const found = networkInterfaces()[bridge]?.find(({ family }) => family === 'IPv4');
+  if (found === undefined) throw new Error(`the Docker engine's bridge ${bridge} has no address on this machine`);
+  return found.address;
 }
