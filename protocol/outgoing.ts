@@ -172,12 +172,12 @@ export class OutgoingCalls {
     );
   }
 
-  /** Hashes a request that was sent whole when its digest is asked for, or right behind the packet where a copy would cost more. */
+  /** Hashes a request that was sent whole when its digest is asked for; right behind the packet, with the others in it, where copies to wait for that would be large or many. */
   #hashLater(call: OutgoingCall, whole: Uint8Array): void {
-    const isAskedFor = call.sink.onEnd !== undefined;
-    const isLong = whole.length > HELD_BYTES;
-    call.request = isAskedFor && !isLong ? copyOf(whole) : whole;
-    if (isAskedFor && isLong) this.#mux.parts.afterTurn(() => void call.requestDigest);
+    call.request = whole;
+    if (call.sink.onEnd === undefined) return;
+    if (whole.length <= HELD_BYTES && this.#calls.size <= SETTLE_CALLS) call.request = copyOf(whole);
+    else this.#mux.parts.afterTurn(() => void call.requestDigest);
   }
 
   #unable(request: ExchangeRequest): Agnt2Error | null {
