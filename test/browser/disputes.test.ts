@@ -10,7 +10,8 @@ import { type TestNetwork, network } from '../support/stack.ts';
 
 const EXECUTABLE = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const SIZES = { phone: { width: 360, height: 740 }, desktop: { width: 1280, height: 860 } };
-const LIVE_MS = 30_000;
+/** The cron has to come by and see it. */
+const LIVE_MS = 60_000;
 /** The liar tells the truth up to this step. What the first round leaves of what follows is two steps: so there is a second. */
 const PARTING = 7;
 const TURN_MS = 300;
