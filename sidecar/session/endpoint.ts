@@ -106,7 +106,10 @@ export class SessionEndpoint {
         gate.release(maxPrice);
         status.changed();
       },
-      recorded: () => signer.schedule(),
+      recorded: () => {
+        line.commitSoon();
+        signer.schedule();
+      },
       broken: stop,
     };
     const conflict = payer.conflict ?? payee.conflict;

@@ -89,7 +89,7 @@ export class Line {
     this.#context.counters.packetsOut += 1;
     this.#context.counters.bytesOut += packet.length;
     socket.send(packet);
-    if (isCalls) this.#commitSoon();
+    if (isCalls) this.commitSoon();
   }
 
   /** Puts all records into the store. */
@@ -100,9 +100,10 @@ export class Line {
     this.#context.payee.commit();
   }
 
-  /** Behind a packet that may hold records: whoever got it has them as well. */
-  #commitSoon(): void {
-    const { uncommitted } = this.#context.payee;
+  /** {@link commit}, with what comes in the next milliseconds: the other side has it as well. */
+  commitSoon(): void {
+    const { payer, payee } = this.#context;
+    const uncommitted = payer.uncommitted + payee.uncommitted;
     if (uncommitted >= COMMIT_CALLS) this.commit();
     else if (uncommitted > 0) this.#committing ??= setTimeout(this.#commitNow, COMMIT_MS);
   }

@@ -1,7 +1,7 @@
 /** When a half is due, and what waits for the accounts of calls: nothing that anybody would miss. */
 import { expect, test } from 'vitest';
 import { MemoryStore } from './store.ts';
-import { Pipe, endpoint, parties, request, text, until } from './testing.ts';
+import { Pipe, bytesOf, endpoint, parties, request, text, until } from './testing.ts';
 import { signDelay, stretched } from './window.ts';
 
 const RULE = { ms: 20, calls: 256 };
@@ -30,10 +30,10 @@ test('a window is never shorter than its rule, nor longer than half a second but
 const PRICE = 2;
 
 /** Two endpoints that have met; windows are long, so that nothing is signed unless somebody asks. */
-async function pair(credit = 1000) {
+async function pair(extra: Parameters<typeof endpoint>[3] = {}) {
   const { a, b, facts } = await parties();
   const pipe = new Pipe();
-  const options = { credit, windowMs: 60_000, quote: () => PRICE };
+  const options = { credit: 1000, windowMs: 60_000, quote: () => PRICE, ...extra };
   const left = endpoint('a', a, facts, options);
   const right = endpoint('b', b, facts, options);
   void left.attach(pipe.socket('a'));
@@ -46,8 +46,18 @@ async function pair(credit = 1000) {
   return { a, b, facts, pipe, left, right, call };
 }
 
-test('records are in both stores soon after their answers, unasked', async () => {
-  const { a, b, left, right, call } = await pair();
+/** An answer in two packets. */
+async function* slowly(): AsyncGenerator<Uint8Array> {
+  yield bytesOf('quest');
+  await new Promise((resolve) => setTimeout(resolve, 2));
+  yield bytesOf('ion');
+}
+
+test.each([
+  ['that came whole', {}],
+  ['that streamed', { handler: () => Promise.resolve({ status: 200, headers: [], body: slowly() }) }],
+])('records of answers %s are in both stores soon, unasked', async (_, extra) => {
+  const { a, b, left, right, call } = await pair(extra);
   for (let i = 0; i < 5; i++) await call();
   await until(() => a.store.count(0) === 5 && b.store.count(0) === 5);
   expect(a.store.records(0, 0, 5)).toEqual(b.store.records(0, 0, 5));
