@@ -53,6 +53,11 @@ export class Leaving {
     return this.#once(live, () => this.#leave(live));
   }
 
+  /** {@link leave}, of a session in which there is nothing else to be done: when the packet at hand has been dealt with, so that what its peer owes is settled. */
+  leaveSoon(live: Live): void {
+    queueMicrotask(() => void this.leave(live).catch(this.#options.onError));
+  }
+
   #once(live: Live, run: () => Promise<void>): Promise<void> {
     return (live.left ??= run().catch((error: unknown) => {
       // The gateway was away, say: the next look at the session tries again.

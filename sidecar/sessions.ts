@@ -380,8 +380,7 @@ export class SessionManager implements Sessions {
       onCharged: (price) => this.#options.metrics.earned.add('route="session"', price),
       onContradiction: (found) => {
         this.#slashing.found(peer, found);
-        // What it owes is settled now: there is nothing else to be done in the session.
-        queueMicrotask(() => void this.#leaving.leave(live).catch(onError));
+        this.#leaving.leaveSoon(live);
       },
       onError,
     });

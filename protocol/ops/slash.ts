@@ -1,6 +1,5 @@
 import { Session, slashedOf } from '../cells.ts';
-import { type Direction, SIGNATURE_BYTES } from '../half.ts';
-import { equal } from '../bytes.ts';
+import { type Direction, type Half, SIGNATURE_BYTES, contradicts } from '../half.ts';
 import { NONE } from '../memory.ts';
 import { slash as slashAgent, slashReaches } from '../moves/agent.ts';
 import { defineOp } from '../op.ts';
@@ -30,15 +29,19 @@ export const slash = defineOp({
     const flags = Session.flags.get(cells, session);
     const bit = slashedOf(dir);
     if ((flags & bit) !== 0) return Status.already_slashed;
-    const sameRoot = equal(machine.bytes(rootA, 32), machine.bytes(rootB, 32));
-    const twoForOnePlace = seqA === seqB && !(callsA === callsB && paidA === paidB && sameRoot);
-    if (!twoForOnePlace && !(callsA === callsB && !sameRoot)) return Status.no_conflict;
-    const isSigned = (seq: number, calls: number, paid: number, root: number, signature: number): boolean => {
-      const half = { session: id, dir: dir as Direction, seq, calls, paid, root: machine.bytes(root, 32) };
-      return machine.isSigned(machine.sessionPart(id, 1 + dir), () => machine.signing.half(half), signature);
-    };
-    if (!isSigned(seqA, callsA, paidA, rootA, signatureA)) return Status.bad_signature;
-    if (!isSigned(seqB, callsB, paidB, rootB, signatureB)) return Status.bad_signature;
+    const halfOf = (seq: number, calls: number, paid: number, root: number): Half => ({
+      session: id,
+      dir: dir as Direction,
+      seq,
+      calls,
+      paid,
+      root: machine.bytes(root, 32),
+    });
+    const [first, second] = [halfOf(seqA, callsA, paidA, rootA), halfOf(seqB, callsB, paidB, rootB)];
+    if (!contradicts(first, second)) return Status.no_conflict;
+    const isSigned = (half: Half, signature: number): boolean =>
+      machine.isSigned(machine.sessionPart(id, 1 + dir), () => machine.signing.half(half), signature);
+    if (!isSigned(first, signatureA) || !isSigned(second, signatureB)) return Status.bad_signature;
     const signer = (dir === 0 ? Session.a : Session.b).get(cells, session);
     if (!slashReaches(machine, signer, actor)) return Status.congested;
     Session.flags.set(cells, machine.edit(session), flags | bit);

@@ -1,6 +1,7 @@
 /** `agnt2 status`: the agent and its sidecar at a glance. */
 import { formatId } from '../../protocol/ids.ts';
 import { Core } from '../core.ts';
+import type { EvidenceState } from '../evidence.ts';
 import { CONFIG, type Command, EXIT, type Invocation, UsageError } from './command.ts';
 import { columns, describe } from './output.ts';
 import { Admin, readSetup, urlOf } from './setup.ts';
@@ -25,7 +26,7 @@ export interface SessionLine {
 interface ContradictionLine {
   readonly session: string;
   readonly peer: string;
-  readonly state: 'owed' | 'slashed' | 'refused';
+  readonly state: EvidenceState;
   readonly code: string | null;
 }
 

@@ -239,8 +239,7 @@ export class Party {
       },
       onContradiction: (found) => {
         this.#slashing.found(peer, found);
-        // What it owes is settled now: there is nothing else to be done in the session.
-        queueMicrotask(() => void this.#leaving.leave(live).catch(this.#onError));
+        this.#leaving.leaveSoon(live);
       },
       onError: this.#onError,
     });

@@ -41,10 +41,11 @@ export class Gate {
 
   /** Enters at once, if it can. */
   pass(max: number): boolean {
-    if (this.waiting || !this.#options.ready() || !this.#fits(max)) return false;
+    if (this.waiting || !this.#options.ready()) return false;
+    const owed = this.#owed;
+    if (!this.#fits(owed, max)) return false;
     this.promised += max;
-    const { owed, credit, half } = this.#options;
-    if ((this.promised + owed()) * 2 >= credit()) half();
+    if ((owed + max) * 2 >= this.#options.credit()) this.#options.half();
     return true;
   }
 
@@ -99,7 +100,7 @@ export class Gate {
       const shut = this.#options.shut();
       if (shut !== null) first.fail(shut);
       else if (!this.#options.ready()) return;
-      else if (this.#fits(first.max)) {
+      else if (this.#fits(this.#owed, first.max)) {
         this.promised += first.max;
         first.pass();
       } else {
@@ -109,9 +110,13 @@ export class Gate {
     }
   }
 
+  /** Base units owed, or promised to calls in flight. */
+  get #owed(): number {
+    return this.promised + this.#options.owed();
+  }
+
   /** One call dearer than the whole credit may go alone; whether to trust it that far is the peer's to say. */
-  #fits(max: number): boolean {
-    const owed = this.promised + this.#options.owed();
+  #fits(owed: number, max: number): boolean {
     return owed === 0 || owed + max <= this.#options.credit();
   }
 }
